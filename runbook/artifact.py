@@ -1,0 +1,86 @@
+"""Artifacts: a backup as plans pass it on, and the manifest that lies beside it in its store.
+
+Owns :class:`Artifact` (what ``{{ steps.pick.artifact }}`` holds) and :class:`Manifest` (``NAME.manifest.json``). Promises: an
+artifact carries its store's name; a manifest is written last, so that a backup without one is either foreign or unfinished.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MANIFEST_SUFFIX = ".manifest.json"
+
+
+class Format(StrEnum):
+    """What kind of backup an artifact is."""
+
+    CUSTOM = "custom"
+    DIRECTORY = "directory"
+    PLAIN = "plain"
+    PLAIN_GZIP = "plain_gzip"
+    BASE_BACKUP = "base_backup"
+
+
+class Proof(StrEnum):
+    """How well a backup is known: what was shown of it, weakest first."""
+
+    LISTED = "listed"
+    HASHED = "hashed"
+    READ = "read"
+    RESTORED = "restored"
+
+
+class Piece(BaseModel):
+    """One file of an artifact, relative to the store. ``bytes`` is its size, ``sha256`` in hex."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    path: str
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Manifest(BaseModel):
+    """What was recorded when a backup was made (or adopted). Instants are aware; sizes are bytes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    manifest: Literal[1] = 1
+    name: str
+    format: Format
+    database: str
+    system_identifier: str = ""
+    server_version: int = 0
+    client_version: str = ""
+    started_at: datetime
+    finished_at: datetime
+    pieces: tuple[Piece, ...]
+    counts: str = Field(default="", description="Name of the file with the row counts, JSON lines {table, rows}")
+    globals: str = Field(default="", description="Name of the file with roles and their settings")
+    wal_start: str = ""
+    wal_stop: str = ""
+    timeline: int = 0
+    run: str = ""
+    unproven: tuple[str, ...] = Field(default=(), description="What an adoption could not prove, in words")
+    tool: str = ""
+
+
+class Artifact(BaseModel):
+    """A chosen backup: where it is and what is claimed of it. Two artifacts with one ``sha256`` are the same backup.
+
+    ``sha256`` is the hash of the manifest's file, which holds the pieces' hashes; empty where there is no manifest.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    store: str
+    url: str = Field(description="The store's URL joined with the name")
+    name: str
+    format: Format
+    database: str = ""
+    bytes: int = Field(ge=0)
+    sha256: str = ""
+    finished_at: datetime
+    proof: Proof = Proof.LISTED
+    manifest: Manifest | None = None

@@ -1,0 +1,445 @@
+"""Operations: every effect that runbook can have on the world, as frozen data.
+
+Owns the closed union :data:`Operation`, the late value :class:`Ref`, and the canonical form and digest of an operation.
+An action plans operations; a transport performs them; ``paste.py`` prints them. There is no other way to act. Promises:
+equal operations have equal digests; no operation holds a secret's value, only where it is to be read.
+
+Results are *fields*: a flat mapping from names to bounded text, numbers or truth values, journalled with the operation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum, StrEnum
+from typing import TypeAlias
+
+from runbook.host import LOCAL, Compose, Docker, Host, Local, Ssh, host_json
+from runbook.secret import FromAws, FromCommand, FromEnv, FromEscrow, FromFile, SecretRef
+
+Scalar: TypeAlias = str | int | float | bool | None
+Json: TypeAlias = "Scalar | list[Json] | dict[str, Json]"
+Fields: TypeAlias = Mapping[str, Scalar]
+"""What an operation gave back. Text is bounded by the transport (64 KiB a field)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A late value: ``field`` of the result of an earlier operation of the same step.
+
+    It may fill an argument and never choose an operation.
+    """
+
+    operation: str
+    field: str
+
+    def __str__(self) -> str:
+        return f"<{self.operation}.{self.field}>"
+
+
+Arg: TypeAlias = str | Ref
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFile:
+    """An environment variable whose value is the path of a fresh 0600 file with these parts, joined (``PGPASSFILE``)."""
+
+    parts: tuple[str | SecretRef, ...]
+
+
+EnvValue: TypeAlias = str | SecretRef | SecretFile
+Env: TypeAlias = tuple[tuple[str, EnvValue], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach a PostgreSQL database: over ``address``:``port`` as seen from ``host``.
+
+    ``address`` may be a host name, an IP address, a socket directory (begins with ``/``), or empty: the container's own
+    address for a container, else the default socket. ``application`` is what ``pg_stat_activity`` shows.
+    """
+
+    host: Host
+    address: str
+    port: int
+    user: str
+    database: str
+    password: SecretRef | None
+    application: str = "runbook"
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """An SQL identifier, to be quoted."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One SQL statement: ``text`` with ``{key}`` for each of ``parts``; names are quoted as identifiers, values as literals.
+
+    ``{{`` and ``}}`` stand for braces, as in :meth:`str.format`.
+    """
+
+    text: str
+    parts: tuple[tuple[str, Name | Scalar | Ref], ...] = ()
+
+
+def sql(text: str, **parts: Name | Scalar | Ref) -> Statement:
+    """A statement with its parts, ready to be quoted: ``sql("DROP DATABASE {db}", db=Name(x))``."""
+    return Statement(text, tuple(sorted(parts.items(), key=lambda item: item[0])))
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A JSON object with late values, as data; order is kept."""
+
+    items: tuple[tuple[str, DocumentValue], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JsonText:
+    """A late value whose text is JSON, to be put into a document as JSON, not as text."""
+
+    ref: Ref
+
+
+DocumentValue: TypeAlias = "Scalar | Ref | JsonText | SecretRef | Document | tuple[DocumentValue, ...]"
+
+
+class Test(StrEnum):
+    """How a :class:`Condition` compares a field with its value."""
+
+    EQUALS = "equals"
+    DIFFERS = "differs"
+    AT_LEAST = "at_least"
+    AT_MOST = "at_most"
+    CONTAINS = "contains"
+    ONE_OF = "one_of"
+
+    __test__ = False  # not a test class, whatever pytest makes of the name
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A closed predicate over one field of a result. ``ONE_OF`` takes a value of lines."""
+
+    field: str
+    test: Test
+    value: Scalar | Ref
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """Run a program. Result: ``exit_code``, ``stdout``, ``stderr`` (bounded tails), ``log`` (a path in the run's folder).
+
+    ``user`` is a name or ``uid:gid`` on that host ("" = as it comes). A ``daemon`` may leave a descendant behind; anything
+    else that a process leaves at a timeout is ended. ``owned`` marks clean-up of things that carry the run's name.
+    """
+
+    name: str
+    argv: tuple[Arg, ...]
+    host: Host = LOCAL
+    env: Env = ()
+    stdin: str = ""
+    cwd: str = ""
+    user: str = ""
+    ok_codes: tuple[int, ...] = (0,)
+    daemon: bool = False
+    reads: bool = False
+    owned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One process of a pipeline: reads its standard input from the one before, writes to the one after."""
+
+    argv: tuple[Arg, ...]
+    host: Host = LOCAL
+    env: Env = ()
+    user: str = ""
+    ok_codes: tuple[int, ...] = (0,)
+
+
+class Hashing(StrEnum):
+    """Which bytes of a pipeline are counted and hashed."""
+
+    SOURCE = "source"
+    SINK = "sink"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """Bytes from a file or the first stage, through the stages, to a file or the last stage. Paths are local.
+
+    ``source`` is a file to read ("" = the first stage makes the bytes); ``sink`` a file to write ("" = the last stage
+    takes them, or nobody does where ``stages`` is empty: a full read). A sink ends in ``.partial``. Result: ``sha256``,
+    ``bytes``, ``exit_codes``, ``stderr``, ``log``. ``expect_sha256``: a difference is a failure. Interrupted = redone.
+    """
+
+    name: str
+    source: str = ""
+    stages: tuple[Stage, ...] = ()
+    sink: str = ""
+    hashing: Hashing = Hashing.SINK
+    expect_sha256: str = ""
+    total_bytes: int = 0
+    reads: bool = False
+    owned: bool = False
+
+
+class Transaction(StrEnum):
+    """Whether statements run in one transaction or each on its own."""
+
+    ONE = "one"
+    AUTOCOMMIT = "autocommit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sql:
+    """Run SQL statements. Result: ``rows`` (JSON text: a list of objects), ``row_count``, each column of a single row.
+
+    The result is that of the last statement that returns rows. ``session`` names an enclosing :class:`Session` whose
+    connection is used. ``into`` is a local path: rows go there as JSON lines instead, and the result has ``row_count``
+    and ``sha256``. One transaction notes its id before COMMIT, so that a lost answer can be settled. ``expect``:
+    conditions on the result; else failure.
+    """
+
+    name: str
+    connection: Connection
+    statements: tuple[Statement, ...]
+    transaction: Transaction = Transaction.ONE
+    session: str = ""
+    into: str = ""
+    expect: tuple[Condition, ...] = ()
+    reads: bool = False
+    owned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One connection held open round a body of operations (an exported snapshot, an advisory lock).
+
+    Result: the columns of ``begin``'s last row. If its end isn't shown in the world, the whole body counts as not done.
+    """
+
+    name: str
+    connection: Connection
+    begin: tuple[Statement, ...]
+    body: tuple[Operation, ...]
+    end: tuple[Statement, ...] = ()
+    reads: bool = False
+    owned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeDirectory:
+    """Make a directory (and its parents) with this mode; one that exists is left as it is. ``owner``: ``uid:gid`` or name."""
+
+    name: str
+    path: str
+    host: Host = LOCAL
+    mode: int = 0o700
+    owner: str = ""
+    reads: bool = False
+    owned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """Write a file whole: into ``path + '.partial'``, synced, renamed. Result: ``sha256``, ``bytes``."""
+
+    name: str
+    path: str
+    content: str | Document
+    host: Host = LOCAL
+    mode: int = 0o600
+    owner: str = ""
+    reads: bool = False
+    owned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rename:
+    """Rename a file or directory on a host; refuses an existing target; syncs the folder."""
+
+    name: str
+    source: str
+    target: str
+    host: Host = LOCAL
+    reads: bool = False
+    owned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remove:
+    """Remove a file or a tree on a host. Refuses a path that does not hold ``marker``, the run's name."""
+
+    name: str
+    path: str
+    marker: str
+    host: Host = LOCAL
+    reads: bool = False
+    owned: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generate:
+    """Mint a secret into a 0600 escrow file below the run's directory, synced; one that is there is kept."""
+
+    name: str
+    escrow: str
+    length: int = 32
+    reads: bool = False
+    owned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetPassword:
+    """Give a role the password in ``password``: the server gets a SCRAM-SHA-256 verifier, never the text."""
+
+    name: str
+    connection: Connection
+    role: str
+    password: SecretRef
+    reads: bool = False
+    owned: bool = False
+
+
+class Service(StrEnum):
+    """Whose call a :class:`Call` is."""
+
+    DOCKER = "docker"
+    HTTP = "http"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call of a service: Docker (operation ``start``, ``stop``, ``health``; argument ``container``) or HTTP.
+
+    HTTP: operation is the method; arguments ``url``, ``headers`` (a document), ``body``; result ``status``, ``body``,
+    ``elapsed_s``.
+    ``expect``: conditions on the result; else failure.
+    """
+
+    name: str
+    service: Service
+    operation: str
+    arguments: Document
+    host: Host = LOCAL
+    expect: tuple[Condition, ...] = ()
+    reads: bool = False
+    owned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Repeat a read until its conditions hold. ``deadline_s`` 0 is an expectation inside the list: one look, then failure."""
+
+    name: str
+    read: Process | Sql | Call
+    until: tuple[Condition, ...]
+    interval_s: float = 0.5
+    deadline_s: float = 60.0
+    reads: bool = True
+    owned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """Send a message to a channel (a notification URL, which may be a secret)."""
+
+    name: str
+    channel: str | SecretRef
+    title: str
+    body: str
+    reads: bool = False
+    owned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A typed field that a person is asked for."""
+
+    name: str
+    type: str = "string"
+    help: str = ""
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A question to a person: instructions, typed fields, or approvals of ``subject`` (a hash). The run waits for it.
+
+    ``approvals`` 0: a confirmation by anybody; else that many different approvers, of ``approvers`` where given.
+    Result: the fields' values; ``by``.
+    """
+
+    name: str
+    instructions: str
+    questions: tuple[Question, ...] = ()
+    approvals: int = 0
+    approvers: tuple[str, ...] = ()
+    subject: str = ""
+    reads: bool = False
+    owned: bool = False
+
+
+Operation: TypeAlias = (
+    Process
+    | Pipeline
+    | Sql
+    | Session
+    | MakeDirectory
+    | Write
+    | Rename
+    | Remove
+    | Generate
+    | SetPassword
+    | Call
+    | Wait
+    | Message
+    | Ask
+)
+Operations: TypeAlias = tuple[Operation, ...]
+
+
+def kind(operation: Operation) -> str:
+    """The operation's kind as the journal and ``--json`` name it: ``process``, ``set_password``, …"""
+    name = type(operation).__name__
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+def canonical(value: object) -> Json:
+    """The JSON form of an operation or a part of it. Tagged where a bare form would be ambiguous."""
+    match value:
+        case None | bool() | int() | float() | str() if not isinstance(value, Enum):
+            return value
+        case Enum():
+            return canonical(value.value)
+        case Local() | Docker() | Compose() | Ssh():
+            return canonical(host_json(value))
+        case FromEnv() | FromFile() | FromCommand() | FromAws() | FromEscrow():
+            return {"secret": type(value).__name__, "at": [canonical(getattr(value, f.name)) for f in fields(value)]}
+        case tuple() | list():
+            return [canonical(item) for item in value]
+        case dict():
+            return {str(key): canonical(item) for key, item in value.items()}
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            body = {f.name: canonical(getattr(value, f.name)) for f in fields(value)}
+            return {"is": type(value).__name__, **body}
+    raise TypeError(f"{type(value).__name__} is not a part of an operation")
+
+
+def digest(operation: Operation) -> str:
+    """SHA-256 (hex) of the canonical form: what approval, sealing and resume compare."""
+    text = json.dumps(canonical(operation), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def changes(operation: Operation) -> bool:
+    """Whether performing it may change anything outside the run's own directory."""
+    return not operation.reads
