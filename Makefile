@@ -1,0 +1,84 @@
+# Everything is installed into .venv inside this checkout, from the hashes in requirements*.lock.
+#
+#   make demo    restore a database on an embedded stack and verify it (no root, no Docker)
+#   make test    lint, types, import contracts, generated files, then every test
+#   make lint    the first four of these
+#   make sweep   the long kill and fault sweeps      make bench   the measurements
+#   make lock    pin the dependencies anew           make clean   remove what these made
+#
+# PYTHON chooses the interpreter (3.11 or newer); PYTEST_FLAGS replaces how the tests are spread.
+
+PYTHON ?= python3
+PYTEST_FLAGS ?= -n 2 --dist loadfile
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+RUN_STAMP := $(VENV)/run.stamp
+DEV_STAMP := $(VENV)/dev.stamp
+
+.PHONY: demo test lint ruff types contracts generated sweep bench lock clean
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+demo: $(RUN_STAMP)
+	$(BIN)/runbook demo
+
+test: lint
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+lint: ruff types contracts generated
+
+ruff: $(DEV_STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV_STAMP)
+	$(BIN)/mypy
+
+contracts: $(DEV_STAMP)
+	$(BIN)/lint-imports
+
+generated: $(DEV_STAMP)
+	$(BIN)/runbook schema --check
+
+sweep: $(DEV_STAMP)
+	$(BIN)/python -m tests.sweep
+
+bench: $(DEV_STAMP)
+	$(BIN)/python -m benchmarks
+
+define make-venv
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+  echo "runbook needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo not there)." >&2; \
+  echo "  next: make $@ PYTHON=python3.11   (or install it: apt-get install python3 python3-venv)" >&2; exit 1; }
+@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+  echo "'$(PYTHON)' can't make virtual environments: its venv module is missing." >&2; \
+  echo "  next: apt-get install python3-venv" >&2; exit 1; }
+@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+endef
+
+$(RUN_STAMP): pyproject.toml requirements.lock
+	$(make-venv)
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml requirements-dev.lock
+	$(make-venv)
+	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(RUN_STAMP) $@
+
+# One resolution for every supported Python; the second file adds the tools to the first one's versions.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-emit-find-links --custom-compile-command "make lock" --extra sandbox
+lock:
+	@test -x build/lock/bin/uv || { $(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --quiet uv; }
+	build/lock/bin/$(LOCK) $(LOCK_FLAGS) pyproject.toml requirements-build.in -o requirements.lock
+	build/lock/bin/$(LOCK) $(LOCK_FLAGS) --extra dev -c requirements.lock pyproject.toml requirements-build.in \
+	  -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
