@@ -1,0 +1,71 @@
+"""What the operating system said, as a fault of the journal: why, and what to do about it.
+
+Owns the codes E705 to E709 and the sentences for each errno. The run's directory stands in each text, because on the night
+in question nobody remembers where it is.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Final
+
+from runbook.errors import JournalFault, Problem
+
+NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+_REASONS: Final = {
+    errno.ENOSPC: ("the file system is full", "make room there (`df -h {where}`)"),
+    errno.EDQUOT: ("the quota is used up", "make room or raise the quota (`quota -s`)"),
+    errno.EROFS: ("the file system is read-only", "look why with `dmesg | tail`, and remount it read-write"),
+    errno.EIO: ("the device reported an I/O error", "look at `dmesg | tail`; the disk may be failing"),
+    errno.EMFILE: ("this process has too many open files", "raise the limit (`ulimit -n 4096`)"),
+    errno.ENFILE: ("this machine has too many open files", "find who holds them with `lsof`"),
+    errno.EACCES: ("this user may not do that", "work as the user that began the run (`ls -ld {where}`)"),
+    errno.EPERM: ("this user may not do that", "work as the user that began the run (`ls -ld {where}`)"),
+    errno.ENOENT: ("a file of the run is missing", "look what is left with `ls -la {where}`"),
+    errno.ELOOP: ("a file of the run is a symbolic link", "look who put it there with `ls -la {where}`"),
+}
+
+
+def write_fault(error: OSError, doing: str, directory: Path) -> JournalFault:
+    """A write or a sync failed: the run stops here. ``doing`` completes "while …"."""
+    full = error.errno in NO_SPACE
+    code, summary = ("E706", "no space left for the journal") if full else ("E705", "the journal could not be written")
+    reason, remedy = _reason(error, directory)
+    detail = (
+        f"While {doing} in {directory}: {reason}.\n"
+        "It isn't tried again: after a failed write or sync nothing shows what reached the disk. Nothing more is started."
+    )
+    return JournalFault(Problem(code, summary, detail, f"{remedy}, then: runbook resume {directory.name}"))
+
+
+def open_fault(error: OSError, doing: str, directory: Path) -> JournalFault:
+    """A journal could not be opened or read. ``doing`` completes "while …"."""
+    if error.errno in NO_SPACE:
+        return write_fault(error, doing, directory)
+    reason, remedy = _reason(error, directory)
+    named = f" ({error.filename})" if error.filename else ""
+    return JournalFault(
+        Problem(
+            "E708", "the journal could not be opened", f"While {doing}{named}: {reason}.", f"{remedy}, then try again"
+        )
+    )
+
+
+def never_begun(directory: Path) -> JournalFault:
+    """There is no journal: the program ended before the run existed."""
+    detail = f"{directory} holds no journal. Either this was never a run, or it ended before anything was started."
+    return JournalFault(Problem("E707", "no journal here", detail, "runbook runs"))
+
+
+def exists_already(directory: Path) -> JournalFault:
+    """A new journal was asked for where one is."""
+    detail = f"{directory} already holds a journal; a new run never writes into it."
+    return JournalFault(Problem("E709", "this run exists already", detail, f"runbook show {directory.name}"))
+
+
+def _reason(error: OSError, directory: Path) -> tuple[str, str]:
+    said = error.strerror or type(error).__name__
+    reason, remedy = _REASONS.get(error.errno or 0, (said, "look at `dmesg | tail` and `df -h {where}`"))
+    return reason, remedy.format(where=directory)
