@@ -50,8 +50,8 @@ bench: $(DEV_STAMP)
 
 define make-venv
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-  echo "runbook needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo not there)." >&2; \
-  echo "  next: make $@ PYTHON=python3.11   (or install it: apt-get install python3 python3-venv)" >&2; exit 1; }
+  echo "runbook needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo not there)." >&2; \
+  echo "  next: make $(or $(MAKECMDGOALS),demo) PYTHON=python3.11   (or install it: apt-get install python3 python3-venv)" >&2; exit 1; }
 @$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
   echo "'$(PYTHON)' can't make virtual environments: its venv module is missing." >&2; \
   echo "  next: apt-get install python3-venv" >&2; exit 1; }

@@ -1,0 +1,8 @@
+"""What every test can ask for; the fixtures themselves live in `tests/fixtures/`, one file a kind of server."""
+
+pytest_plugins = (
+    "tests.fixtures.needs",
+    "tests.fixtures.postgres",
+    "tests.fixtures.redis",
+    "tests.fixtures.containers",
+)
