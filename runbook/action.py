@@ -88,8 +88,8 @@ class NoFacts:
 class Scope:
     """Where and when an action is used. ``directory`` is the run's own, ``started_at`` the run's frozen time (UTC).
 
-    ``systems`` are all systems of the environment, for artifacts that name their store. ``answers`` are a person's, by
-    operation name.
+    ``systems`` are all systems of the environment, for artifacts that name their store. ``held`` are the pinned facts of
+    the hold that this step releases. ``resumed`` is true where an earlier executor may have begun the step.
     """
 
     run: str
@@ -99,6 +99,8 @@ class Scope:
     environment: str
     live: bool
     systems: Mapping[str, System]
+    held: Mapping[str, Json] | None = None
+    resumed: bool = False
 
     @property
     def tag(self) -> str:
@@ -194,11 +196,17 @@ class Look(Protocol):
     def text(self, host: Host, path: str) -> str | None:
         """A small text file whole (64 KiB), or None where it isn't."""
 
+    def head(self, host: Host, path: str, count: int) -> bytes:
+        """The first ``count`` bytes (at most 4096) of a file, fewer where it is shorter; empty where it isn't."""
+
     def free_bytes(self, host: Host, path: str) -> int:
         """Space that an ordinary user may still fill on the file system of ``path`` (its nearest existing parent)."""
 
     def run(self, host: Host, argv: tuple[str, ...]) -> Ran:
         """A program of the read-only list (``pg_dump --version``, ``pg_restore --list``, ``pg_controldata``, …)."""
+
+    def probe(self, host: Host, argv: tuple[str, ...]) -> Ran:
+        """The user's own program that tells whether a step is done; trusted and shown. Asked on a resume only."""
 
     def containers(self, host: Host, project: str) -> tuple[ContainerFacts, ...]:
         """The containers of a Compose project, stopped ones too, by service and number."""
@@ -264,6 +272,14 @@ class Action(Generic[S, I, F, O]):
     def effect_of(self, inputs: I) -> Effect:
         """The effect with these inputs; the class's unless the inputs decide it."""
         return self.effect
+
+    def interrupted_of(self, inputs: I) -> Interrupted:
+        """What a resume may do with these inputs; the class's unless the inputs decide it."""
+        return self.interrupted
+
+    def replaces(self, system: S, inputs: I) -> str:
+        """The name of the database, volume or bucket that a destructive step replaces: what ``--confirm`` has to say."""
+        return str(getattr(system, "database", "") or getattr(system, "key", ""))
 
     def observe(self, look: Look, system: S, inputs: I, scope: Scope) -> F:
         """Read the world: bounded, typed facts. Refuses what must not be begun."""

@@ -1,0 +1,201 @@
+"""What to do now: the engine's only answer.
+
+Owns :func:`decide` and the closed union of decisions. Pure: from a run and its limits to one decision, in an order that is
+the contract's (*What happens when not all goes well*): settle what is unknown, then the steps, then failure's steps, then
+``finally``, then what is still held, then the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from rpds import Queue
+
+from runbook.engine.run import Run
+from runbook.engine.transitions import RunStatus, Status
+from runbook.plan.model import Section
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may run at once, and whether the operator asked to stop."""
+
+    parallel: int = 4
+    stopping: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Begin these steps."""
+
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Find out how these unknown steps ended, and go on with them."""
+
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """These steps will not begin: ``because`` names what did not succeed."""
+
+    steps: tuple[str, ...]
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Something runs; its end is the next event."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """This execution ends with that status."""
+
+    status: RunStatus
+
+
+Decision: TypeAlias = Begin | Settle | Cancel | Await | End
+
+
+def decide(run: Run, limits: Limits) -> Decision:
+    """The next thing to do."""
+    room = limits.parallel - len(run.active)
+    busy = len(run.active) > 0
+    if limits.stopping:
+        return Await() if busy else End(RunStatus.INTERRUPTED)
+    if run.unsettled:
+        unsettled = [step for step in run.graph.order if step in run.unsettled]
+        return Settle(tuple(unsettled[:room])) if room > 0 else Await()
+    if run.unknown:
+        return Await() if busy else End(RunStatus.UNKNOWN)
+    return _steps(run, room) or _aftermath(run, room) or (Await() if busy else End(_verdict(run)))
+
+
+def _steps(run: Run, room: int) -> Decision | None:
+    """The main section: None once nothing of it is left to do."""
+    if not main_failures(run):
+        ready = _ready(run, Section.STEPS, room)
+        if ready:
+            return Begin(ready)
+        waiting = [step for step in run.waiting if run.graph.steps[step].section is Section.STEPS]
+        if waiting and not run.active:
+            return End(RunStatus.WAITING)
+    if any(run.graph.steps[step].section is Section.STEPS for step in run.active):
+        return Await()
+    kept = frozenset(release for hold, release in run.graph.releases().items() if _open(run, hold, release))
+    left = tuple(step for step in _unbegun(run, Section.STEPS) if step not in kept)
+    return Cancel(left, _because(run)) if left else None
+
+
+def _aftermath(run: Run, room: int) -> Decision | None:
+    """Failure's own steps, then ``finally``, then holds that may be released."""
+    if main_failures(run):
+        decision = _in_order(run, Section.ON_FAILURE, room, failed=_failures(run, Section.ON_FAILURE))
+        if decision:
+            return decision
+    elif left := tuple(_unbegun(run, Section.ON_FAILURE)):
+        return Cancel(left, "nothing failed")
+    return _in_order(run, Section.FINALLY, room, failed=False) or _holds(run, room)
+
+
+def _in_order(run: Run, section: Section, room: int, *, failed: bool) -> Decision | None:
+    waiting = any(run.graph.steps[step].section is section for step in run.waiting)
+    if not failed:
+        ready = _ready(run, section, room)
+        if ready:
+            return Begin(ready)
+    if any(run.graph.steps[step].section is section for step in run.active):
+        return Await()
+    if waiting:
+        return End(RunStatus.WAITING)
+    left = tuple(_unbegun(run, section))
+    return Cancel(left, _because(run)) if left else None
+
+
+def _holds(run: Run, room: int) -> Decision | None:
+    for hold, release in run.graph.releases().items():
+        if run.steps[release].status is not Status.PENDING:
+            continue
+        if releasable(run, hold, release):
+            return Begin((release,)) if room > 0 else Await()
+        return Cancel((release,), f"what {hold} holds stays held: a changing step inside it did not succeed")
+    return None
+
+
+def _open(run: Run, hold: str, release: str) -> bool:
+    """Whether the hold was taken (wholly or perhaps) and its release has not begun."""
+    taken = run.steps[hold].status in (Status.SUCCEEDED, Status.FAILED, Status.UNKNOWN) and run.steps[hold].attempt > 0
+    return taken and run.steps[release].status is Status.PENDING
+
+
+def releasable(run: Run, hold: str, release: str) -> bool:
+    """Whether every step inside the hold succeeded, was undone, was skipped or never began anything that changes."""
+    return all(_harmless(run, step) for step in run.graph.inside(hold, release))
+
+
+def _harmless(run: Run, step: str) -> bool:
+    state = run.steps[step]
+    if state.status in (Status.SUCCEEDED, Status.UNDONE, Status.SKIPPED):
+        return True
+    return state.status in (Status.PENDING, Status.CANCELLED, Status.FAILED) and not state.touched
+
+
+def open_holds(run: Run) -> tuple[tuple[str, str], ...]:
+    """Holds that are in force: (hold, release) with the hold taken and the release not done."""
+    taken = (Status.SUCCEEDED, Status.FAILED, Status.UNKNOWN)
+    return tuple(
+        (hold, release)
+        for hold, release in run.graph.releases().items()
+        if run.steps[hold].status in taken
+        and run.steps[hold].attempt > 0
+        and run.steps[release].status not in (Status.SUCCEEDED, Status.SKIPPED)
+    )
+
+
+def main_failures(run: Run) -> bool:
+    """Whether a step of the main section failed definitely, and failure stops the run there."""
+    return bool(run.failed) and _failures(run, Section.STEPS)
+
+
+def _failures(run: Run, section: Section) -> bool:
+    return any(run.graph.steps[step].section is section for step in run.failed)
+
+
+def _ready(run: Run, section: Section, room: int) -> tuple[str, ...]:
+    return tuple(step for _, step in zip(range(max(room, 0)), _pending(run, section), strict=False))
+
+
+def _pending(run: Run, section: Section) -> Iterator[str]:
+    queue: Queue[str] = run.ready.get(section) or Queue()
+    seen: set[str] = set()
+    for step in queue:
+        if step not in seen and run.steps[step].status is Status.PENDING and run.blocked[step] == 0:
+            seen.add(step)
+            yield step
+
+
+def _unbegun(run: Run, section: Section) -> Iterator[str]:
+    # the queue tells in constant time that nothing is left; only a failed or waiting run looks at each step
+    if section is Section.STEPS and not run.failed and not run.continued and not run.waiting and not run.active:
+        return
+    for step in run.graph.order:
+        stalled = run.steps[step].status in (Status.PENDING, Status.WAITING)
+        if run.graph.steps[step].section is section and stalled:
+            yield step
+
+
+def _because(run: Run) -> str:
+    failed = [step for step in run.graph.order if step in run.failed]
+    return f"{failed[0]} failed" if failed else "the run is ending"
+
+
+def _verdict(run: Run) -> RunStatus:
+    if run.failed:
+        return RunStatus.FAILED
+    return RunStatus.COMPLETED_WITH_FAILURES if run.continued else RunStatus.SUCCEEDED

@@ -1,0 +1,355 @@
+"""A run as the fold of its events.
+
+Owns :class:`Run`, :class:`StepRun` and :func:`advance`. Promises: ``advance`` is pure and total (an event that can't follow
+raises :class:`runbook.errors.Bug`, and the run stops); its cost does not grow with the number of steps, but for a resume, which
+looks at each step once. Persistent maps come from rpds, so that an old run stays what it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from rpds import HashTrieMap, HashTrieSet, Queue
+
+from runbook.engine.events import (
+    Event,
+    JsonObject,
+    OperationFinished,
+    OperationNoted,
+    OperationStarted,
+    RunCreated,
+    RunFinished,
+    RunInterrupted,
+    RunResumed,
+    RunWaiting,
+    StepApproved,
+    StepCancelled,
+    StepConfirmed,
+    StepEvent,
+    StepFailed,
+    StepPlanned,
+    StepResolved,
+    StepRetried,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+    StepUndone,
+    StepUnknown,
+    StepWaiting,
+    TargetRebound,
+)
+from runbook.engine.transitions import TRANSITIONS, RunStatus, Status
+from runbook.errors import Bug
+from runbook.graph import Graph
+from runbook.operation import Json
+from runbook.plan.model import OnFailure, Section
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRun:
+    """An operation of a step: begun (``finished`` is None) or ended."""
+
+    id: str
+    notes: tuple[JsonObject, ...] = ()
+    finished: OperationFinished | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepRun:
+    """What the journal says of a step. ``attempt`` counts from 1; ``tries`` those since a person or a resume looked at it.
+
+    ``approved`` are the digests of the operations that were shown for each round; ``pinned`` the baselines as first taken.
+    ``touched``: an operation that may change something was begun, in this attempt or an earlier one.
+    """
+
+    status: Status = Status.PENDING
+    attempt: int = 0
+    tries: int = 0
+    round: int = 0
+    approved: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    guards: JsonObject = field(default_factory=dict)
+    pinned: JsonObject = field(default_factory=dict)
+    operations: Mapping[str, OperationRun] = field(default_factory=dict)
+    outputs: JsonObject | None = None
+    question: StepWaiting | None = None
+    answer: StepConfirmed | None = None
+    approvals: tuple[StepApproved, ...] = ()
+    problem: Json = None
+    refused: bool = False
+    duration_s: float = 0.0
+    reason: str = ""
+    touched: bool = False
+
+    @property
+    def begun(self) -> tuple[OperationRun, ...]:
+        """Operations that were begun and whose end isn't journalled."""
+        return tuple(operation for operation in self.operations.values() if operation.finished is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The whole state of a run. ``blocked`` counts the predecessors that a step still waits for; ``ready`` is per section."""
+
+    graph: Graph
+    header: RunCreated
+    steps: HashTrieMap[str, StepRun]
+    blocked: HashTrieMap[str, int]
+    ready: HashTrieMap[Section, Queue[str]]
+    status: RunStatus = RunStatus.RUNNING
+    active: HashTrieSet[str] = field(default_factory=HashTrieSet)
+    failed: HashTrieSet[str] = field(default_factory=HashTrieSet)
+    continued: HashTrieSet[str] = field(default_factory=HashTrieSet)
+    unknown: HashTrieSet[str] = field(default_factory=HashTrieSet)
+    unsettled: HashTrieSet[str] = field(default_factory=HashTrieSet)
+    waiting: HashTrieSet[str] = field(default_factory=HashTrieSet)
+    rebound: HashTrieMap[str, Json] = field(default_factory=HashTrieMap)
+    finished: RunFinished | None = None
+    epoch: int = 1
+
+    def step(self, step: str) -> StepRun:
+        """The state of a step by its id."""
+        return self.steps[step]
+
+
+def begin(graph: Graph, header: RunCreated) -> Run:
+    """A run of which nothing has happened but its creation."""
+    steps = HashTrieMap({step: StepRun() for step in graph.order})
+    return _reckon(Run(graph, header, steps, HashTrieMap(), HashTrieMap()))
+
+
+def fold(graph: Graph, events: list[Event]) -> Run:
+    """The run that these events tell, the first of which creates it."""
+    first = events[0] if events else None
+    if not isinstance(first, RunCreated):
+        raise Bug("a journal does not begin with run.created")
+    run = begin(graph, first)
+    for event in events[1:]:
+        run = advance(run, event)
+    return run
+
+
+def advance(run: Run, event: Event) -> Run:
+    """The run after ``event``."""
+    match event:
+        case RunCreated():
+            raise Bug("run.created comes twice")
+        case RunResumed():
+            return _resume(run, event)
+        case RunWaiting():
+            return replace(run, status=RunStatus.WAITING)
+        case RunInterrupted():
+            return replace(run, status=RunStatus.INTERRUPTED)
+        case RunFinished():
+            return replace(run, status=RunStatus(event.status), finished=event)
+        case TargetRebound():
+            return replace(run, rebound=run.rebound.insert(event.system, event.identity))
+        case _:
+            return _advance_step(run, event)
+
+
+def _advance_step(run: Run, event: StepEvent) -> Run:
+    before = run.steps.get(event.step)
+    if before is None:
+        raise Bug(f"{event.event} names the step {event.step!r}, which the plan hasn't")
+    status = TRANSITIONS.get((before.status, type(event)))
+    if status is None:
+        raise Bug(f"{event.event} can't follow: the step {event.step} is {before.status}")
+    after = _told(replace(before, status=status), event)
+    run = replace(run, steps=run.steps.insert(event.step, after))
+    return run if before.status is after.status else _moved(run, event.step, before.status, after.status)
+
+
+def _told(step: StepRun, event: StepEvent) -> StepRun:
+    """The step with what the event says of it; ``status`` is already the table's."""
+    match event:
+        case StepStarted():
+            operations = step.operations if event.resumed else {}
+            return replace(
+                step, attempt=event.attempt, tries=step.tries + 1, round=0, operations=operations, problem=None
+            )
+        case StepPlanned():
+            digests = frozenset(str(operation["digest"]) for operation in event.operations)
+            approved = step.approved if event.round in step.approved else {**step.approved, event.round: digests}
+            pinned = step.pinned or event.pinned
+            guards = step.guards or event.guards
+            return replace(step, round=event.round, approved=approved, pinned=pinned, guards=guards)
+        case OperationStarted():
+            operations = {**step.operations, event.operation: OperationRun(event.id)}
+            return replace(step, operations=operations, touched=step.touched or event.changes)
+        case OperationNoted():
+            noted = step.operations[event.operation]
+            noted = replace(noted, notes=(*noted.notes, event.fields))
+            return replace(step, operations={**step.operations, event.operation: noted})
+        case OperationFinished():
+            known = step.operations.get(event.operation, OperationRun(""))
+            return replace(step, operations={**step.operations, event.operation: replace(known, finished=event)})
+        case StepSucceeded():
+            return replace(step, outputs=event.outputs, duration_s=event.duration_s, problem=None)
+        case StepFailed():
+            return replace(step, problem=event.problem, refused=event.refused, duration_s=event.duration_s)
+        case StepRetried() | StepUnknown():
+            return replace(step, problem=event.problem)
+        case StepSkipped():
+            return replace(step, reason=event.reason)
+        case StepCancelled():
+            return replace(step, reason=event.because)
+        case StepWaiting():
+            return replace(step, question=event, answer=None)
+        case StepConfirmed():
+            return replace(step, answer=event, tries=0)
+        case StepApproved():
+            return _approved(step, event)
+        case StepResolved():
+            if event.outcome == "done":
+                return replace(step, outputs=event.outputs, reason=event.reason)
+            return replace(step, status=Status.PENDING, tries=0, operations={}, reason=event.reason)
+        case StepUndone():
+            return step
+        case _:
+            assert_never(event)
+
+
+def _approved(step: StepRun, event: StepApproved) -> StepRun:
+    approvals = (*(given for given in step.approvals if given.by != event.by), event)
+    question = step.question
+    valid = [given for given in approvals if question and given.subject == question.subject]
+    enough = question is not None and len(valid) >= question.needs
+    return replace(step, approvals=approvals, status=Status.PENDING if enough else Status.WAITING)
+
+
+def _moved(run: Run, step: str, before: Status, after: Status) -> Run:
+    """The run's own books after a step went from one status to another."""
+    run = _leave(run, step, before)
+    match after:
+        case Status.PENDING:
+            return _enqueue(run, step) if run.blocked[step] == 0 else run
+        case Status.RUNNING:
+            run = replace(run, active=run.active.insert(step), unsettled=run.unsettled.discard(step))
+            return replace(run, ready=_dequeued(run, step))
+        case Status.WAITING:
+            return replace(run, waiting=run.waiting.insert(step), ready=_dequeued(run, step))
+        case Status.UNKNOWN:
+            return replace(run, unknown=run.unknown.insert(step), unsettled=run.unsettled.discard(step))
+        case Status.FAILED:
+            run = replace(run, ready=_dequeued(run, step))
+            if run.graph.steps[step].on_failure is OnFailure.CONTINUE:
+                return _satisfy(replace(run, continued=run.continued.insert(step)), step)
+            run = replace(run, failed=run.failed.insert(step))
+            in_finally = run.graph.steps[step].section is Section.FINALLY
+            return _satisfy(run, step) if in_finally else run
+        case Status.SUCCEEDED | Status.SKIPPED:
+            return _satisfy(replace(run, ready=_dequeued(run, step)), step)
+        case Status.CANCELLED:
+            return replace(run, ready=_dequeued(run, step))
+        case Status.UNDONE:
+            return run
+        case _:
+            assert_never(after)
+
+
+def _leave(run: Run, step: str, status: Status) -> Run:
+    match status:
+        case Status.RUNNING:
+            return replace(run, active=run.active.discard(step))
+        case Status.WAITING:
+            return replace(run, waiting=run.waiting.discard(step))
+        case Status.UNKNOWN:
+            return replace(run, unknown=run.unknown.discard(step), unsettled=run.unsettled.discard(step))
+        case Status.FAILED:
+            return replace(run, failed=run.failed.discard(step), continued=run.continued.discard(step))
+        case _:
+            return run
+
+
+def _enqueue(run: Run, step: str) -> Run:
+    section = run.graph.steps[step].section
+    queue = run.ready.get(section) or Queue()
+    return replace(run, ready=run.ready.insert(section, queue.enqueue(step)))
+
+
+def _dequeued(run: Run, step: str) -> HashTrieMap[Section, Queue[str]]:
+    """Take what no longer waits to begin from the front of the queue; entries further back are passed over later."""
+    section = run.graph.steps[step].section
+    queue = run.ready.get(section) or Queue()
+    while len(queue) and run.steps[next(iter(queue))].status is not Status.PENDING:
+        queue = queue.dequeue()  # type: ignore[call-arg]  # the stub of rpds asks for a value that dequeue doesn't take
+    return run.ready.insert(section, queue)
+
+
+def _satisfy(run: Run, step: str) -> Run:
+    for follower in run.graph.after[step]:
+        left = run.blocked[follower] - 1
+        run = replace(run, blocked=run.blocked.insert(follower, left))
+        if left == 0 and run.steps[follower].status is Status.PENDING:
+            run = _enqueue(run, follower)
+    return run
+
+
+def satisfied(run: Run, step: str) -> bool:
+    """Whether the step's successors may begin, as far as it is concerned."""
+    state = run.steps[step]
+    spec = run.graph.steps[step]
+    if state.status is Status.FAILED:
+        return spec.on_failure is OnFailure.CONTINUE or spec.section is Section.FINALLY
+    return state.status in (Status.SUCCEEDED, Status.SKIPPED)
+
+
+_AGAIN = {
+    Status.RUNNING: Status.UNKNOWN,
+    Status.FAILED: Status.PENDING,
+    Status.CANCELLED: Status.PENDING,
+}
+
+
+def _resume(run: Run, event: RunResumed) -> Run:
+    """What ran is unknown; what failed or was cancelled is tried again; holds round it are taken again."""
+    steps = run.steps
+    for step, state in run.steps.items():
+        spec = run.graph.steps[step]
+        again = _AGAIN.get(state.status, state.status)
+        if state.status is Status.FAILED and spec.on_failure is OnFailure.CONTINUE:
+            again = Status.FAILED
+        if spec.section is not Section.STEPS and state.status is not Status.RUNNING:
+            again = state.status if state.status in (Status.UNKNOWN, Status.WAITING) else Status.PENDING
+        if again is not state.status:
+            steps = steps.insert(step, replace(state, status=again, tries=0))
+    run = replace(run, steps=_holds_again(run.graph, steps), status=RunStatus.RUNNING, epoch=event.at_epoch)
+    return _reckon(replace(run, finished=None))
+
+
+def _holds_again(graph: Graph, steps: HashTrieMap[str, StepRun]) -> HashTrieMap[str, StepRun]:
+    """Put a hold and its release back where a step inside has still to run: it may have been released, or lost."""
+    for hold, release in graph.releases().items():
+        inside = graph.inside(hold, release)
+        remains = any(steps[step].status not in (Status.SUCCEEDED, Status.SKIPPED) for step in inside)
+        for step in (hold, release):
+            if remains and steps[step].status in (Status.SUCCEEDED, Status.SKIPPED):
+                steps = steps.insert(step, replace(steps[step], status=Status.PENDING, tries=0))
+    return steps
+
+
+def _reckon(run: Run) -> Run:
+    """The books of a run, from its steps alone."""
+    blank: HashTrieSet[str] = HashTrieSet()
+    by_status: dict[Status, list[str]] = {status: [] for status in Status}
+    for step in run.graph.order:
+        by_status[run.steps[step].status].append(step)
+    continues = [step for step in by_status[Status.FAILED] if satisfied(run, step)]
+    blocked = {step: sum(not satisfied(run, need) for need in needs) for step, needs in run.graph.before.items()}
+    queues: dict[Section, list[str]] = {section: [] for section in Section}
+    for step in by_status[Status.PENDING]:
+        if blocked[step] == 0:
+            queues[run.graph.steps[step].section].append(step)
+    return replace(
+        run,
+        blocked=HashTrieMap(blocked),
+        ready=HashTrieMap({section: Queue(steps) for section, steps in queues.items()}),
+        active=blank.update(by_status[Status.RUNNING]),
+        unknown=blank.update(by_status[Status.UNKNOWN]),
+        unsettled=blank.update(by_status[Status.UNKNOWN]),
+        waiting=blank.update(by_status[Status.WAITING]),
+        continued=blank.update(continues),
+        failed=blank.update(step for step in by_status[Status.FAILED] if step not in continues),
+    )
