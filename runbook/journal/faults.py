@@ -45,12 +45,8 @@ def open_fault(error: OSError, doing: str, directory: Path) -> JournalFault:
     if error.errno in NO_SPACE:
         return write_fault(error, doing, directory)
     reason, remedy = _reason(error, directory)
-    named = f" ({error.filename})" if error.filename else ""
-    return JournalFault(
-        Problem(
-            "E708", "the journal could not be opened", f"While {doing}{named}: {reason}.", f"{remedy}, then try again"
-        )
-    )
+    detail = f"While {doing} at {error.filename or directory}: {reason}."
+    return JournalFault(Problem("E708", "the journal could not be opened", detail, f"{remedy}, then try again"))
 
 
 def never_begun(directory: Path) -> JournalFault:

@@ -15,6 +15,7 @@ from threading import Lock
 from typing import Self
 
 from runbook.errors import JournalFault, Problem
+from runbook.journal.crash import crash_point
 from runbook.journal.disk import POSIX
 from runbook.journal.faults import NO_SPACE, exists_already, never_begun, open_fault, write_fault
 from runbook.journal.head import Head
@@ -59,7 +60,8 @@ class _Group:
 
 
 class LocalJournal:
-    """A journal open for appending. Safe for several threads."""
+    """A journal open for appending. Safe for several threads; not to be called from a signal handler, which could wait
+    for the very thread that it interrupted."""
 
     def __init__(
         self, directory: Path, *, writer: Writer, clock: Clock, tape: Tape, last: Head, records: tuple[Record, ...]
@@ -215,13 +217,16 @@ def _recover(disk: Disk, directory: Path, reading: Reading) -> Tape:
     """Set a torn tail aside, make durable and acknowledged what stands, and open the files."""
     if reading.torn:
         set_aside(disk, directory, disk.read(directory / JOURNAL)[reading.size :])
+        crash_point("journal.tail_set_aside")
     make_reserve(disk, directory)
     tape = Tape.open(disk, directory, size=reading.size, slot=reading.slots.next)
     try:
         if reading.torn:
             tape.cut()
+            crash_point("journal.tail_cut")
         # The process that wrote the last records may have died before their sync; they are relied on from here.
         tape.sync()
+        crash_point("journal.tail_synced")
         if reading.last.seq > reading.acknowledged:
             tape.acknowledge(reading.last)
     except OSError:

@@ -64,7 +64,7 @@ class LockOwner:
             return True
         try:
             os.kill(self.pid, 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, OverflowError):
             return False
         except PermissionError:
             return True
@@ -200,8 +200,19 @@ def _signed(path: Path) -> LockOwner | None:
     try:
         with path.open(encoding="utf-8") as file:
             fields = json.loads(file.read(_OWNER_BYTES))
-        return LockOwner(**fields | {"since": parse_instant(fields["since"])})
-    except (OSError, ValueError, TypeError, KeyError):
+        match fields:
+            case {
+                "run": str(run),
+                "holds": str(holds),
+                "user": str(user),
+                "host": str(host),
+                "pid": int(pid),
+                "since": str(since),
+            }:
+                return LockOwner(run, holds, user, host, pid, parse_instant(since))
+            case _:
+                return None
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -214,7 +225,8 @@ def _busy(path: Path, asker: LockOwner) -> Busy:
         owner = holder(path)
     if owner is None:
         detail = (
-            f"{asker.holds} is held by others, who only read it. The lock is {path} (`fuser -v {path}` names them)."
+            f"{asker.holds} is held by runs that wrote no name; those that only read it never do. "
+            f"The lock is {path}; `fuser -v {path}` lists their processes."
         )
         fix = f"wait until they are done, then: runbook resume {asker.run}"
     else:
