@@ -1,0 +1,84 @@
+"""Locks of the run and of its targets, held by the supervisor so that they outlive the engine.
+
+``flock`` on a file that also says who holds it since when. Promises: the descriptors are close-on-exec (a daemon that a
+step starts would else hold them for ever); a lock is never held on a file that was removed or replaced meanwhile.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+ATTEMPTS = 5
+MOST_TEXT = 4096
+
+
+class Locks:
+    """The locks that this process holds, by path."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, tuple[int, str]] = {}
+
+    def take(self, path: str, mode: str, holder: str) -> tuple[bool, str]:
+        """Take ``path`` (mode ``exclusive`` or ``shared``) at once, or say who has it. OSError: the file can't be had.
+
+        A lock that is held already is kept, in the stronger of the two modes.
+        """
+        fd, held = self._held.get(path, (-1, ""))
+        if held == "exclusive" or held == mode:
+            return True, ""
+        for _ in range(ATTEMPTS):
+            if fd < 0:
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            if not self._flock(fd, mode, holder):
+                text = os.pread(fd, MOST_TEXT, 0).decode("utf-8", "replace")
+                self._keep_shared(path, fd) if held else os.close(fd)
+                return False, text
+            if _same_file(fd, path):
+                self._held[path] = (fd, mode)
+                return True, ""
+            os.close(fd)
+            fd = -1
+        raise OSError(f"{path} is replaced again and again")
+
+    def release(self, path: str) -> None:
+        """Give a lock back; one that isn't held is left."""
+        fd, _ = self._held.pop(path, (-1, ""))
+        if fd >= 0:
+            os.close(fd)
+
+    def _keep_shared(self, path: str, fd: int) -> None:
+        """A refused change from shared to exclusive gives the shared lock up (flock(2)): take it again."""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release(path)
+
+    def _flock(self, fd: int, mode: str, holder: str) -> bool:
+        """Exclusively first, even for a shared lock: only who is alone may rewrite the text of earlier holders."""
+        line = holder.encode() + b"\n"
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, line, 0)
+            if mode == "exclusive":
+                return True
+        except BlockingIOError:
+            if mode == "exclusive":
+                return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        if line not in os.pread(fd, MOST_TEXT, 0):
+            os.pwrite(fd, line, os.fstat(fd).st_size)
+        return True
+
+
+def _same_file(fd: int, path: str) -> bool:
+    ours = os.fstat(fd)
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return False
+    return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)

@@ -1,0 +1,133 @@
+"""The pump: a forked child that carries bytes from one descriptor to another, counting and hashing them.
+
+Promises: what it reports as hashed is what it read; a file that it writes is on the disk before it says so. At the end of
+its input it waits for a word before it lets the reader see the end: a consumer must not take the end of a failed
+producer's output for the end of the data.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypedDict
+
+    class Report(TypedDict, total=False):
+        """One line of a pump's report: progress, then ``eof`` with the sum, then ``done``; or ``error``."""
+
+        bytes: int
+        eof: bool
+        done: bool
+        sha256: str
+        error: str
+
+
+CHUNK = 1 << 20
+PROGRESS_EVERY_S = 0.25
+GO = b"g"
+
+
+def widen(fd: int) -> None:
+    """Give a pipe room for a whole chunk, where the system allows it."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, CHUNK)
+    except OSError:
+        pass  # an ordinary user's pipes share a bound; 64 KiB work as well
+
+
+class Pump:
+    """What a pump was told: where from, where to (None: nowhere), whether to hash, what to write first."""
+
+    def __init__(self, source: int, sink: int | None, *, hashing: bool, preamble: bytes = b"") -> None:
+        self.source = source
+        self.sink = sink
+        self.hashing = hashing
+        self.preamble = preamble
+
+    def fork(self) -> tuple[int, int, int]:
+        """Start it: its pid, the descriptor of its reports, and the one for our words (first: begin; then: the end is good)."""
+        report_in, report_out = os.pipe()
+        word_in, word_out = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                signal.set_wakeup_fd(-1)
+                os.setsid()
+                keep = sorted(fd for fd in (self.source, self.sink, report_out, word_in) if fd is not None)
+                for low, high in zip([2, *keep], [*keep, 65_536], strict=True):
+                    os.closerange(low + 1, high)
+                code = self._work(report_out, word_in)
+            finally:
+                os._exit(code)
+        os.close(report_out)
+        os.close(word_in)
+        return pid, report_in, word_out
+
+    def _work(self, report: int, word: int) -> int:
+        def tell(line: Report) -> None:
+            os.write(report, json.dumps(line).encode() + b"\n")
+
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        if os.read(word, 1) != GO:
+            return 1
+        try:
+            count, digest = self._carry(tell)
+            tell({"eof": True, "bytes": count, "sha256": digest})
+            if os.read(word, 1) != GO:
+                return 1
+            if self.sink is not None:
+                _make_durable(self.sink)
+            tell({"done": True, "bytes": count, "sha256": digest})
+        except OSError as error:
+            tell({"error": _explain(error)})
+            return 1
+        return 0
+
+    def _carry(self, tell: Callable[[Report], None]) -> tuple[int, str]:
+        digest = None
+        if self.hashing:
+            import hashlib  # late: half of the pumps only carry
+
+            digest = hashlib.sha256()
+        if self.sink is not None:
+            _write_all(self.sink, memoryview(self.preamble))
+        buffer = memoryview(bytearray(CHUNK))
+        count, due = 0, time.monotonic() + PROGRESS_EVERY_S
+        while size := os.readv(self.source, [buffer]):
+            chunk = buffer[:size]
+            if digest is not None:
+                digest.update(chunk)
+            if self.sink is not None:
+                _write_all(self.sink, chunk)
+            count += size
+            if (now := time.monotonic()) >= due:
+                due = now + PROGRESS_EVERY_S
+                tell({"bytes": count})
+        return count, digest.hexdigest() if digest is not None else ""
+
+
+def _write_all(fd: int, view: memoryview) -> None:
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _make_durable(fd: int) -> None:
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EROFS):  # pipes and devices can't be synced
+            raise
+
+
+def _explain(error: OSError) -> str:
+    if error.errno == errno.EPIPE:
+        return "the reader closed its input before the end of the data"
+    return error.strerror or "input or output failed"
