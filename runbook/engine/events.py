@@ -97,13 +97,17 @@ class StepPlanned:
 
 @dataclass(frozen=True, slots=True)
 class OperationStarted:
-    """The intent: synced before the operation may have any effect. ``id`` finds it again; ``changes``: it may change something."""
+    """The intent: synced before the operation may have any effect. ``id`` finds it again; ``changes``: it may change something.
+
+    ``form`` is the operation's canonical form, for one that changes something: a resume fences what it began.
+    """
 
     event: ClassVar[str] = "operation.started"
     step: str
     operation: str
     id: str
     changes: bool
+    form: Json = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,9 +49,10 @@ from runbook.plan.model import OnFailure, Section
 
 @dataclass(frozen=True, slots=True)
 class OperationRun:
-    """An operation of a step: begun (``finished`` is None) or ended."""
+    """An operation of a step: begun (``finished`` is None) or ended. ``form`` is its canonical form, where it changes something."""
 
     id: str
+    form: Json = None
     notes: tuple[JsonObject, ...] = ()
     finished: OperationFinished | None = None
 
@@ -90,7 +91,10 @@ class StepRun:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The whole state of a run. ``blocked`` counts the predecessors that a step still waits for; ``ready`` is per section."""
+    """The whole state of a run. ``blocked`` counts the predecessors that a step still waits for; ``ready`` is per section.
+
+    ``outputs`` are those of steps that gave any; ``rebound`` the identity of targets that a step replaced.
+    """
 
     graph: Graph
     header: RunCreated
@@ -104,6 +108,7 @@ class Run:
     unknown: HashTrieSet[str] = field(default_factory=HashTrieSet)
     unsettled: HashTrieSet[str] = field(default_factory=HashTrieSet)
     waiting: HashTrieSet[str] = field(default_factory=HashTrieSet)
+    outputs: HashTrieMap[str, JsonObject] = field(default_factory=HashTrieMap)
     rebound: HashTrieMap[str, Json] = field(default_factory=HashTrieMap)
     finished: RunFinished | None = None
     epoch: int = 1
@@ -158,6 +163,8 @@ def _advance_step(run: Run, event: StepEvent) -> Run:
         raise Bug(f"{event.event} can't follow: the step {event.step} is {before.status}")
     after = _told(replace(before, status=status), event)
     run = replace(run, steps=run.steps.insert(event.step, after))
+    if after.outputs is not None and after.outputs is not before.outputs:
+        run = replace(run, outputs=run.outputs.insert(event.step, after.outputs))
     return run if before.status is after.status else _moved(run, event.step, before.status, after.status)
 
 
@@ -176,7 +183,7 @@ def _told(step: StepRun, event: StepEvent) -> StepRun:
             guards = step.guards or event.guards
             return replace(step, round=event.round, approved=approved, pinned=pinned, guards=guards)
         case OperationStarted():
-            operations = {**step.operations, event.operation: OperationRun(event.id)}
+            operations = {**step.operations, event.operation: OperationRun(event.id, event.form)}
             return replace(step, operations=operations, touched=step.touched or event.changes)
         case OperationNoted():
             noted = step.operations[event.operation]

@@ -1,0 +1,50 @@
+"""What can go wrong in a step's life, in words for a tired person.
+
+Owns the problems that the runner itself raises; actions and transports bring their own.
+"""
+
+from __future__ import annotations
+
+from runbook.errors import Problem
+from runbook.operation import Json, Operation
+from runbook.paste import paste
+
+
+def something_left(step: str, operation: Operation) -> Problem:
+    """The closing round found work."""
+    return Problem(
+        "E211",
+        "the step ran to its end, and something is still left to change",
+        f"step {step}: {operation.name}: {paste(operation)}",
+        "look at the step's log, mend the cause, then `runbook resume`",
+    )
+
+
+def drifted(step: str, name: str, before: Json, now: Json) -> Problem:
+    """A guard fact differs from what was recorded."""
+    return Problem(
+        "E401",
+        "the target is not the one that this step began on",
+        f"step {step}: {name} was {before!r} and is {now!r}",
+        "find out who changed it; `runbook show` has the run's targets, `runbook abandon` ends the run",
+    )
+
+
+def not_approved(step: str, operation: Operation) -> Problem:
+    """A resumed plan needs more than what was approved."""
+    return Problem(
+        "E402",
+        "going on would need an operation that was not shown before",
+        f"step {step}: {operation.name}: {paste(operation)}",
+        "look at what changed; settle it by hand and `runbook resolve`, or `runbook abandon` and apply anew",
+    )
+
+
+def cannot_know(step: str, operation: str) -> Problem:
+    """No record, no probe: only a person can tell."""
+    return Problem(
+        "E601",
+        "it was begun, and how it ended can't be known from here",
+        f"step {step}: {operation} left no record of its end",
+        f"look at the system, then `runbook resolve RUN {step} --as done|not-done --reason …`",
+    )

@@ -1,0 +1,64 @@
+"""The ledger: journal and fold, kept in step.
+
+Owns :class:`Ledger`. Promises: the fold never knows an event that isn't on its way to the journal in the same order; when
+``commit`` returns, every event noted before it is durable; parallel branches share one sync.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+
+from runbook.engine.events import Event, payload
+from runbook.engine.run import Run, advance
+from runbook.journal.ports import Journal
+from runbook.journal.record import Record
+
+Watch = Callable[[Record, Event], None]
+
+
+class Ledger:
+    """A run's events: folded at once, durable at the next commit. Safe for several threads."""
+
+    def __init__(self, journal: Journal, run: Run, watch: Watch) -> None:
+        self._journal = journal
+        self._run = run
+        self._watch = watch
+        self._folding = Lock()
+        self._writing = Lock()
+        self._pending: list[Event] = []
+        self._noted = 0
+        self._durable = 0
+
+    @property
+    def run(self) -> Run:
+        """The run as far as it has been told."""
+        return self._run
+
+    def note(self, *events: Event) -> None:
+        """Fold these events; they become durable with the next commit. For what announces no effect."""
+        with self._folding:
+            for event in events:
+                self._run = advance(self._run, event)
+            self._pending += events
+            self._noted += len(events)
+
+    def commit(self, *events: Event) -> None:
+        """Fold these events and return when they, and all before them, are durable. Raises JournalFault."""
+        self.note(*events)
+        wanted = self._noted
+        with self._writing:
+            if self._durable >= wanted:
+                return
+            with self._folding:
+                batch, self._pending = self._pending, []
+            records = self._journal.append([payload(event) for event in batch])
+            self._durable += len(batch)
+            for record, event in zip(records, batch, strict=True):
+                self._watch(record, event)
+
+    def last(self, event: Event) -> None:
+        """Record a stop on a disk that may be full; nothing can follow."""
+        with self._writing:
+            record = self._journal.append_last(payload(event))
+            self._watch(record, event)

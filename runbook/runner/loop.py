@@ -1,0 +1,202 @@
+"""The run's life: decide, launch, wait, decide again, until the engine says that it ends.
+
+Owns :class:`Loop`. Promises: it begins nothing that the engine did not decide; a journal that fails stops everything, and
+nothing more is started; a chain runs in the calling thread, branches in threads of their own.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import assert_never
+
+from runbook.action import Effect, Interrupted
+from runbook.engine.decide import Await, Begin, Cancel, End, Limits, Settle, decide
+from runbook.engine.events import (
+    StepApproved,
+    StepCancelled,
+    StepConfirmed,
+    StepFailed,
+    StepRetried,
+    StepSkipped,
+    StepStarted,
+    StepUnknown,
+    StepWaiting,
+    problem_json,
+)
+from runbook.engine.transitions import RunStatus, Status
+from runbook.errors import InvalidInput, Problem
+from runbook.operation import Json
+from runbook.plan.render import MissingOutput
+from runbook.runner.ledger import Ledger
+from runbook.runner.prepare import NotNeeded, Prepared, prepare, values
+from runbook.runner.setting import Setting
+from runbook.runner.step import Adrift, Broke, Ended, StepLife
+
+
+class Loop:
+    """Carries a run to its end in this execution. Made once per execution."""
+
+    def __init__(self, setting: Setting, ledger: Ledger) -> None:
+        self._setting = setting
+        self._ledger = ledger
+        self._stopping = False
+        self._ended: SimpleQueue[Future[None]] = SimpleQueue()
+        self._pool: ThreadPoolExecutor | None = None
+        self._flying = 0
+
+    def stop(self) -> None:
+        """Ask the loop to begin nothing more. Safe from a signal handler."""
+        self._stopping = True
+
+    def go(self) -> RunStatus:
+        """Run until the engine ends it. Raises JournalFault when the journal does."""
+        try:
+            while True:
+                limits = Limits(self._setting.parallel, self._stopping)
+                decision = decide(self._ledger.run, limits)
+                match decision:
+                    case Begin(steps):
+                        self._launch(steps)
+                    case Settle(steps):
+                        self._launch(steps)
+                    case Cancel(steps, because):
+                        self._ledger.commit(*(StepCancelled(step, because) for step in steps))
+                    case Await():
+                        self._one_ended()
+                    case End(RunStatus.WAITING) if self._answered():
+                        pass
+                    case End(status):
+                        return status
+                    case _:
+                        assert_never(decision)
+        finally:
+            if self._pool:
+                self._pool.shutdown(wait=True)
+
+    def _launch(self, steps: tuple[str, ...]) -> None:
+        ready = [(step, prepared) for step in steps if (prepared := self._prepare(step)) is not None]
+        alone = len(ready) == 1 and self._flying == 0 and self._setting.parallel == 1
+        for step, prepared in ready:
+            resumed = self._begin(step)
+            if alone or (len(ready) == 1 and self._flying == 0 and not self._more_ready()):
+                self._live(prepared, resumed=resumed)
+            else:
+                self._submit(prepared, resumed=resumed)
+
+    def _more_ready(self) -> bool:
+        follow_up = decide(self._ledger.run, Limits(self._setting.parallel, self._stopping))
+        return isinstance(follow_up, Begin | Settle)
+
+    def _submit(self, prepared: Prepared, *, resumed: bool) -> None:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._setting.parallel, thread_name_prefix="step")
+        self._flying += 1
+        self._pool.submit(self._live, prepared, resumed=resumed).add_done_callback(self._ended.put)
+
+    def _one_ended(self) -> None:
+        future = self._ended.get()
+        self._flying -= 1
+        future.result()
+
+    def _prepare(self, step_id: str) -> Prepared | None:
+        """The step ready to run, or None where the journal got another word: skipped, failed, waiting."""
+        step = self._setting.graph.steps[step_id]
+        state = self._ledger.run.step(step_id)
+        resumed = state.attempt > 0
+        try:
+            given = values(self._setting, self._ledger.run.outputs)
+            prepared = prepare(self._setting, step, given, held=self._held(step.releases), resumed=resumed)
+        except (MissingOutput, InvalidInput) as error:
+            problem = error.problems[0] if isinstance(error, InvalidInput) else error.problem
+            if state.status is Status.UNKNOWN:
+                self._ledger.commit(StepUnknown(step_id, problem_json(problem)))
+            else:
+                self._ledger.commit(StepFailed(step_id, problem_json(problem), 0.0))
+            return None
+        if isinstance(prepared, NotNeeded):
+            self._ledger.commit(StepSkipped(step_id, f"when: {step.when} is false"))
+            return None
+        question = self.question(prepared) if state.status is Status.PENDING and state.answer is None else None
+        if question is not None:
+            self._ledger.commit(question)
+            self._reply(step_id, question)
+            return None
+        return prepared
+
+    def question(self, prepared: Prepared) -> StepWaiting | None:
+        """What a person has to confirm before the step may begin, or None."""
+        step = prepared.step
+        destroys = prepared.effect is Effect.DESTROYS and prepared.scope.live
+        if not destroys and not step.confirm:
+            return None
+        target = prepared.action.replaces(prepared.system, prepared.inputs) if destroys else ""
+        text = step.confirm or f"{step.title or step.id} replaces {target}."
+        return StepWaiting(step=step.id, kind="confirm", instructions=text, target=target)
+
+    def _begin(self, step: str) -> bool:
+        state = self._ledger.run.step(step)
+        resumed = state.status is Status.UNKNOWN
+        if not resumed:
+            self._ledger.note(StepStarted(step, state.attempt + 1, resumed=False))
+        return resumed
+
+    def _live(self, prepared: Prepared, *, resumed: bool) -> None:
+        """A step from its start to its end, with its retries."""
+        life = StepLife(self._setting, self._ledger, prepared)
+        step = prepared.step.id
+        if resumed:
+            stuck = life.settle()
+            if stuck is not None:
+                life.close(stuck)
+                return
+            self._ledger.note(StepStarted(step, self._ledger.run.step(step).attempt + 1, resumed=True))
+        while True:
+            ended = life.attempt()
+            problem = self._retries(prepared, ended)
+            if problem is None:
+                life.close(ended)
+                return
+            state = self._ledger.run.step(step)
+            pause = prepared.step.retry.pause_s(state.tries)
+            self._ledger.commit(StepRetried(step, state.attempt + 1, pause, problem_json(problem)))
+            self._setting.sleep(pause)
+            self._ledger.note(StepStarted(step, state.attempt + 1, resumed=isinstance(ended, Adrift)))
+            life = StepLife(self._setting, self._ledger, prepared)
+
+    def _retries(self, prepared: Prepared, ended: Ended) -> Problem | None:
+        """The problem that is worth another attempt, or None."""
+        state = self._ledger.run.step(prepared.step.id)
+        if self._stopping or state.tries >= prepared.step.retry.attempts:
+            return None
+        match ended:
+            case Broke(problem, refused) if not refused:
+                return problem
+            case Adrift(problem) if prepared.action.interrupted_of(prepared.inputs) is Interrupted.REPEATABLE:
+                return problem
+            case _:
+                return None
+
+    def _answered(self) -> bool:
+        """Whether somebody who is there answered a question, so that the run can go on."""
+        replies = [self._reply(step, question) for step, question in self._open_questions()]
+        return any(replies)
+
+    def _open_questions(self) -> list[tuple[str, StepWaiting]]:
+        run = self._ledger.run
+        states = [(step, run.step(step).question) for step in run.graph.order if step in run.waiting]
+        return [(step, question) for step, question in states if question is not None]
+
+    def _reply(self, step: str, question: StepWaiting) -> bool:
+        reply = self._setting.ask(step, question)
+        if reply is None:
+            return False
+        if question.kind == "approval":
+            before = self._ledger.run.step(step).approvals
+            self._ledger.commit(StepApproved(step, reply.by, question.subject, reply.claimed))
+            return len(self._ledger.run.step(step).approvals) > len(before)
+        self._ledger.commit(StepConfirmed(step, reply.by, reply.claimed, dict(reply.fields)))
+        return True
+
+    def _held(self, hold: str) -> dict[str, Json] | None:
+        return dict(self._ledger.run.step(hold).pinned) if hold else None

@@ -1,0 +1,56 @@
+"""What a run has round it: the plan and what it is carried out with.
+
+Owns :class:`Setting`, given once, never changed. Clock and sleep are in it so that a simulator can give its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from runbook.action import Action, Look
+from runbook.engine.events import StepWaiting
+from runbook.graph import Graph
+from runbook.journal.ports import Clock
+from runbook.operation import Json
+from runbook.plan.environment import Environment
+from runbook.plan.model import Plan
+from runbook.transports.outcome import Performer, Progress
+
+AnyAction = Action[Any, Any, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A person's answer to a question. ``by`` is the operating system's user; ``claimed`` what they say of themselves."""
+
+    by: str
+    fields: Mapping[str, Json] = field(default_factory=dict)
+    claimed: str = ""
+
+
+Ask = Callable[[str, StepWaiting], Reply | None]
+"""Puts a step's question to a person who is there; None = nobody answers now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A run's surroundings. ``directory`` is the run's own; ``inputs`` are the effective ones; ``progress`` tells a view."""
+
+    plan: Plan
+    graph: Graph
+    environment: Environment
+    inputs: Mapping[str, Json]
+    actions: Mapping[str, AnyAction]
+    performer: Performer
+    look: Look
+    clock: Clock
+    sleep: Callable[[float], None]
+    directory: str
+    run: str
+    started_at: str
+    operator: str
+    ask: Ask
+    progress: Callable[[str, str, Progress], None]
+    parallel: int = 4

@@ -1,0 +1,343 @@
+"""One step's life: observe, plan, perform, observe again, verify; the same after a crash as before it.
+
+Owns :class:`StepLife`. Promises: the intent of a changing operation is durable before the operation may have an effect; on a
+resume nothing is performed that was not approved, but for clean-up that carries the run's name; *succeeded* means that the
+operations ended well, that nothing was left to change, and that the verification held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, assert_never, get_type_hints
+
+from pydantic import TypeAdapter
+
+from runbook.action import CheckFailed, Done, Interrupted, Role, Undecidable, Unreachable, roles
+from runbook.engine.events import (
+    OperationFinished,
+    OperationNoted,
+    OperationStarted,
+    StepFailed,
+    StepPlanned,
+    StepSucceeded,
+    StepUnknown,
+    StepWaiting,
+    problem_json,
+)
+from runbook.engine.run import StepRun
+from runbook.errors import InvalidInput, Problem, Refused
+from runbook.operation import Ask, Fields, Json, Operation, Operations, canonical, changes, digest, kind
+from runbook.paste import paste
+from runbook.revive import revive
+from runbook.runner.faults import cannot_know, drifted, not_approved, something_left
+from runbook.runner.ledger import Ledger
+from runbook.runner.prepare import Prepared
+from runbook.runner.setting import Setting
+from runbook.transports.outcome import Begun, Failed, Lost, NeverStarted, Succeeded, Unsettled, Use
+
+MOST_ROUNDS = 20
+"""No action follows itself more often: a bound on the loop, whatever an action says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Won:
+    """The attempt ended well, with these outputs."""
+
+    outputs: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Broke:
+    """A definite failure. ``refused``: a guard said no. ``final``: trying again can't help."""
+
+    problem: Problem
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Adrift:
+    """How it ended can't be shown."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """A person has to answer first."""
+
+    question: StepWaiting
+
+
+Ended = Won | Broke | Adrift | Asks
+
+
+class _End(Exception):
+    """Leaves an attempt from inside, with how it ended."""
+
+    def __init__(self, ended: Broke | Adrift | Asks) -> None:
+        super().__init__()
+        self.ended = ended
+
+
+class StepLife:
+    """One attempt at one step, from its start to its end. Made anew for every attempt."""
+
+    def __init__(self, setting: Setting, ledger: Ledger, prepared: Prepared) -> None:
+        self._setting = setting
+        self._ledger = ledger
+        self._prepared = prepared
+        self._step = prepared.step.id
+        self._action = prepared.action
+        timeout = prepared.step.timeout_s
+        self._began = setting.clock.monotonic()
+        self._deadline = None if timeout is None else self._began + timeout
+        self._results: dict[str, Fields] = {}
+        self._round = 1
+
+    def attempt(self) -> Ended:
+        """Go through the step once. The journal has its start already, and gets its end by :meth:`close`."""
+        try:
+            return self._go()
+        except _End as end:
+            return end.ended
+        except Refused as error:
+            return Broke(error.problems[0], refused=True)
+        except (CheckFailed, InvalidInput) as error:
+            return Broke(error.problems[0])
+        except Undecidable as state:
+            return Adrift(state.problem)
+        except Unreachable as state:
+            # while nothing was begun nothing can be unknown
+            return Adrift(state.problem) if self._state.touched else Broke(state.problem)
+
+    def close(self, ended: Ended) -> None:
+        """Journal how the attempt ended."""
+        spent = round(self._setting.clock.monotonic() - self._began, 6)
+        match ended:
+            case Won(outputs):
+                self._ledger.commit(StepSucceeded(self._step, outputs, spent))
+            case Broke(problem, refused):
+                self._ledger.commit(StepFailed(self._step, problem_json(problem), spent, refused))
+            case Adrift(problem):
+                self._ledger.commit(StepUnknown(self._step, problem_json(problem)))
+            case Asks(question):
+                self._ledger.commit(question)
+            case _:
+                assert_never(ended)
+
+    def settle(self) -> Ended | None:
+        """After a crash: see to it that nothing begun earlier still moves. None = the step may go on."""
+        asks = self._action.interrupted_of(self._prepared.inputs) is Interrupted.ASK
+        for name, begun in self._state.operations.items():
+            if begun.finished is not None or begun.form is None:
+                continue  # it ended, or it only read
+            operation = revive(begun.form)
+            use = self._use(operation, begun.id)
+            settled = self._setting.performer.fence(Begun(begun.id, operation, begun.notes), use)  # type: ignore[arg-type]
+            match settled:
+                case Succeeded(found, inner):
+                    self._finish(name, Succeeded(found, inner), adopted=True)
+                case Failed() if asks:
+                    self._finish(name, settled, adopted=True)
+                    return Broke(settled.problem)
+                case Failed():
+                    self._finish(name, settled, adopted=True)
+                case Lost(problem):
+                    return Adrift(problem)
+                case Unsettled() if asks:
+                    return Adrift(cannot_know(self._step, name))
+                case NeverStarted() | Unsettled():
+                    pass
+                case _:
+                    assert_never(settled)
+        return None
+
+    @property
+    def _state(self) -> StepRun:
+        return self._ledger.run.step(self._step)
+
+    def _go(self) -> Won:
+        for name, earlier in self._state.operations.items():
+            if earlier.finished and earlier.finished.outcome == "succeeded":
+                self._remember(name, earlier.finished)
+        facts = self._observe()
+        operations = self._plan(facts)
+        rounds = min(self._action.rounds, MOST_ROUNDS)
+        self._announce(operations, facts)
+        while operations:
+            for operation in operations:
+                self._perform(operation)
+            if not any(changes(operation) for operation in operations):
+                break
+            if self._action.interrupted_of(self._prepared.inputs) is not Interrupted.OBSERVE:
+                break
+            facts = self._observe()
+            operations = self._plan(facts)
+            if self._round >= rounds:
+                self._nothing_left(operations)
+                break
+            self._round += 1
+            self._announce(operations, facts)
+        prepared = self._prepared
+        done: Done[Any] = Done(facts, dict(self._results))
+        outputs = self._action.verify(self._setting.look, prepared.system, prepared.inputs, done)
+        return Won(outputs.model_dump(mode="json"))
+
+    def _observe(self) -> Any:
+        prepared = self._prepared
+        facts = self._pin(self._action.observe(self._setting.look, prepared.system, prepared.inputs, prepared.scope))
+        recorded = self._state.guards
+        now = roles(facts, Role.GUARD)
+        for name, value in recorded.items():
+            if now.get(name) != value:
+                raise Refused(drifted(self._step, name, value, now.get(name)))
+        return facts
+
+    def _pin(self, facts: Any) -> Any:
+        """The facts with their baselines as they were first taken."""
+        return pinned_as(facts, self._state.pinned)
+
+    def _plan(self, facts: Any) -> Operations:
+        prepared = self._prepared
+        operations = self._action.plan(prepared.system, prepared.inputs, facts, prepared.scope)
+        state = self._state
+        if not prepared.scope.resumed or not state.approved:
+            return operations
+        known = frozenset().union(*state.approved.values())
+        recovery = self._action.recovery(prepared.system, prepared.inputs, facts, prepared.scope)
+        known |= {digest(operation) for operation in recovery}
+        for operation in operations:
+            if changes(operation) and not operation.owned and digest(operation) not in known:
+                raise Refused(not_approved(self._step, operation))
+        if self._action.interrupted_of(prepared.inputs) is Interrupted.ASK:
+            return tuple(operation for operation in operations if operation.name not in self._results)
+        return operations
+
+    def _announce(self, operations: Operations, facts: Any) -> None:
+        shown = tuple(describe(operation) for operation in operations)
+        event = StepPlanned(self._step, self._round, shown, roles(facts, Role.GUARD), roles(facts, Role.PINNED))
+        self._ledger.note(event)
+
+    def _nothing_left(self, operations: Operations) -> None:
+        left = [operation for operation in operations if changes(operation)]
+        if left:
+            raise CheckFailed(something_left(self._step, left[0]))
+
+    def _perform(self, operation: Operation) -> None:
+        if isinstance(operation, Ask):
+            self._results[operation.name] = self._answered(operation)
+            return
+        state = self._state
+        use_id = f"{self._step}/{state.attempt}/{self._round}/{operation.name}"
+        if changes(operation):
+            form = canonical(operation)
+            self._ledger.commit(OperationStarted(self._step, operation.name, use_id, changes=True, form=form))
+        else:
+            self._ledger.note(OperationStarted(self._step, operation.name, use_id, changes=False))
+        began = self._setting.clock.monotonic()
+        outcome = self._setting.performer.perform(operation, self._use(operation, use_id))
+        spent = round(self._setting.clock.monotonic() - began, 6)
+        match outcome:
+            case Succeeded():
+                self._finish(operation.name, outcome, duration_s=spent)
+            case Failed(problem):
+                self._finish(operation.name, outcome, duration_s=spent)
+                raise _End(Broke(problem))
+            case Lost(problem):
+                raise _End(Adrift(problem) if changes(operation) else Broke(problem))
+            case _:
+                assert_never(outcome)
+
+    def _use(self, operation: Operation, use_id: str) -> Use:
+        def note(found: Fields) -> None:
+            self._ledger.commit(OperationNoted(self._step, operation.name, dict(found)))
+
+        return Use(
+            id=use_id,
+            application=self._prepared.scope.application,
+            results=self._results,
+            note=note,
+            progress=lambda progress: self._setting.progress(self._step, operation.name, progress),
+            deadline=self._deadline,
+        )
+
+    def _finish(
+        self, name: str, outcome: Succeeded | Failed, *, duration_s: float = 0.0, adopted: bool = False
+    ) -> None:
+        failed = isinstance(outcome, Failed)
+        event = OperationFinished(
+            self._step,
+            name,
+            "failed" if failed else "succeeded",
+            dict(outcome.fields),
+            {} if isinstance(outcome, Failed) else {key: dict(value) for key, value in outcome.inner.items()},
+            problem_json(outcome.problem) if isinstance(outcome, Failed) else None,
+            duration_s,
+            adopted,
+        )
+        self._ledger.note(event)
+        if not failed:
+            self._remember(name, event)
+
+    def _remember(self, name: str, event: OperationFinished) -> None:
+        self._results[name] = event.fields  # type: ignore[assignment]  # fields of operations are scalars
+        for inner, found in event.inner.items():
+            self._results[inner] = found  # type: ignore[assignment]
+
+    def _answered(self, ask: Ask) -> Fields:
+        state = self._state
+        if ask.approvals:
+            given = [a for a in state.approvals if a.subject == ask.subject]
+            allowed = [a for a in given if not ask.approvers or a.by in ask.approvers or a.claimed in ask.approvers]
+            if len(allowed) >= ask.approvals:
+                return {"by": ", ".join(a.claimed or a.by for a in allowed)}
+        elif state.answer is not None:
+            return {**state.answer.fields, "by": state.answer.claimed or state.answer.by}  # type: ignore[dict-item]
+        raise _End(Asks(_question(self._step, ask)))
+
+
+def describe(operation: Operation) -> dict[str, Json]:
+    """An operation as ``step.planned`` and ``plan --json`` show it."""
+    return {
+        "name": operation.name,
+        "kind": kind(operation),
+        "digest": digest(operation),
+        "text": paste(operation),
+        "reads": operation.reads,
+    }
+
+
+def pinned_as(facts: Any, recorded: Mapping[str, Json]) -> Any:
+    """The facts with the recorded baselines in place of what is seen now."""
+    if not recorded:
+        return facts
+    hints = get_type_hints(type(facts))
+    known = {f.name for f in fields(facts)}
+    first = {name: TypeAdapter(hints[name]).validate_python(_untag(v)) for name, v in recorded.items() if name in known}
+    return replace(facts, **first)
+
+
+def _untag(value: Json) -> Json:
+    """A canonical value without the tags that canonical forms carry."""
+    match value:
+        case dict():
+            return {key: _untag(item) for key, item in value.items() if key != "is"}
+        case list():
+            return [_untag(item) for item in value]
+        case _:
+            return value
+
+
+def _question(step: str, ask: Ask) -> StepWaiting:
+    return StepWaiting(
+        step=step,
+        kind="approval" if ask.approvals else "manual",
+        instructions=ask.instructions,
+        subject=ask.subject,
+        needs=max(ask.approvals, 1),
+        approvers=ask.approvers,
+        questions=tuple(
+            {"name": q.name, "type": q.type, "help": q.help, "choices": list(q.choices)} for q in ask.questions
+        ),
+    )
