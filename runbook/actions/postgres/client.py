@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from runbook.action import Look
 from runbook.errors import Problem, Refused
+from runbook.host import Compose, Docker
 from runbook.operation import Arg, Env, EnvValue, SecretFile, sql
 from runbook.system import Postgres
 
@@ -55,12 +56,15 @@ def argv(db: Postgres, program: str, *options: Arg) -> tuple[Arg, ...]:
 
 
 def conninfo(db: Postgres, database: str = "") -> str:
-    """A libpq connection string to ``database`` (default: the system's own), as seen from the system's host, sans password.
+    """A libpq connection string to ``database`` (default: the system's own) for a program on the system's host, sans password.
 
-    Without an address it names no host, so that a program uses the default socket of the machine or container it runs in.
+    A container's programs use the socket inside it: its ``address`` and ``port`` are as seen from outside. Without an
+    address the default socket is used.
     """
-    parts = [("host", db.address)] if db.address else []
-    parts += [("port", str(db.port)), ("user", db.user), ("dbname", database or db.database)]
+    inside = isinstance(db.host, Docker | Compose)
+    parts = [("host", db.address)] if db.address and not inside else []
+    parts += [("port", str(db.port))] if not (inside and db.address) else []
+    parts += [("user", db.user), ("dbname", database or db.database)]
     return " ".join(f"{key}={_quoted(value)}" for key, value in parts)
 
 

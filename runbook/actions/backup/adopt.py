@@ -1,0 +1,290 @@
+"""Adopting a backup that something else made: read it whole, hash it, and write down what is known of it."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import AwareDatetime, Field
+
+import runbook
+from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard
+from runbook.actions.backup.layout import (
+    DATA,
+    MANIFEST,
+    SUMS,
+    Layout,
+    Present,
+    artifact,
+    flaw,
+    hashed_tree,
+    layout,
+    maker,
+    names,
+    present,
+    published,
+    read_manifest,
+    size_of,
+    swept,
+)
+from runbook.artifact import Artifact, Format
+from runbook.errors import Problem, Refused
+from runbook.host import LOCAL
+from runbook.operation import Document, Hashing, Operation, Operations, Pipeline, Process, Ref, Stage, Write
+from runbook.system import Store
+from runbook.units import show_instant
+
+CUSTOM_MAGIC = b"PGDMP"
+GZIP_MAGIC = b"\x1f\x8b"
+TAR_MAGIC = b"ustar"
+HEAD_BYTES = 1024
+DUMP_ENDS = ("-- PostgreSQL database dump complete", "-- PostgreSQL database cluster dump complete")
+"""The last line of what pg_dump and pg_dumpall write as plain SQL: without it the text was cut off."""
+
+_LISTED_VERSION = re.compile(r"Dumped from database version: (\d+)(?:\.(\d+))?")
+_SQL_VERSION = re.compile(rb"^-- Dumped from database version (\d+)(?:\.(\d+))?", re.MULTILINE)
+_LISTED_DATABASE = re.compile(r"^;\s+dbname: (.*)$", re.MULTILINE)
+
+
+class AdoptInputs(Inputs):
+    """Which backup, and what is said of it."""
+
+    name: str = Field(description="The backup's file or directory in the store")
+    database: str = Field(description="The database that it is a backup of")
+    finished_at: AwareDatetime | None = Field(
+        default=None, description="When it was complete, with a zone; default: the file's time, marked as unproven"
+    )
+    binaries: str = Field(default="", description="Directory of pg_restore on this machine; default: the PATH's")
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptFacts:
+    """The backup as found. ``listed_*`` are what ``pg_restore --list`` says of an archive ("" and 0 for plain SQL)."""
+
+    format: Format = guard()
+    bytes: int = guard()
+    finished_at: datetime = current()
+    listed_version: int = current()
+    listed_database: str = current()
+    state: Present = current()
+    where: Layout = current()
+
+
+class Adopted(Outputs):
+    """The backup, with a manifest from now on."""
+
+    artifact: Artifact = Field(description="The backup, as other steps take it")
+
+
+class Adopt(Action[Store, AdoptInputs, AdoptFacts, Adopted]):
+    """Adopt a backup that something else made: read it whole, hash it, and write its manifest.
+
+    The format is told from the first bytes: an archive of `pg_dump` (custom or directory), plain SQL, or plain SQL in gzip.
+    An archive is read to its end by `pg_restore`, gzip by `gzip`, and plain SQL must end as `pg_dump` ends it. What can't be
+    shown of a foreign backup (that these are the bytes that were once written, when that was, which rows there were) stands in
+    the manifest under `unproven`.
+    """
+
+    effect = Effect.CREATES
+    example = """\
+- id: adopt
+  title: Take the old script's dump into the catalogue
+  uses: backup.adopt
+  on: backups
+  with: {name: civicq_20260213.sql.gz, database: civicq}
+  timeout: 30m
+"""
+
+    def observe(self, look: Look, system: Store, inputs: AdoptInputs, scope: Scope) -> AdoptFacts:
+        """Tells the format, and reads an archive's own table of contents."""
+        where = layout(system, inputs.name, scope)
+        found = look.file(LOCAL, where.path(DATA))
+        if found is None or found.kind not in ("file", "directory"):
+            there = ", ".join(sorted(names(look.listing(LOCAL, where.directory)))[:12]) or "nothing"
+            raise CheckFailed(
+                Problem(
+                    "E625",
+                    "there is no such backup",
+                    f"{where.path(DATA)} is not a file or directory. There are: {there}.",
+                    "Check `name` and the store's url.",
+                )
+            )
+        form = _format(look, where, kind=found.kind)
+        size = found.bytes
+        if form is Format.DIRECTORY:
+            size = sum(entry.bytes for entry in look.listing(LOCAL, where.path(DATA)))
+        version, database = _listed(look, where, inputs, form)
+        state = present(look, where, parts=_made(form), made_by=maker(scope))
+        return AdoptFacts(form, size, inputs.finished_at or found.modified, version, database, state, where)
+
+    def assume(self, system: Store, inputs: AdoptInputs, scope: Scope) -> AdoptFacts:
+        """As if it were a custom archive."""
+        return AdoptFacts(
+            Format.CUSTOM, 0, scope.started_at, 0, inputs.database, Present(), layout(system, inputs.name, scope)
+        )
+
+    def plan(self, system: Store, inputs: AdoptInputs, facts: AdoptFacts, scope: Scope) -> Operations:
+        """Hash, read whole, write the manifest."""
+        state, where = facts.state, facts.where
+        if state.done:
+            return ()
+        parts = _made(facts.format)
+        if state.drafted:
+            return published(where, state, parts=parts)
+        draft = Write(name="draft", path=where.partial(MANIFEST), content=_manifest(inputs, facts, scope))
+        proofs = (_hashed(facts), *_read(inputs, facts))
+        return (*swept(where, state, marker=scope.tag), *proofs, draft, *published(where, state, parts=parts))
+
+    def verify(self, look: Look, system: Store, inputs: AdoptInputs, done: Done[AdoptFacts]) -> Adopted:
+        """The manifest is there, and its files are as it says."""
+        directory = done.facts.where.directory
+        known = read_manifest(look, directory, inputs.name)
+        why = (
+            flaw(look, directory, known[0]) if isinstance(known, tuple) else "its manifest is missing or can't be read"
+        )
+        if why or not isinstance(known, tuple):
+            raise CheckFailed(Problem("E626", "the backup can't be relied on", f"{inputs.name}: {why}."))
+        manifest, text = known
+        return Adopted(artifact=artifact(system, manifest, text=text, size=size_of(look, directory, manifest)))
+
+
+def _made(form: Format) -> tuple[str, ...]:
+    """The files that the adoption makes, beside the manifest."""
+    return (SUMS,) if form is Format.DIRECTORY else ()
+
+
+def _format(look: Look, where: Layout, *, kind: str) -> Format:
+    path = where.path(DATA)
+    if kind == "directory":
+        if look.head(LOCAL, f"{path}/toc.dat", len(CUSTOM_MAGIC)) == CUSTOM_MAGIC:
+            return Format.DIRECTORY
+        raise _unknown(f"{path} is a directory without pg_dump's toc.dat.")
+    head = look.head(LOCAL, path, HEAD_BYTES)
+    if head.startswith(CUSTOM_MAGIC):
+        return Format.CUSTOM
+    if head.startswith(GZIP_MAGIC):
+        return Format.PLAIN_GZIP
+    if not head:
+        raise CheckFailed(
+            Problem(
+                "E628", "the backup is empty", f"{path} has no bytes.", "Find out what made it, and use another one."
+            )
+        )
+    if head[257:262] == TAR_MAGIC or b"\0" in head:
+        raise _unknown(f"{path} is neither an archive of pg_dump (custom, directory), nor gzip, nor SQL.")
+    return Format.PLAIN
+
+
+def _unknown(detail: str) -> Refused:
+    fix = "Only dumps in pg_dump's custom, directory and plain formats can be adopted."
+    return Refused(Problem("E629", "the backup's format is not known", detail, fix))
+
+
+def _pg_restore(inputs: AdoptInputs) -> str:
+    return f"{inputs.binaries.rstrip('/')}/pg_restore" if inputs.binaries else "pg_restore"
+
+
+def _listed(look: Look, where: Layout, inputs: AdoptInputs, form: Format) -> tuple[int, str]:
+    """The server's version (150018) and the database, as the backup says; refuses another database than the one named."""
+    if form not in (Format.CUSTOM, Format.DIRECTORY):
+        head = look.head(LOCAL, where.path(DATA), HEAD_BYTES)
+        said = _SQL_VERSION.search(_unzipped(head) if form is Format.PLAIN_GZIP else head)
+        return (_number(said[1].decode(), (said[2] or b"0").decode()) if said else 0), ""
+    ran = look.run(LOCAL, (_pg_restore(inputs), "--list", where.path(DATA)))
+    version, database = _LISTED_VERSION.search(ran.stdout), _LISTED_DATABASE.search(ran.stdout)
+    if ran.exit_code or version is None or database is None:
+        raise CheckFailed(
+            Problem(
+                "E626",
+                "the backup can't be relied on",
+                f"pg_restore can't list {where.path(DATA)}: {ran.stderr.strip()[:500] or 'it says no version'}",
+                "Use another backup; or, if pg_restore is too old or missing, give `binaries`.",
+            )
+        )
+    if database[1] != inputs.database:
+        raise Refused(
+            Problem(
+                "E630",
+                "it is a backup of another database",
+                f"{where.path(DATA)} says that it was made of {database[1]!r}, not of {inputs.database!r}.",
+                "Check `name` and `database`.",
+            )
+        )
+    return _number(version[1], version[2] or "0"), database[1]
+
+
+def _number(major: str, minor: str) -> int:
+    """150018 of 15.18, and 90600 of 9.6."""
+    return int(major) * 10_000 + int(minor) * (1 if int(major) >= 10 else 100)
+
+
+def _unzipped(head: bytes) -> bytes:
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, 4096)
+    except zlib.error:
+        return b""  # the read of the whole file will say so
+
+
+def _hashed(facts: AdoptFacts) -> Operation:
+    if facts.format is Format.DIRECTORY:
+        return hashed_tree("hash", facts.where.path(DATA), facts.where.partial(SUMS))
+    return Pipeline(name="hash", source=facts.where.path(DATA), total_bytes=facts.bytes, reads=True)
+
+
+def _read(inputs: AdoptInputs, facts: AdoptFacts) -> Operations:
+    path = facts.where.path(DATA)
+    match facts.format:
+        case Format.CUSTOM | Format.DIRECTORY:
+            return (Process(name="read", argv=(_pg_restore(inputs), "--file=/dev/null", path), reads=True),)
+        case _:
+            return (read_plain("read", path, gzip=facts.format is Format.PLAIN_GZIP),)
+
+
+def read_plain(name: str, path: str, *, gzip: bool, expect_sha256: str = "") -> Operation:
+    """Reads plain SQL to its end, which has to be the line that pg_dump writes last."""
+    unzip = (Stage(argv=("gzip", "--decompress", "--stdout")),) if gzip else ()
+    ends = tuple(f"--regexp={line}" for line in DUMP_ENDS)
+    return Pipeline(
+        name=name,
+        source=path,
+        stages=(
+            *unzip,
+            Stage(argv=("tail", "--lines=20")),
+            Stage(argv=("grep", "--count", "--text", "--line-regexp", *ends)),
+        ),
+        hashing=Hashing.SOURCE,
+        expect_sha256=expect_sha256,
+        reads=True,
+    )
+
+
+def _manifest(inputs: AdoptInputs, facts: AdoptFacts, scope: Scope) -> Document:
+    size: int | Ref = Ref("hash", "bytes")
+    piece = facts.where.file(_made(facts.format)[0] if _made(facts.format) else DATA)
+    said = "as given" if inputs.finished_at else "the file's modification time"
+    unproven = [
+        "that these are the bytes that were once written: the hashes were taken at the adoption",
+        f"finished_at and started_at: {said}",
+        "the rows: no counts were recorded when it was made",
+        "roles and their rights: it has no globals",
+    ]
+    if not facts.listed_database:
+        unproven.append("that it is of this database: plain SQL does not say")
+    moment = show_instant(facts.finished_at.astimezone(UTC))
+    return Document(
+        (
+            ("manifest", 1),
+            ("name", inputs.name),
+            ("format", facts.format.value),
+            ("database", inputs.database),
+            ("server_version", facts.listed_version),
+            ("started_at", moment),
+            ("finished_at", moment),
+            ("pieces", (Document((("path", piece), ("bytes", size), ("sha256", Ref("hash", "sha256")))),)),
+            ("run", maker(scope)),
+            ("unproven", tuple(unproven)),
+            ("tool", f"runbook {runbook.__version__}"),
+        )
+    )

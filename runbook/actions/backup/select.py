@@ -1,0 +1,268 @@
+"""Choosing a backup by what its manifest says, never by a file's time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+
+from pydantic import AwareDatetime, Field, field_validator
+
+from runbook.action import (
+    Action,
+    CheckFailed,
+    Done,
+    Effect,
+    FileFacts,
+    Inputs,
+    Interrupted,
+    Look,
+    Outputs,
+    Scope,
+    current,
+    guard,
+)
+from runbook.actions.backup.layout import (
+    COUNTS,
+    GLOBALS,
+    MANIFEST,
+    PARTIAL,
+    SUMS,
+    Broken,
+    artifact,
+    directory_of,
+    flaw,
+    names,
+    read_manifest,
+    size_of,
+)
+from runbook.artifact import Artifact, Manifest
+from runbook.errors import Problem, Refused, suggest
+from runbook.host import LOCAL
+from runbook.operation import Operations
+from runbook.system import Store
+from runbook.units import parse_duration, show_duration, show_instant
+
+NEWEST = "newest"
+_MOST_NAMED = 12
+
+
+class SelectInputs(Inputs):
+    """Which backup is wanted."""
+
+    pattern: str = Field(default="*", description="Names to choose from, as a shell pattern: *.dump")
+    name: str = Field(
+        default=NEWEST, description="A backup's name in the store, or newest (by its manifest's finished_at)"
+    )
+    before: AwareDatetime | None = Field(
+        default=None, description="Only backups finished before this moment, with a zone"
+    )
+    refuse_younger: str | None = Field(
+        default=None, description="Refuse a backup younger than this (2d): it may hold the damage already"
+    )
+
+    @field_validator("refuse_younger")
+    @classmethod
+    def _duration(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_duration(value)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class SelectFacts:
+    """The choice: the manifest's text, the backup's bytes, its age at the run's start, and what was passed over and why."""
+
+    name: str = guard()
+    manifest_sha256: str = guard()
+    text: str = current()
+    bytes: int = current()
+    age_s: float = current()
+    passed_over: tuple[str, ...] = current()
+
+
+class Selected(Outputs):
+    """The chosen backup."""
+
+    artifact: Artifact = Field(description="The backup, as other steps take it")
+    age_s: float = Field(description="Seconds from its end to the run's start")
+    passed_over: tuple[str, ...] = Field(
+        default=(), description="Backups that could not be chosen, each with its reason"
+    )
+
+
+class Select(Action[Store, SelectInputs, SelectFacts, Selected]):
+    """Choose a backup: the newest of those that match, or one by name.
+
+    What counts is the moment in the manifest at which the backup was complete; a file's time changes with a copy. Unfinished
+    backups (`.partial`) are never seen. A backup without a manifest can't be chosen before `backup.adopt` has read it and
+    written one. Where nothing fits, the step fails and lists what is there.
+    """
+
+    effect = Effect.READS
+    interrupted = Interrupted.REPEATABLE
+    example = """\
+- id: pick
+  title: Choose the backup
+  uses: backup.select
+  on: backups
+  with: {pattern: "*.dump", name: newest, before: "2026-02-14T12:00:00Z"}
+  timeout: 1m
+"""
+
+    def observe(self, look: Look, system: Store, inputs: SelectInputs, scope: Scope) -> SelectFacts:
+        """Reads the store's listing and the manifests of what matches."""
+        directory = directory_of(system)
+        entries = names(look.listing(LOCAL, directory))
+        if inputs.name == NEWEST:
+            manifest, text, passed_over = _newest(look, directory, entries, inputs)
+        else:
+            manifest, text = _named(look, directory, entries, inputs)
+            passed_over = ()
+        age_s = (scope.started_at - manifest.finished_at).total_seconds()
+        _refuse_younger(manifest, inputs, age_s)
+        found = artifact(system, manifest, text=text, size=size_of(look, directory, manifest))
+        return SelectFacts(found.name, found.sha256, text, found.bytes, age_s, passed_over)
+
+    def assume(self, system: Store, inputs: SelectInputs, scope: Scope) -> SelectFacts:
+        """Nothing is known of the store; the step plans nothing in any case."""
+        return SelectFacts(name="", manifest_sha256="", text="", bytes=0, age_s=0.0, passed_over=())
+
+    def plan(self, system: Store, inputs: SelectInputs, facts: SelectFacts, scope: Scope) -> Operations:
+        """Choosing is looking: there is nothing to do."""
+        return ()
+
+    def expect(self, system: Store, inputs: SelectInputs, facts: SelectFacts) -> Selected | None:
+        """The choice, as soon as it was observed."""
+        return _outputs(system, facts) if facts.text else None
+
+    def verify(self, look: Look, system: Store, inputs: SelectInputs, done: Done[SelectFacts]) -> Selected:
+        """The choice that was observed."""
+        return _outputs(system, done.facts)
+
+
+def _outputs(system: Store, facts: SelectFacts) -> Selected:
+    manifest = Manifest.model_validate_json(facts.text)
+    chosen = artifact(system, manifest, text=facts.text, size=facts.bytes)
+    return Selected(artifact=chosen, age_s=facts.age_s, passed_over=facts.passed_over)
+
+
+def _newest(
+    look: Look, directory: str, entries: Mapping[str, FileFacts], inputs: SelectInputs
+) -> tuple[Manifest, str, tuple[str, ...]]:
+    passed_over: list[str] = []
+    fit: list[tuple[datetime, str, Manifest, str]] = []
+    backups = [name for name in _backups(entries) if fnmatchcase(name, inputs.pattern)]
+    for name in backups:
+        match read_manifest(look, directory, name):
+            case None:
+                passed_over.append(f"{name}: it has no manifest")
+            case Broken(why):
+                passed_over.append(f"{name}: {why}")
+            case (manifest, text):
+                if inputs.before is None or manifest.finished_at < inputs.before:
+                    fit.append((manifest.finished_at, name, manifest, text))
+    for _, name, manifest, text in sorted(fit, key=lambda item: item[:2], reverse=True):
+        why = flaw(look, directory, manifest)
+        if not why:
+            return manifest, text, tuple(passed_over)
+        passed_over.append(f"{name}: {why}")
+    raise _nothing_fits(directory, inputs, tuple(passed_over), tuple(backups))
+
+
+def _nothing_fits(
+    directory: str, inputs: SelectInputs, passed_over: tuple[str, ...], backups: tuple[str, ...]
+) -> Refused | CheckFailed:
+    bare = [line.partition(":")[0] for line in passed_over if line.endswith("it has no manifest")]
+    when = f", finished before {show_instant(inputs.before)}" if inputs.before else ""
+    wanted = f"No backup in {directory} matches {inputs.pattern!r}{when}."
+    if bare and len(bare) == len(backups):
+        return Refused(
+            Problem(
+                "E623",
+                "no backup has a manifest",
+                f"{wanted}\nThere are, without one: {_listed(bare)}",
+                f"Add a step `uses: backup.adopt` with {{name: {bare[-1]}, database: …}}; it reads the backup whole.",
+            )
+        )
+    there = [*passed_over, *(name for name in backups if not any(line.startswith(f"{name}:") for line in passed_over))]
+    return CheckFailed(
+        Problem(
+            "E624",
+            "no backup fits",
+            f"{wanted}\nThere {'is nothing that matches' if not there else 'are: ' + _listed(there)}.",
+            "Check the store's url, `pattern` and `before`.",
+        )
+    )
+
+
+def _named(look: Look, directory: str, entries: Mapping[str, FileFacts], inputs: SelectInputs) -> tuple[Manifest, str]:
+    name = inputs.name
+    backups = _backups(entries)
+    if name not in backups:
+        near = suggest(name, backups)
+        raise CheckFailed(
+            Problem(
+                "E625",
+                "there is no such backup",
+                f"{name!r} is not in {directory}. There {'is nothing' if not backups else 'are: ' + _listed(backups)}.",
+                near or "Give the name of one of these, or newest.",
+            )
+        )
+    match read_manifest(look, directory, name):
+        case None:
+            raise Refused(
+                Problem(
+                    "E623",
+                    "the backup has no manifest",
+                    f"{directory}/{name} was made by something else, or was never finished: nothing is known of it.",
+                    f"Add a step `uses: backup.adopt` with {{name: {name}, database: …}}; it reads the backup whole.",
+                )
+            )
+        case Broken(why):
+            raise CheckFailed(
+                Problem("E626", "the backup can't be relied on", f"{name}: {why}.", "Choose another one.")
+            )
+        case (manifest, text):
+            why = flaw(look, directory, manifest)
+            if why:
+                raise CheckFailed(
+                    Problem("E626", "the backup can't be relied on", f"{name}: {why}.", "Choose another one.")
+                )
+            if inputs.before is not None and manifest.finished_at >= inputs.before:
+                raise _too_young(manifest, f"not before {show_instant(inputs.before)}")
+            return manifest, text
+
+
+def _refuse_younger(manifest: Manifest, inputs: SelectInputs, age_s: float) -> None:
+    if inputs.refuse_younger is not None and age_s < parse_duration(inputs.refuse_younger):
+        raise _too_young(manifest, f"{show_duration(age_s)} old, younger than {inputs.refuse_younger}")
+
+
+def _too_young(manifest: Manifest, why: str) -> Refused:
+    return Refused(
+        Problem(
+            "E627",
+            "the backup is too young",
+            f"{manifest.name} was finished at {show_instant(manifest.finished_at)}: {why}.",
+            "Choose an older one by `name` or `before`, or change the bound if you are sure.",
+        )
+    )
+
+
+def _backups(entries: Mapping[str, FileFacts]) -> list[str]:
+    """The names that are backups: not what lies beside one, not what is being made, not hidden."""
+    beside = {f"{name.removesuffix(MANIFEST)}{part}" for name in entries for part in (SUMS, COUNTS, GLOBALS)}
+    with_manifest = {name.removesuffix(MANIFEST) for name in entries if name.endswith(MANIFEST)}
+    others = {
+        name
+        for name, entry in entries.items()
+        if entry.kind in ("file", "directory") and not name.endswith((PARTIAL, MANIFEST)) and not name.startswith(".")
+    }
+    return sorted(with_manifest | (others - beside))
+
+
+def _listed(found: list[str] | tuple[str, ...]) -> str:
+    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    return "; ".join(found[:_MOST_NAMED]) + more
