@@ -1,0 +1,144 @@
+"""The dry-run: the same preparation, the same observation, the same planning; and then nothing is performed.
+
+Owns :class:`Shown` (one step as a dry-run shows it) and :func:`preview`. Promises: no operation is performed; where a step's
+inputs and facts are known now, the list is the one that will run; where an earlier step changes them, the list holds all that
+can run, and ``known`` says after which step it is settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from runbook.action import CheckFailed, Done, Effect, Role, Undecidable, Unreachable, roles
+from runbook.errors import InvalidInput, Problem, Refused
+from runbook.operation import Json, Operations
+from runbook.plan.model import Section, Step
+from runbook.plan.render import MissingOutput
+from runbook.runner.prepare import NotNeeded, Prepared, prepare, values
+from runbook.runner.setting import Setting
+
+
+class Sight(StrEnum):
+    """Whether a dry-run may read the world."""
+
+    LOOK = "look"
+    OFFLINE = "offline"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A step in a dry-run. ``known``: ``exact``, ``after:STEP`` or ``undetermined``; ``problem``: what would stop it now.
+
+    ``replaces`` names what a destructive step replaces; ``facts`` are what was read; ``skipped`` says why it would not run.
+    """
+
+    step: Step
+    effect: Effect
+    operations: Operations
+    known: str
+    replaces: str = ""
+    skipped: str = ""
+    problem: Problem | None = None
+    refused: bool = False
+    facts: Mapping[str, Json] | None = None
+
+
+def preview(setting: Setting, sight: Sight) -> tuple[Shown, ...]:
+    """Every step in the order in which it may run."""
+    eye = _Preview(setting, sight)
+    return tuple(eye.show(setting.graph.steps[step]) for step in setting.graph.order)
+
+
+class _Preview:
+    def __init__(self, setting: Setting, sight: Sight) -> None:
+        self._setting = setting
+        self._sight = sight
+        self._outputs: dict[str, Mapping[str, Json]] = {}
+        self._pinned: dict[str, dict[str, Json]] = {}
+        self._effects: dict[str, Effect] = {}
+        # the nearest step before each step that changes a given system
+        self._changed: dict[str, dict[str, str]] = {}
+
+    def show(self, step: Step) -> Shown:
+        action = self._setting.actions[step.uses]
+        self._effects[step.id] = action.effect
+        after = self._settled_after(step)
+        try:
+            given = values(self._setting, self._outputs)
+            prepared = prepare(self._setting, step, given, held=self._held(step))
+        except MissingOutput as missing:
+            return Shown(step, action.effect, (), f"after:{missing.step}")
+        except InvalidInput as error:
+            return Shown(step, action.effect, (), "undetermined", problem=error.problems[0])
+        if isinstance(prepared, NotNeeded):
+            self._outputs[step.id] = {}
+            return Shown(step, action.effect, (), "exact", skipped=f"when: {step.when} is false")
+        self._effects[step.id] = prepared.effect
+        if after or self._sight is Sight.OFFLINE:
+            return self._assumed(prepared, f"after:{after}" if after else "undetermined")
+        return self._observed(prepared)
+
+    def _observed(self, prepared: Prepared) -> Shown:
+        action, scope = prepared.action, prepared.scope
+        try:
+            facts = action.observe(self._setting.look, prepared.system, prepared.inputs, scope)
+            operations = action.plan(prepared.system, prepared.inputs, facts, scope)
+        except (Refused, CheckFailed) as error:
+            return self._stopped(prepared, error.problems[0], refused=isinstance(error, Refused))
+        except (Unreachable, Undecidable) as state:
+            return self._stopped(prepared, state.problem, refused=False)
+        self._pinned[prepared.step.id] = roles(facts, Role.PINNED)
+        outputs = action.expect(prepared.system, prepared.inputs, facts)
+        if outputs is None and not operations and prepared.effect is Effect.READS:
+            done: Done[object] = Done(facts, {})
+            try:
+                outputs = action.verify(self._setting.look, prepared.system, prepared.inputs, done)
+            except (Refused, CheckFailed) as error:
+                return self._stopped(prepared, error.problems[0], refused=isinstance(error, Refused))
+            except (Unreachable, Undecidable) as state:
+                return self._stopped(prepared, state.problem, refused=False)
+        if outputs is not None:
+            self._outputs[prepared.step.id] = outputs.model_dump(mode="json")
+        seen = roles(facts, Role.GUARD) | roles(facts, Role.PINNED) | roles(facts, Role.CURRENT)
+        return self._shown(prepared, operations, "exact", seen)
+
+    def _assumed(self, prepared: Prepared, known: str) -> Shown:
+        action, scope = prepared.action, prepared.scope
+        try:
+            facts = action.assume(prepared.system, prepared.inputs, scope)
+            operations = action.plan(prepared.system, prepared.inputs, facts, scope)
+        except (Refused, CheckFailed) as error:
+            return self._stopped(prepared, error.problems[0], refused=isinstance(error, Refused))
+        except (Unreachable, Undecidable) as state:
+            return self._stopped(prepared, state.problem, refused=False)
+        self._pinned[prepared.step.id] = roles(facts, Role.PINNED)
+        outputs = action.expect(prepared.system, prepared.inputs, facts)
+        if outputs is not None:
+            self._outputs[prepared.step.id] = outputs.model_dump(mode="json")
+        return self._shown(prepared, operations, known, None)
+
+    def _shown(self, prepared: Prepared, operations: Operations, known: str, facts: Mapping[str, Json] | None) -> Shown:
+        destroys = prepared.effect is Effect.DESTROYS
+        replaces = prepared.action.replaces(prepared.system, prepared.inputs) if destroys else ""
+        return Shown(prepared.step, prepared.effect, operations, known, replaces=replaces, facts=facts)
+
+    def _stopped(self, prepared: Prepared, problem: Problem, *, refused: bool) -> Shown:
+        return Shown(prepared.step, prepared.effect, (), "undetermined", problem=problem, refused=refused)
+
+    def _held(self, step: Step) -> Mapping[str, Json] | None:
+        return self._pinned.get(step.releases, {}) if step.releases else None
+
+    def _settled_after(self, step: Step) -> str:
+        """The nearest earlier step that changes a system of this step, or ''. Reckoned along the graph, once a step."""
+        changed: dict[str, str] = {}
+        for need in self._setting.graph.before[step.id]:
+            changed |= self._changed[need]
+            before = self._setting.graph.steps[need]
+            if before.on and self._effects[need] in (Effect.CHANGES, Effect.DESTROYS):
+                changed = changed | {before.on: need}
+        self._changed[step.id] = changed
+        if step.section is not Section.STEPS:
+            return ""
+        return changed.get(step.on, "") if step.on else ""

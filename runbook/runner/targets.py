@@ -1,0 +1,127 @@
+"""Targets: which real things a run acts on, proven by what they say of themselves.
+
+Owns the identity of each system type and what a run locks. Promises: two names for one thing give one identity, and a thing
+that was replaced gives another; *absent* is an identity too. A system that can't be asked is not silently trusted: its
+identity says so, and is asked for again before a step changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from runbook.action import Effect, Look, Unreachable
+from runbook.errors import Problem, Refused
+from runbook.host import LOCAL, host_json
+from runbook.operation import Json, canonical, sql
+from runbook.plan.model import Step
+from runbook.runner.prepare import system_fields
+from runbook.runner.setting import AnyAction
+from runbook.system import Channel, ComposeProject, Machine, Postgres, Redis, Store, System, Volume, Web
+
+ABSENT: Json = {"absent": True}
+UNREACHED: Json = {"unreached": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A target of a run: the system's name, its identity, and whether a step of the run may change it."""
+
+    system: str
+    identity: Json
+    changed: bool
+
+    @property
+    def key(self) -> str:
+        """What is locked: the identity alone, so that two checkouts exclude each other."""
+        return sha256(repr(self.identity).encode()).hexdigest()
+
+
+def identify(look: Look, system: System) -> Json:
+    """What the system says of itself, or :data:`ABSENT`, or :data:`UNREACHED`."""
+    try:
+        return _identity(look, system)
+    except Unreachable:
+        return UNREACHED
+
+
+def _identity(look: Look, system: System) -> Json:
+    match system:
+        case Postgres():
+            return _cluster(look, system)
+        case Store():
+            if system.scheme != "file":
+                return {"store": system.url}
+            found = look.file(LOCAL, system.directory)
+            return ABSENT if found is None else {"store": [found.device, found.inode]}
+        case ComposeProject():
+            found_any = look.containers(system.host, system.project)
+            services: Json = sorted({container.service for container in found_any})  # type: ignore[assignment]
+            return {"compose": system.project, "host": canonical(host_json(system.host)), "services": services}
+        case Volume():
+            return {"volume": system.name, "host": canonical(host_json(system.host))}
+        case Redis():
+            return {"redis": [canonical(host_json(system.host)), system.address, system.port]}
+        case Machine():
+            return {"host": canonical(host_json(system.at))}
+        case Web():
+            return {"web": system.url}
+        case Channel():
+            return {"channel": system.key}
+    raise TypeError(f"{type(system).__name__} has no identity")
+
+
+_CLUSTER = sql(
+    "SELECT system_identifier::text AS system_identifier, current_setting('data_directory') AS data_directory"
+    " FROM pg_control_system()"
+)
+
+
+def _cluster(look: Look, system: Postgres) -> Json:
+    connection = system.connection(application="runbook", database="postgres")
+    row = look.query(connection, _CLUSTER)[0]
+    directory = str(row["data_directory"])
+    found = look.file(system.host, directory)
+    place: Json = [found.device, found.inode] if found else []
+    # a cluster made from a base backup has the live one's identifier, so the directory itself is part of the identity
+    return {
+        "cluster": row["system_identifier"],
+        "host": canonical(host_json(system.host)),
+        "directory": directory,
+        "place": place,
+    }
+
+
+def claims(
+    look: Look, steps: Iterable[Step], actions: Mapping[str, AnyAction], systems: Mapping[str, System]
+) -> tuple[Claim, ...]:
+    """The targets of these steps, by name, each probed once."""
+    changed: dict[str, bool] = {}
+    for step in steps:
+        action = actions[step.uses]
+        changes = action.effect is not Effect.READS
+        named = [step.on] if step.on else []
+        for name in system_fields(action.inputs_type):
+            wanted = step.with_.get(name)
+            named += [wanted] if isinstance(wanted, str) and wanted in systems else []
+        for system in named:
+            changed[system] = changed.get(system, False) or changes
+    return tuple(Claim(name, identify(look, systems[name]), changed[name]) for name in sorted(changed))
+
+
+def compare(before: Mapping[str, Json], now: Iterable[Claim], excused: frozenset[str]) -> None:
+    """Refuse (exit 4) where a target is not the one that the run began on. ``excused``: a step was changing it when it stopped."""
+    for claim in now:
+        bound = before.get(claim.system, UNREACHED)
+        if claim.system in excused or UNREACHED in (bound, claim.identity):
+            continue
+        if bound != claim.identity:
+            raise Refused(
+                Problem(
+                    "E403",
+                    "a target is not the one that this run began on",
+                    f"{claim.system} was {bound!r} and is {claim.identity!r}",
+                    "check the environment: is this the right machine? `runbook abandon` ends the run",
+                )
+            )
