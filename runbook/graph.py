@@ -53,12 +53,30 @@ def build(steps: Iterable[Step]) -> Graph:
     """The graph of these steps. Raises :class:`InvalidInput` (E125) with the cycle's whole path where there is one."""
     by_id = {step.id: step for step in steps}
     before = {step.id: tuple(need for need in dict.fromkeys(step.needs) if need in by_id) for step in by_id.values()}
-    after: dict[str, list[str]] = {step: [] for step in by_id}
+    order = _sorted(by_id, before)
+    plain = Graph(by_id, order, before, _turned(before))
+    held = _held(plain)
+    return Graph(by_id, order, held, _turned(held)) if held != before else plain
+
+
+def _held(graph: Graph) -> Mapping[str, tuple[str, ...]]:
+    """Who waits for whom, with every step inside a hold waiting for the hold itself.
+
+    At first that says nothing new; after a resume it is what makes a hold be taken again before a step inside goes on.
+    """
+    before = dict(graph.before)
+    for hold, release in graph.releases().items():
+        for step in (*graph.inside(hold, release), release) if hold in before else ():
+            before[step] = tuple(dict.fromkeys((*before[step], hold)))
+    return before
+
+
+def _turned(before: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    after: dict[str, list[str]] = {step: [] for step in before}
     for step, needs in before.items():
         for need in needs:
             after[need].append(step)
-    order = _sorted(by_id, before)
-    return Graph(by_id, order, before, {step: tuple(followers) for step, followers in after.items()})
+    return {step: tuple(followers) for step, followers in after.items()}
 
 
 def _sorted(by_id: Mapping[str, Step], before: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:

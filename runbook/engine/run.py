@@ -165,7 +165,11 @@ def _advance_step(run: Run, event: StepEvent) -> Run:
     run = replace(run, steps=run.steps.insert(event.step, after))
     if after.outputs is not None and after.outputs is not before.outputs:
         run = replace(run, outputs=run.outputs.insert(event.step, after.outputs))
-    return run if before.status is after.status else _moved(run, event.step, before.status, after.status)
+    if before.status is not after.status:
+        return _moved(run, event.step, before.status, after.status)
+    if isinstance(event, StepUnknown):  # it was looked at, and is as unknown as before: not again in this execution
+        return replace(run, unsettled=run.unsettled.discard(event.step))
+    return run
 
 
 def _told(step: StepRun, event: StepEvent) -> StepRun:
