@@ -14,7 +14,7 @@ from runbook.errors import InvalidInput
 from runbook.operation import Name, Ref, sql
 from runbook.quoting import identifier, literal, shell_word, sql_text, visible
 
-ENCODABLE = st.characters(exclude_characters="\0", exclude_categories=("Cs",))
+ENCODABLE = st.characters(exclude_characters="\0", codec="utf-8")
 TEXTS = st.text(ENCODABLE)
 
 

@@ -1,0 +1,152 @@
+"""Short commands on a host, run and awaited here: reads of an observer, and the small file work inside containers.
+
+Owns :class:`Commands`. Long work, and work whose loss matters, goes through the supervisor instead. Promises: an argv is a list
+and meets no shell; output and time are bounded; a program that isn't there gives exit code 127, as in a shell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from runbook.action import Ran, Unreachable
+from runbook.host import Compose, Docker, Host, Local, Ssh
+from runbook.transports.bound import Bound
+from runbook.transports.docker import DockerEngine
+from runbook.transports.environment import allowed_environment
+from runbook.transports.trouble import Trouble, not_built, unreachable
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+LONGEST_OUTPUT = 64 * 1024
+NOT_FOUND = 127
+_CHUNK = 65_536
+_SUMMARY = "a command gave no answer"
+
+
+class Commands:
+    """Runs short commands on hosts."""
+
+    def __init__(self, engine: DockerEngine) -> None:
+        self._engine = engine
+
+    def run(
+        self, host: Host, argv: Sequence[str], bound: Bound, *, longest: int = LONGEST_OUTPUT, user: str = ""
+    ) -> Ran:
+        """Run it to its end. Raises :class:`Unreachable` where it can't be run, takes too long or prints too much."""
+        match host:
+            case Local():
+                return _run_here(argv, bound, longest)
+            case Docker() | Compose():
+                try:
+                    container = self._engine.one(host)
+                except Trouble as error:
+                    raise Unreachable(error.problem) from None
+                return _run_in(container, argv, bound, longest=longest, user=user)
+            case Ssh():
+                raise Unreachable(not_built(f"running commands on {host}").problem)
+
+
+def _run_here(argv: Sequence[str], bound: Bound, longest: int) -> Ran:
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**allowed_environment(), "LC_ALL": "C"},
+            start_new_session=True,
+        )
+    except OSError as error:
+        return Ran(NOT_FOUND, "", f"{argv[0]}: {error.strerror}")
+    with process:
+        try:
+            out, err = _collect(process, bound, longest)
+        finally:
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+    if out is None or err is None:
+        raise unreachable(
+            "E305", _SUMMARY, f"`{argv[0]}` was ended: it took too long or printed more than {longest} bytes."
+        )
+    return Ran(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+def _collect(process: subprocess.Popen[bytes], bound: Bound, longest: int) -> tuple[bytes | None, bytes | None]:
+    """Both streams; None where a bound was met."""
+    assert process.stdout is not None  # noqa: S101 - as it was asked for
+    assert process.stderr is not None  # noqa: S101
+    kept = {process.stdout: bytearray(), process.stderr: bytearray()}
+    with selectors.DefaultSelector() as ready:
+        for stream in kept:
+            ready.register(stream, selectors.EVENT_READ)
+        while ready.get_map():
+            events = ready.select(bound.left_s())
+            if not events and bound.over:
+                return None, None
+            for key, _ in events:
+                data = os.read(key.fd, _CHUNK)
+                for stream, content in kept.items():
+                    if stream is key.fileobj:
+                        content += data
+                if not data:
+                    ready.unregister(key.fileobj)
+            if sum(map(len, kept.values())) > longest:
+                return None, None
+    try:
+        process.wait(bound.left_s())
+    except subprocess.TimeoutExpired:
+        return None, None
+    return bytes(kept[process.stdout]), bytes(kept[process.stderr])
+
+
+def _run_in(container: Container, argv: Sequence[str], bound: Bound, *, longest: int, user: str) -> Ran:
+    """Through the engine's exec. What outlives its time there is left to end by itself: these are short commands."""
+    from docker.errors import APIError, DockerException
+    from requests.exceptions import RequestException
+
+    answer: list[Ran] = []
+    fault: list[Unreachable] = []
+
+    def work() -> None:
+        api = container.client.api if container.client else None
+        try:
+            assert api is not None  # noqa: S101 - a container that was found has a client
+            made = api.exec_create(container.id, list(argv), environment={"LC_ALL": "C"}, user=user)
+            out, err, size = bytearray(), bytearray(), 0
+            for stdout, stderr in api.exec_start(made["Id"], stream=True, demux=True):
+                out += stdout or b""
+                err += stderr or b""
+                size = len(out) + len(err)
+                if size > longest:
+                    fault.append(unreachable("E305", _SUMMARY, f"`{argv[0]}` printed more than {longest} bytes."))
+                    return
+            code = api.exec_inspect(made["Id"])["ExitCode"]
+            answer.append(
+                Ran(NOT_FOUND if code is None else code, out.decode(errors="replace"), err.decode(errors="replace"))
+            )
+        except APIError as error:
+            fault.append(
+                unreachable("E305", _SUMMARY, f"`{argv[0]}` in {container.name}: {error.explanation or error}")
+            )
+        except (DockerException, RequestException) as error:
+            fault.append(
+                unreachable("E334", "the Docker Engine could not be asked", f"{type(error).__name__}: {error}")
+            )
+
+    worker = threading.Thread(target=work, name="docker-exec", daemon=True)
+    worker.start()
+    worker.join(bound.left_s())
+    if fault:
+        raise fault[0]
+    if not answer:
+        raise unreachable("E305", _SUMMARY, f"`{argv[0]}` in {container.name} took too long.")
+    return answer[0]

@@ -1,0 +1,137 @@
+"""HTTP: one request, one answer, bounded; redirects are shown and not followed.
+
+Owns the use of httpx (imported late). Promises: a request whose answer was lost is :class:`Lost` unless it only reads; a body is
+cut at 64 KiB; no secret header is in a message.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from runbook.condition import explain, failing
+from runbook.errors import Problem
+from runbook.late import Results, document
+from runbook.operation import Call, Fields
+from runbook.secret import SecretRef
+from runbook.transports.bound import Bound
+from runbook.transports.outcome import Failed, Lost, Outcome, Succeeded
+from runbook.transports.trouble import trouble
+
+LONGEST_BODY = 64 * 1024
+ANSWERS_WITHIN_S = 30.0
+_UNSETTLED = frozenset({502, 504})
+"""A gateway's word about a server that it lost: the request may have been carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request with its values in place."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back: status, at most 64 KiB of the body, and how long it took."""
+
+    status: int
+    body: str
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class NoResponse:
+    """Nothing came back. ``sent``: the request may have reached the server."""
+
+    why: str
+    sent: bool
+    elapsed_s: float
+
+
+def send(request: Request, bound: Bound) -> Response | NoResponse:
+    """Send it and read the answer, within the bound (at most 30 s between two bytes). Raises :class:`Trouble` for a bad URL."""
+    import httpx
+
+    began = time.monotonic()
+
+    def elapsed_s() -> float:
+        return round(time.monotonic() - began, 3)
+
+    try:
+        headers = {"user-agent": "runbook", **request.headers}
+        with (
+            httpx.Client(follow_redirects=False, timeout=max(0.001, bound.at_most(ANSWERS_WITHIN_S))) as client,
+            client.stream(request.method, request.url, headers=headers, content=request.body) as answer,
+        ):
+            body = bytearray()
+            for chunk in answer.iter_bytes():
+                body += chunk
+                if len(body) >= LONGEST_BODY or bound.over:
+                    break
+            text = bytes(body[:LONGEST_BODY]).decode(answer.encoding or "utf-8", "replace")
+            return Response(answer.status_code, text, elapsed_s())
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise trouble("E340", "a request could not be made", f"{request.url}: {error}") from None
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        return NoResponse(_explained(error), sent=False, elapsed_s=elapsed_s())
+    except httpx.HTTPError as error:
+        return NoResponse(f"{type(error).__name__}: {error}", sent=True, elapsed_s=elapsed_s())
+
+
+def request_of(call: Call, results: Results, reveal: Callable[[SecretRef], str]) -> Request:
+    """The request that a call describes. Raises :class:`Trouble`."""
+    given = {key: document(value, results, reveal) for key, value in call.arguments.items}
+    url, headers, body = given.get("url"), given.get("headers") or {}, given.get("body")
+    if not isinstance(url, str) or not isinstance(headers, dict):
+        raise trouble("E340", "a request could not be made", "It needs a url, and headers as names with texts.")
+    plain = {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in headers.items()}
+    if body is not None and not isinstance(body, str):
+        body = json.dumps(body, ensure_ascii=False)
+        if "content-type" not in (name.lower() for name in plain):
+            plain["content-type"] = "application/json"
+    return Request(call.operation.upper(), url, plain, body)
+
+
+def perform_call(call: Call, results: Results, reveal: Callable[[SecretRef], str], bound: Bound) -> Outcome:
+    """Perform an HTTP call. Result: ``status``, ``body``, ``elapsed_s``. Raises :class:`Trouble` before anything was sent.
+
+    Without ``expect``, a status below 400 is success.
+    """
+    request = request_of(call, results, reveal)
+    answer = send(request, bound)
+    where = f"{request.method} {request.url}"
+    match answer:
+        case NoResponse(why, sent, _):
+            problem = Problem(
+                "E341", "no answer came", f"{where}: {why}", f"curl -sv -X {request.method} {request.url!r}"
+            )
+            return Lost(problem) if sent and not call.reads else Failed(problem)
+        case Response(status, body, elapsed_s):
+            fields: Fields = {"status": status, "body": body, "elapsed_s": elapsed_s}
+    missed = failing(call.expect, fields, results)
+    if missed:
+        detail = "\n".join([where, *(explain(one, fields) for one in missed)])
+        return Failed(Problem("E314", "the result is not what was expected", detail), fields)
+    if call.expect or status < 400:
+        return Succeeded(fields)
+    problem = Problem("E342", "the web service said no", f"{where} gave status {status}.")
+    return Lost(problem) if status in _UNSETTLED and not call.reads else Failed(problem, fields)
+
+
+def _explained(error: Exception) -> str:
+    """Why there was no connection; faults of TLS in words."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the server's certificate is not trusted here: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS could not be agreed on: {cause.reason or cause}"
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__

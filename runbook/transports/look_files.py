@@ -1,0 +1,145 @@
+"""Facts of files, here and in containers.
+
+Owns the two ways to the same :class:`~runbook.action.FileFacts`: system calls on this machine, ``stat`` in a container. Promises: a
+file that isn't there is None, and a file that can't be seen is :class:`~runbook.action.Unreachable`.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import pwd
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+from runbook.action import FileFacts, Ran, Unreachable
+from runbook.host import Host, Local
+from runbook.transports.bound import Bound
+from runbook.transports.commands import Commands
+from runbook.transports.trouble import unreachable
+
+LONGEST_TEXT = 64 * 1024
+LONGEST_LISTING = 4 * 1024 * 1024
+_FORMAT = "%f|%s|%Y|%U|%d|%i|%n"
+_GONE = "No such file or directory"
+_KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
+
+
+def facts(commands: Commands, host: Host, path: str, bound: Bound) -> FileFacts | None:
+    """The file, or None where it isn't; links are not followed."""
+    if isinstance(host, Local):
+        try:
+            return _facts_here(path, os.lstat(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _unseen(host, path, error.strerror or "") from None
+    ran = commands.run(host, ("stat", "-c", _FORMAT, "--", path), bound)
+    if ran.exit_code:
+        if _is_gone(ran):
+            return None
+        raise _unseen(host, path, ran.stderr or ran.stdout)
+    return _facts_far(host, ran.stdout.removesuffix("\n"))
+
+
+def listing(commands: Commands, host: Host, directory: str, bound: Bound) -> tuple[FileFacts, ...]:
+    """The directory's entries (one level), by name; empty where the directory isn't."""
+    if isinstance(host, Local):
+        try:
+            with os.scandir(directory) as entries:
+                found = [_facts_here(entry.path, entry.stat(follow_symlinks=False)) for entry in entries]
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        except OSError as error:
+            raise _unseen(host, directory, error.strerror or "") from None
+        return tuple(sorted(found, key=lambda one: one.path))
+    argv = ("find", directory, "-mindepth", "1", "-maxdepth", "1", "-exec", "stat", "-c", _FORMAT, "--", "{}", "+")
+    ran = commands.run(host, argv, bound, longest=LONGEST_LISTING)
+    if ran.exit_code:
+        if _is_gone(ran):
+            return ()
+        raise _unseen(host, directory, ran.stderr or ran.stdout)
+    return tuple(sorted((_facts_far(host, line) for line in ran.stdout.splitlines()), key=lambda one: one.path))
+
+
+def text(commands: Commands, host: Host, path: str, bound: Bound) -> str | None:
+    """A small text file whole, or None where it isn't."""
+    found = facts(commands, host, path, bound)
+    if found is None:
+        return None
+    if found.bytes > LONGEST_TEXT:
+        raise _unseen(host, path, f"it has {found.bytes} bytes; an observer reads at most {LONGEST_TEXT}")
+    if isinstance(host, Local):
+        try:
+            with Path(path).open("rb") as file:
+                return file.read(LONGEST_TEXT).decode(errors="replace")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unseen(host, path, error.strerror or "") from None
+    ran = commands.run(host, ("head", "-c", str(LONGEST_TEXT), "--", path), bound, longest=2 * LONGEST_TEXT)
+    if ran.exit_code:
+        raise _unseen(host, path, ran.stderr)
+    return ran.stdout
+
+
+def free_bytes(commands: Commands, host: Host, path: str, bound: Bound) -> int:
+    """Space that an ordinary user may still fill on the file system of ``path``, or of its nearest existing parent."""
+    while facts(commands, host, path, bound) is None and path not in ("/", ""):
+        path = posixpath.dirname(path.rstrip("/")) or "/"
+    if isinstance(host, Local):
+        try:
+            found = os.statvfs(path)
+        except OSError as error:
+            raise _unseen(host, path, error.strerror or "") from None
+        return found.f_bavail * found.f_frsize
+    ran = commands.run(host, ("df", "-Pk", "--", path), bound)
+    words = ran.stdout.splitlines()[-1].split() if ran.exit_code == 0 and ran.stdout.strip() else []
+    numbers = [word for word in words if word.isdecimal()]
+    if len(numbers) < 3:
+        raise _unseen(host, path, ran.stderr or "df gave nothing")
+    return int(numbers[-1]) * 1024  # the last number before the percentage: what is available
+
+
+def _facts_here(path: str, found: os.stat_result) -> FileFacts:
+    try:
+        owner = pwd.getpwuid(found.st_uid).pw_name
+    except KeyError:
+        owner = str(found.st_uid)
+    return FileFacts(
+        path=path,
+        kind=_KINDS.get(stat.S_IFMT(found.st_mode), "other"),
+        bytes=found.st_size,
+        modified=datetime.fromtimestamp(found.st_mtime, UTC),
+        mode=stat.S_IMODE(found.st_mode),
+        owner=owner,
+        device=found.st_dev,
+        inode=found.st_ino,
+    )
+
+
+def _facts_far(host: Host, line: str) -> FileFacts:
+    try:
+        mode, size, modified, owner, device, inode, path = line.split("|", 6)
+        bits = int(mode, 16)
+        return FileFacts(
+            path=path,
+            kind=_KINDS.get(stat.S_IFMT(bits), "other"),
+            bytes=int(size),
+            modified=datetime.fromtimestamp(int(modified), UTC),
+            mode=stat.S_IMODE(bits),
+            owner=owner,
+            device=int(device),
+            inode=int(inode),
+        )
+    except ValueError:
+        raise _unseen(host, line, "its facts can't be read (a name with a line break?)") from None
+
+
+def _is_gone(ran: Ran) -> bool:
+    return _GONE in ran.stderr + ran.stdout
+
+
+def _unseen(host: Host, path: str, why: str) -> Unreachable:
+    return unreachable("E325", "a file can't be seen", f"{host}:{path}: {why.strip()}")

@@ -1,0 +1,171 @@
+"""Secrets, read when they are used, from the place that a reference names.
+
+Owns :class:`SecretStore`: environment, files, commands, AWS Secrets Manager, and the escrow below the run's directory. Promises:
+every value that it reveals is known to the redactor before it is handed out; a file that others may read is refused; no
+message holds a value or what a command printed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets as randomness
+import stat
+import string
+import subprocess
+from pathlib import Path
+from typing import assert_never
+
+from runbook.secret import FromAws, FromCommand, FromEnv, FromEscrow, FromFile, Redactor, Secret, SecretRef
+from runbook.transports.durable import sync_folder, write_durably
+from runbook.transports.environment import allowed_environment
+from runbook.transports.trouble import trouble
+
+LONGEST_SECRET = 65_536
+"""Bytes; what is longer is taken for a mistake."""
+COMMAND_TIMEOUT_S = 30.0
+ALPHABET = string.ascii_letters + string.digits
+"""Letters and digits only: such a password needs no quoting in any file or URL."""
+_SUMMARY = "a secret can't be read"
+
+
+class SecretStore:
+    """Reveals secrets, and mints those of the run's escrow."""
+
+    def __init__(self, run_directory: Path, redactor: Redactor) -> None:
+        self._escrow = run_directory / "escrow"
+        self._redactor = redactor
+
+    def reveal(self, ref: SecretRef) -> Secret:
+        """The value, known to the redactor from now on. Raises :class:`Trouble`."""
+        secret = Secret(self._read(ref))
+        self._redactor.learn(secret)
+        return secret
+
+    def generate(self, name: str, length: int) -> bool:
+        """Mint the escrowed secret ``name``; False if it was there, and is kept. Raises :class:`Trouble`."""
+        path = self._escrow_path(name)
+        try:
+            self._escrow.mkdir(mode=0o700, exist_ok=True)
+            sync_folder(self._escrow.parent)
+            if path.exists():
+                self.reveal(FromEscrow(name))
+                return False
+            value = "".join(randomness.choice(ALPHABET) for _ in range(length))
+            self._redactor.learn(Secret(value))
+            write_durably(path, value.encode(), mode=0o600)
+        except OSError as error:
+            raise trouble(
+                "E372", "a secret can't be kept", f"{path}: {error.strerror}.", "Make room, and resume."
+            ) from None
+        return True
+
+    def _read(self, ref: SecretRef) -> str:
+        match ref:
+            case FromEnv(name):
+                value = os.environ.get(name, "")
+                if not value:
+                    raise trouble("E370", _SUMMARY, f"The environment variable {name} is not set.", f"export {name}=…")
+                return value
+            case FromFile(path):
+                return _read_file(Path(path))
+            case FromCommand(argv):
+                return _run(argv)
+            case FromAws(name):
+                return _read_aws(name)
+            case FromEscrow(name):
+                return _read_file(self._escrow_path(name))
+            case _:
+                assert_never(ref)
+
+    def _escrow_path(self, name: str) -> Path:
+        if not name or name.startswith(".") or "/" in name or "\0" in name:
+            raise trouble("E370", _SUMMARY, f"{name!r} can't be the name of an escrowed secret.")
+        return self._escrow / name
+
+
+def _read_file(path: Path) -> str:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise trouble("E370", _SUMMARY, f"{path}: {error.strerror}.") from None
+    try:
+        facts = os.fstat(fd)
+        _refuse_open_file(path, facts)
+        data = os.read(fd, LONGEST_SECRET + 1)
+    finally:
+        os.close(fd)
+    return _checked(data, str(path))
+
+
+def _refuse_open_file(path: Path, facts: os.stat_result) -> None:
+    if not stat.S_ISREG(facts.st_mode):
+        raise trouble("E371", "a secret's file is not safe", f"{path} is not a regular file.")
+    if facts.st_mode & 0o077:
+        mode = stat.S_IMODE(facts.st_mode)
+        raise trouble(
+            "E371",
+            "a secret's file is not safe",
+            f"{path} has mode {mode:04o}: others than its owner may read or change it.",
+            f"chmod 0600 {path}",
+        )
+    if facts.st_uid not in (0, os.geteuid()):
+        raise trouble(
+            "E371",
+            "a secret's file is not safe",
+            f"{path} belongs to user {facts.st_uid}, who could change it.",
+            f"chown {os.geteuid()} {path}",
+        )
+
+
+def _run(argv: tuple[str, ...]) -> str:
+    shown = f"`{argv[0]}`"
+    try:
+        ran = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=COMMAND_TIMEOUT_S,
+            env=allowed_environment(),
+            check=False,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        raise trouble("E370", _SUMMARY, f"{shown} gave nothing within {COMMAND_TIMEOUT_S:.0f} s.") from None
+    except OSError as error:
+        raise trouble("E370", _SUMMARY, f"{shown}: {error.strerror}.") from None
+    if ran.returncode:
+        detail = f"{shown} ended with exit code {ran.returncode}; its output is not shown."
+        raise trouble("E370", _SUMMARY, detail, "Run it by hand as the user that runs runbook.")
+    return _checked(ran.stdout, shown)
+
+
+def _read_aws(name: str) -> str:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    config = Config(connect_timeout=10, read_timeout=20, retries={"max_attempts": 3})
+    try:
+        answer = boto3.client("secretsmanager", config=config).get_secret_value(SecretId=name)
+    except ClientError as error:
+        why = error.response.get("Error", {}).get("Code", "an error")
+        raise trouble("E370", _SUMMARY, f"AWS Secrets Manager answered {why} for {name}.") from None
+    except BotoCoreError as error:
+        raise trouble("E370", _SUMMARY, f"AWS Secrets Manager could not be asked for {name}: {error}") from None
+    if "SecretString" not in answer:
+        raise trouble("E370", _SUMMARY, f"AWS secret {name} holds bytes, not text.")
+    return _checked(answer["SecretString"].encode(), f"AWS secret {name}")
+
+
+def _checked(data: bytes, where: str) -> str:
+    """The value without one final newline; refuses what can't be a secret."""
+    if len(data) > LONGEST_SECRET:
+        raise trouble("E370", _SUMMARY, f"{where} gave more than {LONGEST_SECRET} bytes.")
+    try:
+        value = data.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise trouble("E370", _SUMMARY, f"{where} did not give UTF-8 text.") from None
+    if not value or "\0" in value:
+        raise trouble("E370", _SUMMARY, f"{where} gave {'a NUL character' if value else 'nothing'}.")
+    return value
