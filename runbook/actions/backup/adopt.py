@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import zlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from pydantic import AwareDatetime, Field
 
@@ -65,7 +64,7 @@ class AdoptFacts:
 
     format: Format = guard()
     bytes: int = guard()
-    finished_at: datetime = current()
+    finished_at: str = current()
     listed_version: int = current()
     listed_database: str = current()
     state: Present = current()
@@ -117,12 +116,19 @@ class Adopt(Action[Store, AdoptInputs, AdoptFacts, Adopted]):
             size = sum(entry.bytes for entry in look.listing(LOCAL, where.path(DATA)))
         version, database = _listed(look, where, inputs, form)
         state = present(look, where, parts=_made(form), made_by=maker(scope))
-        return AdoptFacts(form, size, inputs.finished_at or found.modified, version, database, state, where)
+        moment = show_instant(inputs.finished_at or found.modified)
+        return AdoptFacts(form, size, moment, version, database, state, where)
 
     def assume(self, system: Store, inputs: AdoptInputs, scope: Scope) -> AdoptFacts:
         """As if it were a custom archive."""
         return AdoptFacts(
-            Format.CUSTOM, 0, scope.started_at, 0, inputs.database, Present(), layout(system, inputs.name, scope)
+            Format.CUSTOM,
+            0,
+            show_instant(scope.started_at),
+            0,
+            inputs.database,
+            Present(),
+            layout(system, inputs.name, scope),
         )
 
     def plan(self, system: Store, inputs: AdoptInputs, facts: AdoptFacts, scope: Scope) -> Operations:
@@ -272,7 +278,6 @@ def _manifest(inputs: AdoptInputs, facts: AdoptFacts, scope: Scope) -> Document:
     ]
     if not facts.listed_database:
         unproven.append("that it is of this database: plain SQL does not say")
-    moment = show_instant(facts.finished_at.astimezone(UTC))
     return Document(
         (
             ("manifest", 1),
@@ -280,8 +285,8 @@ def _manifest(inputs: AdoptInputs, facts: AdoptFacts, scope: Scope) -> Document:
             ("format", facts.format.value),
             ("database", inputs.database),
             ("server_version", facts.listed_version),
-            ("started_at", moment),
-            ("finished_at", moment),
+            ("started_at", facts.finished_at),
+            ("finished_at", facts.finished_at),
             ("pieces", (Document((("path", piece), ("bytes", size), ("sha256", Ref("hash", "sha256")))),)),
             ("run", maker(scope)),
             ("unproven", tuple(unproven)),
