@@ -1,0 +1,249 @@
+"""Single processes through a real supervisor: exits, signals, streams, users, concurrency, coming and going."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from runbook.errors import JournalFault
+from runbook.transports.supervisor.client import Supervisor, SupervisorLost, SupervisorRefused
+from runbook.transports.supervisor.requests import File, Lifetime, Nothing, Spawn, Stage, Text, User, Why
+
+from .conftest import ENV, alive, eventually, one, pid_in, sh
+
+
+def test_exit_code_and_both_streams(supervisor: Supervisor) -> None:
+    ended = supervisor.spawn(one("a/1/1/x", "echo out; echo err >&2; exit 3"))
+    assert (ended.why, ended.code, ended.stdout.text, ended.exits[0].stderr.text) == (Why.EXITED, 3, "out\n", "err\n")
+    assert ended.detail == "sh: exit code 3"
+
+
+def test_a_code_that_counts_as_success_is_no_failure(supervisor: Supervisor) -> None:
+    ended = supervisor.spawn(Spawn(id="a", stages=(Stage(("sh", "-c", "exit 1"), ENV, ok_codes=(0, 1)),)))
+    assert (ended.code, ended.detail) == (1, "")
+
+
+def test_death_by_a_signal(supervisor: Supervisor) -> None:
+    ended = supervisor.spawn(one("a", "kill -SEGV $$"))
+    assert (ended.exits[0].code, ended.exits[0].signal) == (None, signal.SIGSEGV)
+    assert "signal 11" in ended.detail
+
+
+@pytest.mark.parametrize("program", ["no-such-program", "/no/such/program", "/etc/passwd"])
+def test_what_can_not_be_executed_was_not_started(supervisor: Supervisor, program: str) -> None:
+    ended = supervisor.spawn(Spawn(id="a", stages=(Stage((program,), ENV),)))
+    assert (ended.why, ended.exits) == (Why.NOT_STARTED, ())
+    assert program in ended.detail
+
+
+def test_a_missing_folder_is_a_failure_to_start(supervisor: Supervisor, tmp_path: Path) -> None:
+    ended = supervisor.spawn(Spawn(id="a", stages=(Stage(("true",), ENV, cwd=str(tmp_path / "none")),)))
+    assert ended.why is Why.NOT_STARTED
+    assert supervisor.spawn(one("b", "pwd")).stdout.text.strip() == str((tmp_path / "run").resolve())
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [(Nothing(), ""), (Text("a\nb"), "a\nb"), (Text("x" * 300_000), "x" * 300_000)]
+)
+def test_input(supervisor: Supervisor, given: Nothing | Text, read: str) -> None:
+    ended = supervisor.spawn(Spawn(id="a", stages=(sh("cat"),), input=given, capture=1 << 20))
+    assert ended.stdout.text == read
+
+
+def test_input_from_a_file_and_a_missing_one(supervisor: Supervisor, tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("content")
+    assert (
+        supervisor.spawn(Spawn(id="a", stages=(sh("cat"),), input=File(str(tmp_path / "in")))).stdout.text == "content"
+    )
+    ended = supervisor.spawn(Spawn(id="b", stages=(sh("cat"),), input=File(str(tmp_path / "none"))))
+    assert ended.why is Why.NOT_STARTED
+    assert str(tmp_path / "none") in ended.detail
+
+
+def test_the_environment_is_what_was_given_and_the_marks(supervisor: Supervisor, run_dir: Path) -> None:
+    ended = supervisor.spawn(Spawn(id="s/1/1/n", stages=(Stage(("env",), {**ENV, "A": "b=c"}),)))
+    lines = set(ended.stdout.text.splitlines())
+    marks = {"RUNBOOK_OPERATION=s/1/1/n", f"RUNBOOK_RUN_DIR={run_dir.resolve()}"}
+    assert lines == {f"PATH={ENV['PATH']}", "A=b=c"} | marks
+
+
+def test_the_child_has_default_signals_its_own_session_and_no_inherited_file(supervisor: Supervisor) -> None:
+    script = "grep -E '^Sig(Ign|Blk)' /proc/self/status; ls /proc/$$/fd; cut -d' ' -f6 /proc/$$/stat; echo $$; umask"
+    ended = supervisor.spawn(one("a", script))
+    blocked, ignored, *files, session, pid, umask = ended.stdout.text.split("\n")[:-1]
+    ordinary = 0x7FFF_FFFF  # above are the real-time signals, two of which glibc keeps to itself
+    assert (int(blocked.split()[1], 16) & ordinary, int(ignored.split()[1], 16) & ordinary) == (0, 0)
+    assert files == ["0", "1", "2"]
+    assert session == pid
+    assert umask == "0077"
+
+
+def test_a_secret_file_is_private_and_never_on_a_disk(supervisor: Supervisor, run_dir: Path) -> None:
+    stage = Stage(("sh", "-c", "cat $PGPASSFILE; stat -Lc %a $PGPASSFILE"), ENV, files={"PGPASSFILE": "canary-4711"})
+    ended = supervisor.spawn(Spawn(id="a", stages=(stage,), log=str(run_dir / "a.log"), forms=("canary-4711",)))
+    assert ended.stdout.text == "•••600\n"
+    assert all(b"canary" not in file.read_bytes() for file in run_dir.iterdir() if file.is_file())
+
+
+def test_a_preamble_comes_before_the_input(supervisor: Supervisor, tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("data")
+    stage = Stage(("cat",), ENV, preamble="head:")
+    assert supervisor.spawn(Spawn(id="a", stages=(stage,))).stdout.text == "head:"
+    assert supervisor.spawn(Spawn(id="b", stages=(stage,), input=Text("text"))).stdout.text == "head:text"
+    assert supervisor.spawn(Spawn(id="c", stages=(stage,), input=File(str(tmp_path / "in")))).stdout.text == "head:data"
+    assert supervisor.spawn(Spawn(id="d", stages=(sh("printf made"), stage))).stdout.text == "head:made"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a child as somebody else")
+def test_another_user(supervisor: Supervisor) -> None:
+    stage = Stage(
+        ("sh", "-c", "id -u; id -g; id -G; cat $S"), ENV, files={"S": "kept"}, user=User(65534, 65534, (65534,))
+    )
+    assert supervisor.spawn(Spawn(id="a", stages=(stage,))).stdout.text == "65534\n65534\n65534\nkept"
+    refused = Stage(("/root/none",), ENV, user=User(65534, 65534))
+    assert supervisor.spawn(Spawn(id="b", stages=(refused,))).why is Why.NOT_STARTED
+
+
+def test_the_start_record_is_there_before_the_child_executes(supervisor: Supervisor) -> None:
+    for number in range(20):
+        ended = supervisor.spawn(one(f"op/{number}", f"grep '\"op/{number}\"' supervisor.jsonl"))
+        records = [json.loads(line) for line in ended.stdout.text.splitlines()]
+        assert records[0]["event"] == "start"
+
+
+def test_many_callers_at_once_get_their_own_ends(supervisor: Supervisor) -> None:
+    def work(number: int) -> tuple[int, int | None, str]:
+        ended = supervisor.spawn(one(f"op/{number}", f"echo {number}; exit {number % 7}"))
+        return number, ended.code, ended.stdout.text
+
+    with ThreadPoolExecutor(8) as pool:
+        for number, code, text in pool.map(work, range(200)):
+            assert (code, text) == (number % 7, f"{number}\n")
+    assert supervisor.status() == ()
+
+
+def test_a_caller_is_answered_while_another_waits_long(supervisor: Supervisor) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        long = pool.submit(supervisor.spawn, one("long", "exec sleep 60"))
+        eventually(lambda: supervisor.status() == ("long",))
+        assert supervisor.spawn(one("short", "echo hi")).stdout.text == "hi\n"
+        supervisor.kill("long", grace_s=5)
+        assert long.result(5).why is Why.KILLED
+
+
+def test_the_same_id_twice_at_once_is_refused(supervisor: Supervisor, run_dir: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(supervisor.spawn, one("a", "exec sleep 60"))
+        eventually(lambda: supervisor.status() == ("a",))
+        with pytest.raises(SupervisorRefused):
+            supervisor.spawn(one("a", "true"))
+        supervisor.kill("a", grace_s=1)
+        assert first.result(5).why is Why.KILLED
+
+
+def test_a_second_start_finds_the_first_and_replaces_its_connection(supervisor: Supervisor, run_dir: Path) -> None:
+    second = Supervisor.start(run_dir)
+    assert second.pid == supervisor.pid
+    with pytest.raises(SupervisorLost):
+        supervisor.spawn(one("a", "true"))
+    assert second.spawn(one("b", "true")).code == 0
+    second.close()
+
+
+def test_it_leaves_when_nobody_needs_it(run_dir: Path, started: list[int]) -> None:
+    supervisor = Supervisor.start(run_dir)
+    started.append(supervisor.pid)
+    supervisor.spawn(one("a", "true"))
+    supervisor.close()
+    time.sleep(1)
+    assert alive(supervisor.pid)
+    eventually(lambda: not alive(supervisor.pid))
+    assert Supervisor.attach(run_dir) is None
+    assert (run_dir / "supervisor.log").read_text() == ""
+    again = Supervisor.start(run_dir)
+    started.append(again.pid)
+    assert again.pid != supervisor.pid
+    assert again.spawn(one("b", "true")).code == 0
+    again.close()
+
+
+def test_a_path_too_long_for_a_socket(tmp_path: Path, started: list[int]) -> None:
+    folder = tmp_path / ("d" * 100) / ("e" * 100)
+    folder.mkdir(parents=True)
+    supervisor = Supervisor.start(folder)
+    started.append(supervisor.pid)
+    assert supervisor.spawn(one("a", "true")).code == 0
+    supervisor.close()
+
+
+def test_it_is_detached_private_and_small(supervisor: Supervisor, run_dir: Path) -> None:
+    status = Path(f"/proc/{supervisor.pid}/status").read_text()
+    stat = Path(f"/proc/{supervisor.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    assert int(stat[1]) != os.getpid()
+    assert int(stat[3]) != os.getsid(0)
+    assert int(status.split("VmRSS:")[1].split()[0]) < 25_000
+    limits = Path(f"/proc/{supervisor.pid}/limits").read_text()
+    assert next(line for line in limits.splitlines() if "core" in line).split()[4] == "0"
+    assert {oct(file.stat().st_mode & 0o777) for file in run_dir.iterdir()} <= {"0o600", "0o700"}
+
+
+def test_a_killed_supervisor_is_told_as_lost_to_every_caller(supervisor: Supervisor) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(supervisor.spawn, one(f"a{n}", "exec sleep 2")) for n in range(3)]
+        eventually(lambda: len(supervisor.status()) == 3)
+        os.kill(supervisor.pid, signal.SIGKILL)
+        for call in waiting:
+            assert isinstance(call.exception(5), SupervisorLost)
+    with pytest.raises(SupervisorLost):
+        supervisor.status()
+
+
+def test_a_daemon_stays_and_keeps_no_lock(
+    supervisor: Supervisor, run_dir: Path, tmp_path: Path, started: list[int]
+) -> None:
+    script = f"(setsid sleep 300 >/dev/null 2>&1 & echo $! >{tmp_path}/pid); exit 0"
+    ended = supervisor.spawn(one("d", script, lifetime=Lifetime.DAEMON))
+    pid = pid_in(tmp_path / "pid")
+    started.append(pid)
+    assert (ended.code, ended.leftovers) == (0, 0)
+    assert alive(pid)
+    held = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    assert not any("supervisor" in name or "lock" in name for name in held)
+    again = supervisor.spawn(one("next", "true"))
+    assert (again.code, again.leftovers) == (0, 0)
+    assert alive(pid)
+    supervisor.close()
+    eventually(lambda: not alive(supervisor.pid))
+    assert alive(pid)
+
+
+def test_when_nothing_can_be_recorded_nothing_starts(tmp_path: Path, started: list[int]) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "supervisor.jsonl").symlink_to("/dev/full")
+    supervisor = Supervisor.start(folder)
+    started.append(supervisor.pid)
+    with pytest.raises(JournalFault, match="No space left on device"):
+        supervisor.spawn(one("a", f"touch {tmp_path}/ran"))
+    assert not (tmp_path / "ran").exists()
+    supervisor.close()
+
+
+def test_a_stopped_engine_does_not_hold_children_up(supervisor: Supervisor, tmp_path: Path) -> None:
+    """An engine that reads nothing: its supervisor still pumps, ends and records."""
+    calls = [
+        threading.Thread(target=lambda n=n: supervisor.spawn(one(f"a{n}", "head -c 200000 /dev/zero")))
+        for n in range(4)
+    ]
+    for call in calls:
+        call.start()
+    for call in calls:
+        call.join(10)
+        assert not call.is_alive()

@@ -1,0 +1,164 @@
+"""Pipelines: bytes, hashes, every exit code, durable sinks, honest ends."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from runbook.transports.supervisor.client import Supervisor
+from runbook.transports.supervisor.requests import Captured, Discarded, File, Hash, Spawn, Why
+
+from .conftest import eventually, sh
+
+DATA = os.urandom(3_000_017)
+SHA = hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> File:
+    (tmp_path / "source").write_bytes(DATA)
+    return File(str(tmp_path / "source"))
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> File:
+    return File(str(tmp_path / "out.partial"))
+
+
+@pytest.mark.parametrize("point", [Hash.SOURCE, Hash.SINK])
+@pytest.mark.parametrize("stages", [(), (sh("cat"),), (sh("cat"), sh("cat"), sh("cat"))])
+def test_file_to_file(supervisor: Supervisor, source: File, sink: File, stages: tuple[()], point: Hash) -> None:
+    ended = supervisor.spawn(Spawn(id="a", stages=stages, input=source, sink=sink, hash=point))
+    assert (ended.why, ended.detail, ended.bytes, ended.sha256) == (Why.EXITED, "", len(DATA), SHA)
+    assert Path(sink.path).read_bytes() == DATA
+    assert Path(sink.path).stat().st_mode & 0o777 == 0o600
+    assert [one.code for one in ended.exits] == [0] * len(stages)
+
+
+def test_hash_at_source_and_at_sink_are_of_different_bytes(supervisor: Supervisor, source: File, sink: File) -> None:
+    half = sh("head -c 1000; cat >/dev/null")
+    at_source = supervisor.spawn(Spawn(id="a", stages=(half,), input=source, sink=sink, hash=Hash.SOURCE))
+    at_sink = supervisor.spawn(Spawn(id="b", stages=(half,), input=source, sink=sink, hash=Hash.SINK))
+    assert (at_source.bytes, at_source.sha256) == (len(DATA), SHA)
+    assert (at_sink.bytes, at_sink.sha256) == (1000, hashlib.sha256(DATA[:1000]).hexdigest())
+
+
+def test_a_dump_from_a_process(supervisor: Supervisor, source: File, sink: File) -> None:
+    stage = sh(f"cat {source.path}; echo note >&2")
+    for point in (Hash.SOURCE, Hash.SINK):
+        ended = supervisor.spawn(Spawn(id=f"a{point}", stages=(stage,), sink=sink, hash=point))
+        assert (ended.bytes, ended.sha256, ended.exits[0].stderr.text) == (len(DATA), SHA, "note\n")
+        assert Path(sink.path).read_bytes() == DATA
+
+
+@pytest.mark.parametrize("stages", [(sh("sha256sum"),), (sh("cat"), sh("sha256sum"))])
+def test_a_restore_into_a_process(supervisor: Supervisor, source: File, stages: tuple[()]) -> None:
+    for point in (Hash.SOURCE, Hash.SINK):
+        ended = supervisor.spawn(Spawn(id=f"a{point}", stages=stages, input=source, sink=Captured(), hash=point))
+        assert (ended.bytes, ended.sha256, ended.stdout.text.split()[0]) == (len(DATA), SHA, SHA)
+
+
+def test_process_to_process_is_hashed_between(supervisor: Supervisor, source: File) -> None:
+    stages = (sh(f"cat {source.path}"), sh("sha256sum"))
+    for point in (Hash.SOURCE, Hash.SINK):
+        ended = supervisor.spawn(Spawn(id=f"a{point}", stages=stages, hash=point))
+        assert (ended.sha256, ended.stdout.text.split()[0]) == (SHA, SHA)
+
+
+def test_a_full_read_that_goes_nowhere(supervisor: Supervisor, source: File) -> None:
+    ended = supervisor.spawn(Spawn(id="a", stages=(), input=source, sink=Discarded(), hash=Hash.SINK))
+    assert (ended.bytes, ended.sha256, ended.exits) == (len(DATA), SHA, ())
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_failing_stage_ends_the_others_and_gives_no_hash(
+    supervisor: Supervisor, source: File, sink: File, place: int
+) -> None:
+    stages = [sh("cat; exec sleep 60"), sh("cat; exec sleep 60"), sh("cat; exec sleep 60")]
+    stages[place] = sh("head -c 10; exit 3")
+    ended = supervisor.spawn(Spawn(id="a", stages=tuple(stages), input=source, sink=sink, hash=Hash.SINK))
+    assert (ended.why, ended.sha256) == (Why.BROKEN, None)
+    assert ended.exits[place].code == 3
+    assert "exit code 3" in ended.detail
+    assert ended.duration_s < 10
+
+
+def test_a_stage_that_is_not_found_starts_nothing_that_stays(supervisor: Supervisor, source: File, sink: File) -> None:
+    ended = supervisor.spawn(
+        Spawn(id="a", stages=(sh("sleep 60"), sh("true")), input=source, sink=File("/no/folder/x"))
+    )
+    assert ended.why is Why.NOT_STARTED
+    assert "/no/folder/x" in ended.detail
+    assert ended.duration_s < 5
+
+
+def test_a_consumer_never_takes_a_failed_producers_end_for_the_end(supervisor: Supervisor, tmp_path: Path) -> None:
+    stages = (sh("echo half; exit 1"), sh(f"cat >/dev/null && echo committed >{tmp_path}/committed"))
+    for number in range(10):
+        ended = supervisor.spawn(Spawn(id=f"a{number}", stages=stages, hash=Hash.SINK, grace_s=1))
+        assert (ended.why, ended.exits[0].code) == (Why.BROKEN, 1)
+        assert not (tmp_path / "committed").exists()
+
+
+def test_a_reader_that_closes_early_fails_the_pipeline_with_its_own_code(supervisor: Supervisor, source: File) -> None:
+    ended = supervisor.spawn(
+        Spawn(id="a", stages=(sh("head -c 5; exec <&-; sleep 0.2; exit 6"),), input=source, hash=Hash.SOURCE)
+    )
+    assert (ended.why, ended.exits[0].code) == (Why.BROKEN, 6)
+    assert "the reader closed its input before the end of the data" in ended.detail
+
+
+def test_an_earlier_partial_is_replaced_not_appended_to(supervisor: Supervisor, source: File, sink: File) -> None:
+    Path(sink.path).write_bytes(b"old" * 10_000_000)
+    supervisor.spawn(Spawn(id="a", stages=(), input=source, sink=sink, hash=Hash.SINK))
+    assert Path(sink.path).read_bytes() == DATA
+
+
+def test_a_full_disk_at_the_sink(supervisor: Supervisor, source: File, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], check=False)
+    if mounted.returncode:
+        pytest.skip("this machine mounts no tmpfs")
+    try:
+        ended = supervisor.spawn(
+            Spawn(id="a", stages=(sh("cat"),), input=source, sink=File(str(small / "x.partial")), hash=Hash.SINK)
+        )
+        log = supervisor.spawn(
+            Spawn(id="b", stages=(sh("yes | head -c 3000000; exit 0"),), log=str(small / "log"), capture=100)
+        )
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
+    assert (ended.why, ended.sha256) == (Why.BROKEN, None)
+    assert os.strerror(errno.ENOSPC) in ended.detail
+    assert (log.why, log.code, log.stdout.bytes) == (Why.EXITED, 0, 3_000_000)
+    assert log.log_truncated == os.strerror(errno.ENOSPC)
+
+
+def test_progress_is_told_while_bytes_flow(supervisor: Supervisor, sink: File) -> None:
+    told: list[int] = []
+    stage = sh("for i in 1 2 3 4 5 6 7 8; do head -c 100000 /dev/zero; sleep 0.15; done")
+    ended = supervisor.spawn(Spawn(id="a", stages=(stage,), sink=sink, hash=Hash.SINK), told.append)
+    assert ended.bytes == 800_000
+    assert told == sorted(told)
+    assert [count for count in told if 0 < count < 800_000]
+
+
+def test_a_killed_pipeline_leaves_no_member(supervisor: Supervisor, sink: File) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(
+            supervisor.spawn, Spawn(id="a", stages=(sh("cat /dev/zero"), sh("cat")), sink=Discarded(), hash=Hash.SINK)
+        )
+        eventually(lambda: supervisor.status() == ("a",))
+        supervisor.kill("a", grace_s=2)
+        ended = call.result(10)
+    assert ended.why is Why.KILLED
+    assert ended.sha256 is None
