@@ -20,14 +20,15 @@ Watch = Callable[[Record, Event], None]
 class Ledger:
     """A run's events: folded at once, durable at the next commit. Safe for several threads."""
 
-    def __init__(self, journal: Journal, run: Run, watch: Watch) -> None:
+    def __init__(self, journal: Journal, run: Run, watch: Watch, *, first: Event | None = None) -> None:
         self._journal = journal
         self._run = run
         self._watch = watch
         self._folding = Lock()
         self._writing = Lock()
-        self._pending: list[Event] = []
-        self._noted = 0
+        # the event that created the run is in the fold already, and not yet in the journal
+        self._pending: list[Event] = [first] if first else []
+        self._noted = len(self._pending)
         self._durable = 0
 
     @property

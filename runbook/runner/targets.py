@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from runbook.action import Effect, Look, Unreachable
+from runbook.engine.run import Run
+from runbook.engine.transitions import Status
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL, host_json
 from runbook.operation import Json, canonical, sql
@@ -108,6 +110,13 @@ def claims(
         for system in named:
             changed[system] = changed.get(system, False) or changes
     return tuple(Claim(name, identify(look, systems[name]), changed[name]) for name in sorted(changed))
+
+
+def excused(run: Run, actions: Mapping[str, AnyAction]) -> frozenset[str]:
+    """Systems that an unfinished step may have been replacing when the run stopped: the step's own guards judge them."""
+    unfinished = (Status.RUNNING, Status.UNKNOWN, Status.FAILED)
+    steps = [run.graph.steps[step] for step, state in run.steps.items() if state.status in unfinished and state.touched]
+    return frozenset(step.on for step in steps if actions[step.uses].effect is Effect.DESTROYS)
 
 
 def compare(before: Mapping[str, Json], now: Iterable[Claim], excused: frozenset[str]) -> None:

@@ -1,0 +1,251 @@
+"""An execution: from a plan that is ready to the last record, the first time and after a crash.
+
+Owns :func:`apply` and :func:`resume`. Promises: nothing is created before what can be foreseen was checked (confirmations,
+targets); ``engine.lock`` is held throughout, the run and its targets are locked before step one; whatever ends the execution is
+in the journal, or the journal itself is said to be at fault.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from types import FrameType
+
+from runbook import __version__
+from runbook.engine.events import RunCreated, RunInterrupted, RunResumed, RunWaiting, parse
+from runbook.engine.run import begin, fold
+from runbook.engine.transitions import RunStatus
+from runbook.errors import InvalidInput, JournalFault, Problem, UsageFault
+from runbook.graph import Graph, build
+from runbook.journal.clock import SystemClock, boot_id
+from runbook.journal.layout import RunDir, make_run, new_run_id
+from runbook.journal.local import LocalJournal
+from runbook.journal.locks import Lock, LockOwner, target_lock_path
+from runbook.operation import Json
+from runbook.plan.environment import Environment
+from runbook.plan.inputs import bind
+from runbook.plan.model import Plan
+from runbook.runner.ending import Ending, exit_code, measure, objectives_json
+from runbook.runner.frozen import freeze, thaw
+from runbook.runner.ledger import Ledger, Watch
+from runbook.runner.loop import Loop
+from runbook.runner.setting import AnyAction, Ask, Setting
+from runbook.runner.targets import Claim, claims, compare, excused
+from runbook.secret import Redactor
+from runbook.transports.outcome import Progress
+from runbook.transports.world import World
+from runbook.units import show_instant
+
+GRACE_S = 10.0
+"""Between TERM and KILL, after the second interrupt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What an execution needs of whoever called it: state directory, catalogue, who is there, who watches."""
+
+    state: Path
+    actions: Mapping[str, AnyAction]
+    operator: str
+    ask: Ask
+    watch: Watch
+    progress: Callable[[str, str, Progress], None]
+    redactor: Redactor
+    parallel: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be run: a bound plan (``foreach`` expanded), its environment and its effective inputs."""
+
+    plan: Plan
+    environment: Environment
+    inputs: Mapping[str, Json]
+
+
+def apply(order: Order, host: Host) -> Ending:
+    """Run a plan from its beginning. Raises Refused, Busy, JournalFault, InvalidInput."""
+    clock = SystemClock()
+    now = clock.now()
+    graph = build(order.plan.steps)
+    run = make_run(host.state, new_run_id(order.plan.name, now=now, suffix=os.urandom(2).hex()))
+    with _engine(run, clock) as world_at:
+        world = world_at(host.redactor)
+        try:
+            targets = claims(world.look, order.plan.steps, host.actions, order.environment.systems)
+            _lock(world, run, targets, clock)
+            freeze(run, order.plan, order.environment)
+        except BaseException:
+            world.close()
+            _discard(run)
+            raise
+        header = RunCreated(
+            plan=order.plan.name,
+            digest=order.plan.digest,
+            environment=order.environment.name,
+            live=order.environment.live,
+            operator=host.operator,
+            started_at=show_instant(now),
+            inputs=dict(order.inputs),
+            targets={claim.system: claim.identity for claim in targets},
+            tool=__version__,
+            objectives=objectives_json(order.plan.objectives),
+        )
+        with LocalJournal.create(run.path, run=run.run, clock=clock, boot=boot_id()) as journal:
+            ledger = Ledger(journal, begin(graph, header), host.watch, first=header)
+            ledger.commit()
+            return _carry_out(_setting(order, graph, host, world, run, clock, header), ledger, world)
+
+
+def resume(run: RunDir, host: Host, skip: Mapping[str, str]) -> Ending:
+    """Go on with a run from its journal. ``skip``: reason by step. Raises as :func:`apply`, and UsageFault for a finished run."""
+    clock = SystemClock()
+    with (
+        _engine(run, clock) as world_at,
+        LocalJournal.open(run.path, run=run.run, clock=clock, boot=boot_id()) as journal,
+    ):
+        frozen = thaw(run)
+        events = [parse(record.payload) for record in journal.records]
+        header = events[0]
+        if not isinstance(header, RunCreated):
+            raise JournalFault(Problem("E711", "the journal does not begin with the run's creation"))
+        bound = bind(frozen.plan, frozen.environment, header.inputs)
+        order = Order(bound.plan, frozen.environment, bound.inputs)
+        graph = build(order.plan.steps)
+        state = fold(graph, events)
+        if state.status.final:
+            raise UsageFault(
+                Problem("E263", "the run is finished", f"{run.run} {state.status}", f"`runbook show {run.run}`")
+            )
+        unknown_steps = [step for step in skip if step not in graph.steps]
+        if unknown_steps:
+            raise UsageFault(Problem("E264", "the run has no such step", ", ".join(unknown_steps)))
+        world = world_at(host.redactor)
+        try:
+            now = claims(world.look, order.plan.steps, host.actions, order.environment.systems)
+            compare({**header.targets, **dict(state.rebound)}, now, excused(state, host.actions))
+            _lock(world, run, now, clock)
+            ledger = Ledger(journal, state, host.watch)
+            ledger.commit(RunResumed(host.operator, journal.writer.epoch))
+            for step, reason in skip.items():
+                from runbook.engine.events import StepSkipped
+
+                ledger.commit(StepSkipped(step, reason, host.operator))
+            return _carry_out(_setting(order, graph, host, world, run, clock, header), ledger, world)
+        finally:
+            world.close()
+
+
+def _carry_out(setting: Setting, ledger: Ledger, world: World) -> Ending:
+    loop = Loop(setting, ledger)
+    try:
+        with _signals(loop, world, ledger) as caught:
+            status = loop.go()
+        if status is RunStatus.INTERRUPTED:
+            ledger.commit(RunInterrupted(caught.name, caught.count > 1))
+            code = exit_code(ledger.run, status)
+        elif status is RunStatus.WAITING:
+            ledger.commit(RunWaiting(tuple(ledger.run.waiting)))
+            code = exit_code(ledger.run, status)
+        else:
+            finished = measure(ledger.run, setting.plan, status, setting.clock.now())
+            ledger.commit(finished)
+            code = exit_code(ledger.run, status, missed=finished.exit_code == 8)
+        return Ending(setting.run, status, code, ledger.run)
+    except JournalFault:
+        _record_stop(ledger)
+        raise
+    finally:
+        world.close()
+
+
+def _record_stop(ledger: Ledger) -> None:
+    """Say in the journal that it stopped, if the disk lets us; the fault itself is what is shown."""
+    try:
+        ledger.last(RunInterrupted("journal fault"))
+    except JournalFault:
+        return
+
+
+@dataclass(slots=True)
+class _Caught:
+    name: str = ""
+    count: int = 0
+
+
+@contextmanager
+def _signals(loop: Loop, world: World, ledger: Ledger) -> Iterator[_Caught]:
+    """The first INT, TERM or HUP lets what runs finish; the second ends it."""
+    caught = _Caught()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        caught.name = signal.Signals(number).name
+        caught.count += 1
+        loop.stop()
+        if caught.count == 2:
+            # not in the handler itself: the main thread may hold what stopping needs
+            Thread(target=lambda: [world.stop(step, GRACE_S) for step in tuple(ledger.run.active)], daemon=True).start()
+
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in wanted}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _engine(run: RunDir, clock: SystemClock) -> Iterator[Callable[[Redactor], World]]:
+    """Hold ``engine.lock``; give a way to make the world once it is held."""
+    owner = LockOwner.me(run=run.run, holds=f"the engine of run {run.run}", now=clock.now())
+    with Lock.take(run.engine_lock, owner=owner):
+        yield lambda redactor: World(run.path, run=run.run, redactor=redactor)
+
+
+def _lock(world: World, run: RunDir, targets: tuple[Claim, ...], clock: SystemClock) -> None:
+    """Lock the run and each target, under the supervisor, which outlives this engine."""
+    owner = LockOwner.me(run=run.run, holds="", now=clock.now())
+    world.lock(run.run_lock, exclusive=True, owner=owner)
+    for claim in targets:
+        world.lock(target_lock_path(claim.key), exclusive=claim.changed, owner=owner)
+
+
+def _discard(run: RunDir) -> None:
+    """Take away the directory of a run that never began: it has no journal."""
+    import shutil
+
+    if not run.journal.exists():
+        shutil.rmtree(run.path, ignore_errors=True)
+
+
+def _setting(
+    order: Order, graph: Graph, host: Host, world: World, run: RunDir, clock: SystemClock, header: RunCreated
+) -> Setting:
+    missing = [step.uses for step in order.plan.steps if step.uses not in host.actions]
+    if missing:
+        raise InvalidInput(Problem("E131", "no such action", missing[0], "`runbook actions` lists them"))
+    return Setting(
+        plan=order.plan,
+        graph=graph,
+        environment=order.environment,
+        inputs=order.inputs,
+        actions=host.actions,
+        performer=world,
+        look=world.look,
+        clock=clock,
+        sleep=time.sleep,
+        directory=str(run.path),
+        run=run.run,
+        started_at=header.started_at,
+        operator=host.operator,
+        ask=host.ask,
+        progress=host.progress,
+        parallel=host.parallel,
+    )

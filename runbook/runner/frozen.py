@@ -1,0 +1,81 @@
+"""What is frozen with a run: the exact bytes of the plan, of included plans and of the environment.
+
+Owns the folder ``frozen/`` of a run. Promises: a resume reads these bytes and no others; what was edited since is found and
+named; a file that was changed in the folder itself is refused, since its hash is in the index and the index's is in the journal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from runbook.errors import JournalFault, Problem
+from runbook.journal.layout import RunDir
+from runbook.plan.environment import Environment, load_environment
+from runbook.plan.load import load_plan
+from runbook.plan.model import Plan, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A run's own copy of what it runs."""
+
+    plan: Plan
+    environment: Environment
+
+
+def freeze(run: RunDir, plan: Plan, environment: Environment) -> None:
+    """Write the bytes of plan and environment below the run's directory, synced by the journal's creation that follows."""
+    index = {"plan": _write(run, "plan", plan.sources), "environment": _write(run, "environment", environment.sources)}
+    path = run.frozen / "index.json"
+    path.write_text(json.dumps(index, indent=1) + "\n")
+    path.chmod(0o600)
+
+
+def thaw(run: RunDir) -> Frozen:
+    """Plan and environment from the run's directory. Raises JournalFault (exit 7) where they were changed there."""
+    index = json.loads((run.frozen / "index.json").read_text())
+    plans = _FrozenReader(run, "plan", index["plan"])
+    environments = _FrozenReader(run, "environment", index["environment"])
+    plan = load_plan(index["plan"][0]["name"], plans)
+    if not index["environment"]:
+        return Frozen(plan, Environment.inline(plan))
+    return Frozen(plan, load_environment(index["environment"][0]["name"], environments))
+
+
+def _write(run: RunDir, folder: str, sources: Iterable[Source]) -> list[dict[str, str]]:
+    index = []
+    for number, source in enumerate(sources):
+        name = f"{folder}-{number:03d}-{PurePosixPath(source.name).name}"
+        path = run.frozen / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.write_bytes(source.text.encode())
+        path.chmod(0o600)
+        index.append({"name": source.name, "file": name, "sha256": source.sha256})
+    return index
+
+
+class _FrozenReader:
+    """Reads sources by the names that they had, from the run's folder."""
+
+    def __init__(self, run: RunDir, folder: str, index: list[dict[str, str]]) -> None:
+        self._run = run
+        self._folder = folder
+        self._index = {entry["name"]: entry for entry in index}
+
+    def read(self, name: str) -> bytes:
+        entry = self._index[name]
+        content = (self._run.frozen / Path(entry["file"]).name).read_bytes()
+        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+            raise JournalFault(
+                Problem(
+                    "E720",
+                    "a frozen file of the run was changed",
+                    f"{entry['file']} is not what the run began with",
+                    "put the file back, or `runbook abandon` the run and apply anew",
+                )
+            )
+        return content
