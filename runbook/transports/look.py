@@ -104,6 +104,10 @@ class LiveLook:
         """A small text file whole (64 KiB), or None where it isn't."""
         return look_files.text(self._commands, host, path, self._bound())
 
+    def head(self, host: Host, path: str, count: int) -> bytes:
+        """The first ``count`` bytes (at most 4096) of a file, fewer where it is shorter; empty where it isn't."""
+        return look_files.head(self._commands, host, path, count, self._bound())
+
     def free_bytes(self, host: Host, path: str) -> int:
         """Space that an ordinary user may still fill on the file system of ``path`` (its nearest existing parent)."""
         return look_files.free_bytes(self._commands, host, path, self._bound())

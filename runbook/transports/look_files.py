@@ -20,6 +20,7 @@ from runbook.transports.commands import Commands
 from runbook.transports.trouble import unreachable
 
 LONGEST_TEXT = 64 * 1024
+LONGEST_HEAD = 4096
 LONGEST_LISTING = 4 * 1024 * 1024
 _FORMAT = "%f|%s|%Y|%U|%d|%i|%n"
 _GONE = "No such file or directory"
@@ -82,6 +83,25 @@ def text(commands: Commands, host: Host, path: str, bound: Bound) -> str | None:
     if ran.exit_code:
         raise _unseen(host, path, ran.stderr)
     return ran.stdout
+
+
+def head(commands: Commands, host: Host, path: str, count: int, bound: Bound) -> bytes:
+    """The first ``count`` bytes of a file; empty where it isn't."""
+    count = min(count, LONGEST_HEAD)
+    if isinstance(host, Local):
+        try:
+            with Path(path).open("rb") as file:
+                return file.read(count)
+        except (FileNotFoundError, NotADirectoryError):
+            return b""
+        except OSError as error:
+            raise _unseen(host, path, error.strerror or "") from None
+    ran = commands.run(host, ("od", "-A", "n", "-v", "-t", "x1", "-N", str(count), path), bound)
+    if ran.exit_code:
+        if _is_gone(ran):
+            return b""
+        raise _unseen(host, path, ran.stderr or ran.stdout)
+    return bytes.fromhex("".join(ran.stdout.split()))
 
 
 def free_bytes(commands: Commands, host: Host, path: str, bound: Bound) -> int:

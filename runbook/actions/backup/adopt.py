@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, Field
 
 import runbook
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard
+from runbook.actions.backup.archive import MAGIC, read_head
 from runbook.actions.backup.layout import (
     DATA,
     MANIFEST,
@@ -35,16 +36,13 @@ from runbook.operation import Document, Hashing, Operation, Operations, Pipeline
 from runbook.system import Store
 from runbook.units import show_instant
 
-CUSTOM_MAGIC = b"PGDMP"
 GZIP_MAGIC = b"\x1f\x8b"
 TAR_MAGIC = b"ustar"
 HEAD_BYTES = 1024
 DUMP_ENDS = ("-- PostgreSQL database dump complete", "-- PostgreSQL database cluster dump complete")
 """The last line of what pg_dump and pg_dumpall write as plain SQL: without it the text was cut off."""
 
-_LISTED_VERSION = re.compile(r"Dumped from database version: (\d+)(?:\.(\d+))?")
-_SQL_VERSION = re.compile(rb"^-- Dumped from database version (\d+)(?:\.(\d+))?", re.MULTILINE)
-_LISTED_DATABASE = re.compile(r"^;\s+dbname: (.*)$", re.MULTILINE)
+_SQL_VERSION = re.compile(rb"^-- Dumped from database version ([\d.]+)", re.MULTILINE)
 
 
 class AdoptInputs(Inputs):
@@ -60,13 +58,13 @@ class AdoptInputs(Inputs):
 
 @dataclass(frozen=True, slots=True)
 class AdoptFacts:
-    """The backup as found. ``listed_*`` are what ``pg_restore --list`` says of an archive ("" and 0 for plain SQL)."""
+    """The backup as found. ``said_*`` is what the backup says of itself ("" and 0: nothing)."""
 
     format: Format = guard()
     bytes: int = guard()
     finished_at: str = current()
-    listed_version: int = current()
-    listed_database: str = current()
+    said_version: int = current()
+    said_database: str = current()
     state: Present = current()
     where: Layout = current()
 
@@ -114,7 +112,7 @@ class Adopt(Action[Store, AdoptInputs, AdoptFacts, Adopted]):
         size = found.bytes
         if form is Format.DIRECTORY:
             size = sum(entry.bytes for entry in look.listing(LOCAL, where.path(DATA)))
-        version, database = _listed(look, where, inputs, form)
+        version, database = _said(look, where, inputs, form)
         state = present(look, where, parts=_made(form), made_by=maker(scope))
         moment = show_instant(inputs.finished_at or found.modified)
         return AdoptFacts(form, size, moment, version, database, state, where)
@@ -164,11 +162,11 @@ def _made(form: Format) -> tuple[str, ...]:
 def _format(look: Look, where: Layout, *, kind: str) -> Format:
     path = where.path(DATA)
     if kind == "directory":
-        if look.head(LOCAL, f"{path}/toc.dat", len(CUSTOM_MAGIC)) == CUSTOM_MAGIC:
+        if look.head(LOCAL, f"{path}/toc.dat", len(MAGIC)) == MAGIC:
             return Format.DIRECTORY
         raise _unknown(f"{path} is a directory without pg_dump's toc.dat.")
     head = look.head(LOCAL, path, HEAD_BYTES)
-    if head.startswith(CUSTOM_MAGIC):
+    if head.startswith(MAGIC):
         return Format.CUSTOM
     if head.startswith(GZIP_MAGIC):
         return Format.PLAIN_GZIP
@@ -192,38 +190,42 @@ def _pg_restore(inputs: AdoptInputs) -> str:
     return f"{inputs.binaries.rstrip('/')}/pg_restore" if inputs.binaries else "pg_restore"
 
 
-def _listed(look: Look, where: Layout, inputs: AdoptInputs, form: Format) -> tuple[int, str]:
+def _said(look: Look, where: Layout, inputs: AdoptInputs, form: Format) -> tuple[int, str]:
     """The server's version (150018) and the database, as the backup says; refuses another database than the one named."""
+    path = where.path(DATA)
+    head = look.head(LOCAL, f"{path}/toc.dat" if form is Format.DIRECTORY else path, HEAD_BYTES)
     if form not in (Format.CUSTOM, Format.DIRECTORY):
-        head = look.head(LOCAL, where.path(DATA), HEAD_BYTES)
         said = _SQL_VERSION.search(_unzipped(head) if form is Format.PLAIN_GZIP else head)
-        return (_number(said[1].decode(), (said[2] or b"0").decode()) if said else 0), ""
-    ran = look.run(LOCAL, (_pg_restore(inputs), "--list", where.path(DATA)))
-    version, database = _LISTED_VERSION.search(ran.stdout), _LISTED_DATABASE.search(ran.stdout)
-    if ran.exit_code or version is None or database is None:
+        return (_number(said[1].decode()) if said else 0), ""
+    archive = read_head(head)
+    if archive is None:
         raise CheckFailed(
             Problem(
                 "E626",
                 "the backup can't be relied on",
-                f"pg_restore can't list {where.path(DATA)}: {ran.stderr.strip()[:500] or 'it says no version'}",
-                "Use another backup; or, if pg_restore is too old or missing, give `binaries`.",
+                f"{path}: the head of the archive can't be read.",
+                "Use another.",
             )
         )
-    if database[1] != inputs.database:
+    if archive.database != inputs.database:
         raise Refused(
             Problem(
                 "E630",
                 "it is a backup of another database",
-                f"{where.path(DATA)} says that it was made of {database[1]!r}, not of {inputs.database!r}.",
+                f"{path} says that it was made of {archive.database!r}, not of {inputs.database!r}.",
                 "Check `name` and `database`.",
             )
         )
-    return _number(version[1], version[2] or "0"), database[1]
+    return _number(archive.server), archive.database
 
 
-def _number(major: str, minor: str) -> int:
-    """150018 of 15.18, and 90600 of 9.6."""
-    return int(major) * 10_000 + int(minor) * (1 if int(major) >= 10 else 100)
+def _number(version: str) -> int:
+    """150018 of ``15.18``, 90600 of ``9.6.0``; 0 where it is something else."""
+    found = re.match(r"(\d+)(?:\.(\d+))?", version)
+    if found is None:
+        return 0
+    major, minor = int(found[1]), int(found[2] or 0)
+    return major * 10_000 + minor * (1 if major >= 10 else 100)
 
 
 def _unzipped(head: bytes) -> bytes:
@@ -276,7 +278,7 @@ def _manifest(inputs: AdoptInputs, facts: AdoptFacts, scope: Scope) -> Document:
         "the rows: no counts were recorded when it was made",
         "roles and their rights: it has no globals",
     ]
-    if not facts.listed_database:
+    if not facts.said_database:
         unproven.append("that it is of this database: plain SQL does not say")
     return Document(
         (
@@ -284,7 +286,7 @@ def _manifest(inputs: AdoptInputs, facts: AdoptFacts, scope: Scope) -> Document:
             ("name", inputs.name),
             ("format", facts.format.value),
             ("database", inputs.database),
-            ("server_version", facts.listed_version),
+            ("server_version", facts.said_version),
             ("started_at", facts.finished_at),
             ("finished_at", facts.finished_at),
             ("pieces", (Document((("path", piece), ("bytes", size), ("sha256", Ref("hash", "sha256")))),)),
