@@ -34,7 +34,7 @@ ruff: $(DEV_STAMP)
 	$(BIN)/ruff format --check .
 
 types: $(DEV_STAMP)
-	$(BIN)/mypy
+	$(BIN)/mypy runbook tests
 
 contracts: $(DEV_STAMP)
 	$(BIN)/lint-imports
