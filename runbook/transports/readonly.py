@@ -9,18 +9,21 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping, Sequence
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _VERSION = frozenset({"--version", "-V"})
-_VERSIONED = frozenset(
+_VERSIONED = _words(
     "pg_dump pg_dumpall pg_restore psql pg_basebackup pg_verifybackup pg_receivewal pg_ctl postgres initdb pg_waldump "
     "redis-server redis-cli valkey-server valkey-cli gpg age tar zstd gzip xz lz4 openssl aws rclone restic pgbackrest "
-    "barman ssh docker docker-compose python3 bash sync".split()  # noqa: SIM905 - thirty words read better as one text
+    "barman ssh docker docker-compose python3 bash sync"
 )
-_ANY = frozenset(
-    "stat ls df du readlink realpath id uname sha256sum wc getent pg_controldata pg_isready".split()  # noqa: SIM905
-)
+_ANY = _words("stat ls df du readlink realpath id uname sha256sum wc getent pg_controldata pg_isready")
 """Programs that only read whatever their options are."""
 _FORMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "pg_restore": (("--list",), ("-l",)),
+    "pg_restore": (("--list",), ("-l",), ("--file=-",)),
     "pg_ctl": (("status",),),
     "pg_verifybackup": (("",),),
     "pg_waldump": (("",),),
@@ -44,9 +47,9 @@ _WRITING: Mapping[str, tuple[str, ...]] = {
     "redis-cli": (),
 }
 """Options that would make a listed form write, run or connect."""
-_REDIS_READS = frozenset(
-    "PING INFO LASTSAVE DBSIZE TIME ROLE EXISTS TYPE TTL STRLEN LLEN HLEN SCARD ZCARD".split()  # noqa: SIM905
-)
+_STANDARD_OUTPUT = frozenset({"--file=-"})
+"""Values of writing options that write to nobody but the observer."""
+_REDIS_READS = _words("PING INFO LASTSAVE DBSIZE TIME ROLE EXISTS TYPE TTL STRLEN LLEN HLEN SCARD ZCARD")
 _REDIS_OPTIONS_WITH_VALUE = frozenset({"-h", "-p", "-s", "-n", "-t", "--user"})
 _REDIS_OPTIONS = frozenset({"--no-auth-warning", "--raw", "--no-raw", "-2", "-3", "--json"})
 
@@ -69,7 +72,7 @@ def only_reads(argv: Sequence[str]) -> bool:
 
 def _writes(program: str, argument: str) -> bool:
     """Whether an argument is one of the program's writing options, attached values (``-fX``, ``--file=X``) included."""
-    return any(
+    return argument not in _STANDARD_OUTPUT and any(
         argument == option or argument.startswith(f"{option}=" if option.startswith("--") else option)
         for option in _WRITING.get(program, ())
     )

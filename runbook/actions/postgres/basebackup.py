@@ -1,0 +1,252 @@
+"""Base backups: the files of a whole cluster, from which its WAL archive leads to any later moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+import runbook
+from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard
+from runbook.actions.backup.layout import (
+    DATA,
+    MANIFEST,
+    Layout,
+    Present,
+    artifact,
+    flaw,
+    layout,
+    maker,
+    present,
+    published,
+    read_manifest,
+    size_of,
+    swept,
+)
+from runbook.actions.postgres.client import (
+    MAINTENANCE_DATABASE,
+    Client,
+    Server,
+    argv,
+    env,
+    read_client,
+    read_server,
+    refuse_older_client,
+    target,
+)
+from runbook.artifact import Artifact, Format
+from runbook.errors import Problem, Refused
+from runbook.host import LOCAL
+from runbook.operation import Document, Operations, Pipeline, Ref, Sql, Stage, Write, sql
+from runbook.system import Postgres, Store
+from runbook.units import show_size
+
+SPACE_FACTOR = {"gzip": 0.6, "none": 1.1}
+"""Free space that must be there, as a part of the databases' size."""
+
+COMPLETE = "Manifest-Checksum"
+"""The last words of the server's own manifest, which is the last file of the archive (manual, Backup Manifest Format)."""
+
+_MOMENT = "to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+_CLUSTER = sql(
+    "SELECT current_setting('archive_mode') AS archive_mode, current_setting('wal_level') AS wal_level, "
+    "(SELECT coalesce(string_agg(spcname, ', '), '') FROM pg_tablespace WHERE spcname !~ '^pg_') AS tablespaces, "
+    "(SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)::int AS replication, "
+    "(SELECT coalesce(sum(pg_database_size(oid)), 0) FROM pg_database WHERE datconnlimit <> -2)::bigint AS bytes, "
+    "(SELECT coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) FROM pg_stat_archiver)::int "
+    "AS failing, (SELECT coalesce(last_failed_wal, '') FROM pg_stat_archiver) AS failed_wal"
+)
+
+
+class BasebackupInputs(Inputs):
+    """Where the backup goes, and how it is packed."""
+
+    to: Store = Field(description="The store that takes the backup")
+    name: str = Field(
+        default="cluster-{timestamp}.tar", description="The backup's name; {timestamp} is the run's start, in UTC"
+    )
+    compress: Literal["gzip", "none"] = Field(default="gzip", description="gzip halves it; none is faster")
+
+
+@dataclass(frozen=True, slots=True)
+class BasebackupFacts:
+    """The server, the client, the space, and what there is of this backup already. Sizes are bytes."""
+
+    server: Server = guard()
+    client: str = current()
+    cluster_bytes: int = current()
+    state: Present = current()
+    where: Layout = current()
+
+
+class BackedUp(Outputs):
+    """The base backup."""
+
+    artifact: Artifact = Field(description="The base backup, as postgres.restore_to_time takes it")
+    bytes: int = Field(description="Its size")
+
+
+class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
+    """Copy the files of the whole running cluster into a store, as one tar file with the server's own manifest.
+
+    `pg_basebackup` runs where the system's host is (in a container, inside it) and its bytes are piped out, hashed on the way,
+    and read again to the last file. The WAL that makes the copy consistent is in it. From its end on, the WAL archive leads to
+    any later moment: so a cluster that doesn't archive, or whose archiving fails, is refused, and so is one with tablespaces of
+    its own, which one tar file can't hold. `postgres.restore_to_time` checks every file against the server's manifest.
+    """
+
+    effect = Effect.CREATES
+    example = """\
+- id: base
+  title: Take a base backup
+  uses: postgres.basebackup
+  on: db
+  with: {to: backups}
+  timeout: 4h
+"""
+
+    def observe(self, look: Look, system: Postgres, inputs: BasebackupInputs, scope: Scope) -> BasebackupFacts:
+        """Versions, archiving, free space, and what an earlier attempt left."""
+        where = _where(inputs, scope)
+        state = present(look, where, parts=(DATA,), made_by=maker(scope))
+        server = read_server(look, system, scope.application)
+        client = read_client(look, system, "pg_basebackup")
+        at = system.connection(application=scope.application, database=MAINTENANCE_DATABASE)
+        row = look.query(at, _CLUSTER)[0]
+        size = int(row["bytes"] or 0)
+        if not (state.done or state.drafted):
+            refuse_older_client(system, client, server)
+            needed = int(size * SPACE_FACTOR[inputs.compress])
+            found = [*_unfit(system, inputs, dict(row)), *_full(look, where, needed)]
+            if found:
+                raise Refused(*found)
+        return BasebackupFacts(server, client.text, size, state, where)
+
+    def assume(self, system: Postgres, inputs: BasebackupInputs, scope: Scope) -> BasebackupFacts:
+        """A cluster that archives, and a store with nothing of this backup."""
+        client = Client(major=0, text="")
+        return BasebackupFacts(Server(0, "", superuser=True), client.text, 0, Present(), _where(inputs, scope))
+
+    def plan(self, system: Postgres, inputs: BasebackupInputs, facts: BasebackupFacts, scope: Scope) -> Operations:
+        """The copy into a partial, read again, then the names."""
+        state, where = facts.state, facts.where
+        if state.done:
+            return ()
+        if state.drafted:
+            return published(where, state, parts=(DATA,))
+        at = system.connection(application=scope.application, database=MAINTENANCE_DATABASE)
+        began = sql(
+            f"SELECT {_MOMENT} AS started_at, pg_current_wal_lsn()::text AS wal_start, timeline_id AS timeline "  # noqa: S608
+            "FROM pg_control_checkpoint()"
+        )
+        ended = sql(f"SELECT pg_current_wal_lsn()::text AS wal_stop, {_MOMENT} AS finished_at")
+        return (
+            *swept(where, state, marker=scope.tag),
+            Sql(name="began", connection=at, statements=(began,), reads=True),
+            _copied(system, inputs, where, scope),
+            Sql(name="ended", connection=at, statements=(ended,), reads=True),
+            _read_again(inputs, where),
+            Write(name="draft", path=where.partial(MANIFEST), content=_manifest(facts, scope)),
+            *published(where, state, parts=(DATA,)),
+        )
+
+    def verify(self, look: Look, system: Postgres, inputs: BasebackupInputs, done: Done[BasebackupFacts]) -> BackedUp:
+        """The manifest is there, and its file is as it says."""
+        where = done.facts.where
+        known = read_manifest(look, where.directory, where.name)
+        why = flaw(look, where.directory, known[0]) if isinstance(known, tuple) else "its manifest is missing"
+        if why or not isinstance(known, tuple):
+            raise CheckFailed(Problem("E626", "the backup can't be relied on", f"{where.path(DATA)}: {why}."))
+        manifest, text = known
+        size = size_of(look, where.directory, manifest)
+        return BackedUp(artifact=artifact(inputs.to, manifest, text=text, size=size), bytes=size)
+
+
+def _where(inputs: BasebackupInputs, scope: Scope) -> Layout:
+    name = inputs.name.replace("{timestamp}", f"{scope.started_at:%Y%m%dT%H%M%SZ}")
+    packed = inputs.compress == "gzip" and not name.endswith(".gz")
+    return layout(inputs.to, f"{name}.gz" if packed else name, scope)
+
+
+def _copied(system: Postgres, inputs: BasebackupInputs, where: Layout, scope: Scope) -> Pipeline:
+    options = ("--pgdata=-", "--format=tar", "--wal-method=fetch", "--checkpoint=fast", "--manifest-checksums=SHA256")
+    words = argv(system, "pg_basebackup", target(system), *options, "--no-password", f"--label=runbook {maker(scope)}")
+    stages = [Stage(argv=words, host=system.host, env=env(system, scope.application))]
+    if inputs.compress == "gzip":
+        stages.append(Stage(argv=("gzip", "-1", "-c")))
+    return Pipeline(name="copy", stages=tuple(stages), sink=where.partial(DATA))
+
+
+def _read_again(inputs: BasebackupInputs, where: Layout) -> Pipeline:
+    gunzip = (Stage(argv=("gzip", "-dc")),) if inputs.compress == "gzip" else ()
+    last = (
+        Stage(argv=("tar", "--extract", "--to-stdout", "--file=-", "backup_manifest")),
+        Stage(argv=("grep", "--count", "-e", COMPLETE)),
+    )
+    return Pipeline(name="read_again", source=where.partial(DATA), stages=(*gunzip, *last), reads=True)
+
+
+def _manifest(facts: BasebackupFacts, scope: Scope) -> Document:
+    name = facts.where.file(DATA)
+    piece = Document((("path", name), ("bytes", Ref("copy", "bytes")), ("sha256", Ref("copy", "sha256"))))
+    return Document(
+        (
+            ("manifest", 1),
+            ("name", name),
+            ("format", Format.BASE_BACKUP.value),
+            ("database", ""),
+            ("system_identifier", facts.server.identifier),
+            ("server_version", facts.server.version),
+            ("client_version", facts.client),
+            ("started_at", Ref("began", "started_at")),
+            ("finished_at", Ref("ended", "finished_at")),
+            ("pieces", (piece,)),
+            ("wal_start", Ref("began", "wal_start")),
+            ("wal_stop", Ref("ended", "wal_stop")),
+            ("timeline", Ref("began", "timeline")),
+            ("run", maker(scope)),
+            ("tool", f"runbook {runbook.__version__}"),
+        )
+    )
+
+
+def _unfit(system: Postgres, inputs: BasebackupInputs, row: dict[str, object]) -> list[Problem]:
+    who = system.key or "the cluster"
+    found = []
+    if inputs.to.encrypt_to:
+        detail = (
+            f"{inputs.to.key or 'The store'} asks for encryption to {inputs.to.encrypt_to}; the backup would be plain."
+        )
+        found.append(Problem("E633", "this action can't encrypt", detail, "Use a store without `encrypt_to`."))
+    if row["archive_mode"] == "off" or row["wal_level"] == "minimal":
+        detail = f"{who} has archive_mode {row['archive_mode']} and wal_level {row['wal_level']}: nothing leads on from a backup."
+        fix = "Set wal_level = replica, archive_mode = on and an archive_command, restart the server, take the backup then."
+        found.append(Problem("E660", "the cluster does not archive its WAL", detail, fix))
+    if row["failing"]:
+        detail = f"{who} could not archive {row['failed_wal']}, and has archived nothing since."
+        found.append(
+            Problem("E661", "archiving fails", detail, "SELECT * FROM pg_stat_archiver;    # and the server's log")
+        )
+    if row["tablespaces"]:
+        detail = f"{who} has the tablespaces {row['tablespaces']}; one tar file holds one."
+        found.append(
+            Problem("E662", "the cluster has tablespaces of its own", detail, "Use pgBackRest or Barman for it.")
+        )
+    if not row["replication"]:
+        detail = f"{system.user} has neither REPLICATION nor SUPERUSER."
+        fix = f"psql -c 'ALTER ROLE {system.user} REPLICATION'    # or another `user`"
+        found.append(Problem("E663", "the role may not copy the cluster", detail, fix))
+    return found
+
+
+def _full(look: Look, where: Layout, needed: int) -> list[Problem]:
+    store = look.file(LOCAL, where.directory)
+    if store is None or store.kind != "directory":
+        detail = f"{where.directory} does not exist on this machine: is it mounted?"
+        return [Problem("E632", "the store's directory is not there", detail, f"mkdir -m 0700 {where.directory}")]
+    free = look.free_bytes(LOCAL, where.directory)
+    if free >= needed:
+        return []
+    detail = f"{where.directory} has {show_size(free)} free; the backup may need {show_size(needed)}."
+    return [Problem("E635", "there is not enough space for the backup", detail, "Make space, or use another store.")]

@@ -1,0 +1,318 @@
+"""Restoring a dump beside the live database, and swapping the two by their names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard, pinned
+from runbook.actions.backup.layout import GLOBALS, directory_of
+from runbook.actions.postgres import globals_file, load, swap
+from runbook.actions.postgres.client import argv, env, target
+from runbook.actions.postgres.counts import Count, compared
+from runbook.actions.postgres.database import Properties, Seen, carry, create, differences, read_properties, read_rows
+from runbook.actions.postgres.globals_file import Roles
+from runbook.actions.postgres.surroundings import Dump, dump_properties, owned_by, read_cluster, read_dump, refuse
+from runbook.actions.postgres.swap import Marks, Names, Standing, Three
+from runbook.artifact import Artifact
+from runbook.errors import Problem, Refused
+from runbook.host import Local
+from runbook.operation import Condition, Connection, Hashing, Operations, Pipeline, Sql, Stage, Test, Transaction, sql
+from runbook.system import Postgres
+from runbook.units import show_instant
+
+SPACE_FACTOR = 1.2
+"""A fresh copy is rarely bigger than the bloated original; the rest is for WAL and for sorting its indexes."""
+
+UNPACKED = 2
+"""Where there is no original to measure, the copy is taken to be this many times the dump's size."""
+
+
+class RestoreInputs(Inputs):
+    """What is restored, and under which names."""
+
+    artifact: Artifact = Field(description="The dump, as backup.select or postgres.verify_dump gave it")
+    jobs: int = Field(default=2, ge=1, le=64, description="Tables and indexes restored at the same time")
+    database: str = Field(default="", description="The database to replace; default: the system's own")
+    old_name: str = Field(default="", description="Name under which the present one is kept; default: DATABASE_old_RUN")
+    roles: Literal["create", "keep"] = Field(
+        default="create",
+        description="create: roles of the dump's globals file that don't exist are made, with passwords",
+    )
+    space_factor: float = Field(
+        default=SPACE_FACTOR, ge=0, description="Free space that must be there, as a multiple of the database's size"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreFacts:
+    """The cluster, the three databases and the dump. ``staged``: a copy of the dump lies on the server's host."""
+
+    system_identifier: str = guard()
+    database: str = guard()
+    artifact_sha256: str = guard()
+    original_oid: int = pinned()
+    properties: Properties = pinned()
+    names: Names = current()
+    version: int = current()
+    live: Seen | None = current()
+    new: Seen | None = current()
+    old: Seen | None = current()
+    roles: Roles = current()
+    counts: tuple[Count, ...] = current()
+    staged: bool = current()
+    sessions: int = current()
+
+    @property
+    def three(self) -> Three:
+        """The databases, for :func:`runbook.actions.postgres.swap.standing`."""
+        return Three(self.live, self.new, self.old, self.original_oid)
+
+
+class Restored(Outputs):
+    """The swap."""
+
+    database: str = Field(description="The name that the restored database has now")
+    kept_as: str = Field(description="The name under which the former one is kept; empty where there was none")
+    bytes: int = Field(description="Size of the restored database")
+    restored_from: str = Field(description="Name of the backup")
+    data_until: str = Field(description="Instant to which the data goes back: the backup's end")
+    tables_counted: int = Field(description="Tables whose rows were compared with the dump's record")
+    closed_at: str = Field(default="", description="When the former database stopped taking connections")
+    swapped_at: str = Field(default="", description="When the restored one took its place")
+
+
+class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
+    """Restore a dump into a new database beside the live one, prove it, and swap the two names.
+
+    The live database is not touched until its successor is complete: restored without an error, analysed, its rows compared with
+    those that were counted when the dump was made, and given the owner, settings, privileges and limits of the live one. Then
+    the live database is closed, its sessions are ended, and one transaction renames both: a second without service, however
+    large the data. The former database is kept as `DATABASE_old_RUN` (only superusers may connect); nothing is dropped but what
+    an interrupted attempt of this very step left. Where the live database is gone, its properties come from the dump.
+
+    Refused: logical replication slots, subscriptions and prepared transactions in the live database, extensions that the server
+    does not have, too little space, a dump that is not the one that was chosen. Roles that are missing are made from the dump's
+    globals file, and stay. `undo` swaps the names back; the restored copy then keeps the name that it was made under.
+    """
+
+    effect = Effect.DESTROYS
+    example = """\
+- id: restore
+  title: Restore beside the present database, then swap the names
+  uses: postgres.restore
+  on: db
+  with: {artifact: "{{ steps.prove.artifact }}", jobs: 2}
+  timeout: 2h
+  confirm: The present database is kept under another name.
+"""
+
+    def observe(self, look: Look, system: Postgres, inputs: RestoreInputs, scope: Scope) -> RestoreFacts:
+        """Read the cluster and the dump's files; refuse what must not be begun."""
+        names, marks = _names(system, inputs, scope), _marks(inputs, scope)
+        cluster = read_cluster(look, system, names, marks, scope)
+        dump = read_dump(look, system, inputs.artifact, cluster, scope)
+        properties = cluster.properties
+        if cluster.live is None:
+            known = frozenset((*cluster.roles, *dump.roles.names))
+            properties = owned_by(dump_properties(look, system, inputs.artifact, scope), known)
+        own = swap.own_name(scope)
+        facts = RestoreFacts(
+            system_identifier=cluster.identifier,
+            database=names.live,
+            artifact_sha256=dump.sha256,
+            original_oid=cluster.original_oid,
+            properties=properties,
+            names=names,
+            version=cluster.version,
+            live=cluster.live,
+            new=cluster.new,
+            old=cluster.old,
+            roles=dump.roles if inputs.roles == "create" else Roles(),
+            counts=dump.counts,
+            staged=not isinstance(system.host, Local) and look.file(system.host, load.staging(own)) is not None,
+            sessions=cluster.sessions,
+        )
+        _refuse_taken(names, marks, facts)
+        untouched = cluster.new is None and cluster.old is None and cluster.original_oid == _oid(cluster.live)
+        if untouched:
+            needed = int(inputs.space_factor * max(cluster.live_bytes, UNPACKED * inputs.artifact.bytes))
+            refuse(cluster, dump, names, needed_bytes=needed)
+        elif cluster.old is None and cluster.in_the_way:
+            refuse(cluster, Dump("", Roles(), (), ()), names, needed_bytes=0)
+        return facts
+
+    def assume(self, system: Postgres, inputs: RestoreInputs, scope: Scope) -> RestoreFacts:
+        """A live database with the defaults, no missing roles, nothing left by an earlier attempt."""
+        live = Seen(oid=1, comment="", open=True, invalid=False)
+        names = _names(system, inputs, scope)
+        return RestoreFacts(
+            system_identifier="",
+            database=names.live,
+            artifact_sha256=inputs.artifact.sha256,
+            original_oid=live.oid,
+            properties=Properties(),
+            names=names,
+            version=0,
+            live=live,
+            new=None,
+            old=None,
+            roles=Roles(),
+            counts=(),
+            staged=False,
+            sessions=0,
+        )
+
+    def plan(self, system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: Scope) -> Operations:
+        """What the names leave to do: see the table in :mod:`runbook.actions.postgres.swap`."""
+        marks, at = _marks(inputs, scope), _maintenance(system, facts, scope)
+        clean = load.unstaged(system, facts.names.new) if facts.staged else ()
+        in_place = _put_in_place(at, marks, facts)
+        match swap.standing(facts.three, facts.names, marks):
+            case Standing.NOTHING:
+                return (*clean, *_made(system, inputs, facts, scope), *in_place)
+            case Standing.UNFINISHED:
+                dropped = swap.drop(at, facts.names.new, version=facts.version)
+                return (*clean, dropped, *_made(system, inputs, facts, scope), *in_place)
+            case Standing.FINISHED:
+                return (*clean, *in_place)
+            case Standing.SWAPPED:
+                return clean
+
+    def verify(self, look: Look, system: Postgres, inputs: RestoreInputs, done: Done[RestoreFacts]) -> Restored:
+        """The names, the properties and the size, as the server tells them now."""
+        facts, live = done.facts, done.facts.names.live
+        at = swap.maintenance(system, live, "runbook/verify")
+        rows = read_rows(look, at, facts.names.all)
+        row = rows.get(live)
+        kept = rows.get(facts.names.old)
+        if row is None or row.seen.oid == facts.original_oid:
+            raise _not_shown(live, "the restored database does not have this name")
+        if facts.original_oid and (kept is None or kept.seen.oid != facts.original_oid):
+            raise _not_shown(live, f"the former database is not there as {facts.names.old}")
+        differing = _differing(facts, read_properties(look, at, row))
+        if differing:
+            raise _not_shown(live, f"not as they were: {', '.join(differing)}")
+        size = look.query(at, sql("SELECT pg_database_size({oid}::oid)::bigint AS bytes", oid=row.seen.oid))[0]
+        return Restored(
+            database=live,
+            kept_as=facts.names.old if facts.original_oid else "",
+            bytes=int(size["bytes"] or 0),
+            restored_from=inputs.artifact.name,
+            data_until=show_instant(inputs.artifact.finished_at),
+            tables_counted=len(facts.counts),
+            closed_at=str(done.results.get("close", {}).get("closed_at", "")),
+            swapped_at=str(done.results.get("swap", {}).get("swapped_at", "")),
+        )
+
+    def undo(self, system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: Scope) -> Operations | None:
+        """Swap the names back. Before the swap: let sessions in again, and drop a copy that is not finished."""
+        names, marks, at = facts.names, _marks(inputs, scope), _maintenance(system, facts, scope)
+        clean = load.unstaged(system, names.new) if facts.staged else ()
+        reopened = (
+            (swap.opened(at, names.live),) if facts.live and not facts.live.open and facts.properties.open else ()
+        )
+        match swap.standing(facts.three, names, marks):
+            case Standing.NOTHING | Standing.FINISHED:
+                return (*clean, *reopened)
+            case Standing.UNFINISHED:
+                return (*clean, *reopened, swap.drop(at, names.new, version=facts.version))
+            case Standing.SWAPPED:
+                existed = bool(facts.original_oid)
+                back = swap.swapped_back(at, names, marks, facts.properties, existed=existed)
+                return (*clean, *swap.closed(at, names.live), back)
+
+
+def _names(system: Postgres, inputs: RestoreInputs, scope: Scope) -> Names:
+    return swap.names(inputs.database or system.database, inputs.old_name, scope)
+
+
+def _marks(inputs: RestoreInputs, scope: Scope) -> Marks:
+    return swap.marks(scope, inputs.artifact.name)
+
+
+def _maintenance(system: Postgres, facts: RestoreFacts, scope: Scope) -> Connection:
+    return swap.maintenance(system, facts.names.live, scope.application)
+
+
+def _oid(seen: Seen | None) -> int:
+    return seen.oid if seen else 0
+
+
+def _made(system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: Scope) -> Operations:
+    """Everything up to the mark that the new database is finished."""
+    at = _maintenance(system, facts, scope)
+    new = facts.names.new
+    inside = system.connection(application=scope.application, database=new)
+    created = create(new, facts.properties, version=facts.version)
+    # Statistics are not part of a dump before version 18; without them the first queries would be planned blindly.
+    analysed = Sql(name="analyze", connection=inside, statements=(sql("ANALYZE"),), transaction=Transaction.AUTOCOMMIT)
+    return (
+        *_roles(system, inputs, facts, scope),
+        Sql(name="create", connection=at, statements=(created,), transaction=Transaction.AUTOCOMMIT),
+        *load.loaded(system, new, load.source_of(inputs.artifact, scope), jobs=inputs.jobs, own=new, scope=scope),
+        *_counted(inside, facts),
+        analysed,
+        swap.marked(at, new, _marks(inputs, scope).restored, carry(new, facts.properties)),
+    )
+
+
+def _put_in_place(at: Connection, marks: Marks, facts: RestoreFacts) -> Operations:
+    names, existed = facts.names, bool(facts.original_oid)
+    closed = swap.closed(at, names.live) if existed else ()
+    return (*closed, swap.swapped(at, names, marks, facts.properties, existed=existed))
+
+
+def _roles(system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: Scope) -> Operations:
+    """The lines of the missing roles go from the file into psql; their passwords are read by nobody on the way."""
+    if not facts.roles.names:
+        return ()
+    path = f"{directory_of(load.store_of(inputs.artifact, scope))}/{inputs.artifact.name}{GLOBALS}"
+    psql = Stage(
+        argv=argv(system, "psql", *load.PSQL_OPTIONS, target(system, _maintenance(system, facts, scope).database)),
+        host=system.host,
+        env=env(system, scope.application),
+    )
+    stages = (Stage(argv=globals_file.lines_of(facts.roles)), Stage(argv=globals_file.GRANTOR_DROPPED), psql)
+    return (Pipeline(name="roles", source=path, stages=stages, hashing=Hashing.SOURCE),)
+
+
+def _counted(inside: Connection, facts: RestoreFacts) -> Operations:
+    if not facts.counts:
+        return ()
+    right = (Condition("wrong", Test.EQUALS, 0),)
+    statement = compared(facts.counts, exact=True)
+    return (Sql(name="rows", connection=inside, statements=(statement,), expect=right, reads=True),)
+
+
+def _differing(facts: RestoreFacts, found: Properties) -> tuple[str, ...]:
+    """Where there was no database before, what the dump does not tell can't differ, and the comment holds the mark."""
+    if facts.original_oid:
+        return differences(facts.properties, found)
+    told = {name for name in ("owner", "encoding", "lc_collate", "settings") if getattr(facts.properties, name)}
+    return tuple(name for name in differences(facts.properties, found) if name in told)
+
+
+def _refuse_taken(names: Names, marks: Marks, facts: RestoreFacts) -> None:
+    if facts.old is not None and not facts.old.comment.startswith(marks.kept):
+        raise Refused(
+            Problem(
+                "E642",
+                "the name for the former database is taken",
+                f"There is already a database {names.old}, and this step did not put it aside.",
+                "Give another `old_name`, or rename that database.",
+            )
+        )
+
+
+def _not_shown(database: str, why: str) -> CheckFailed:
+    return CheckFailed(
+        Problem(
+            "E652",
+            "the restored database is not as it should be",
+            f"{database}: {why}.",
+            "psql -l    # then look at it",
+        )
+    )
