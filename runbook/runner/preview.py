@@ -1,6 +1,6 @@
 """The dry-run: the same preparation, the same observation, the same planning; and then nothing is performed.
 
-Owns :class:`Shown` (one step as a dry-run shows it) and :func:`preview`. Promises: no operation is performed; where a step's
+Owns :func:`preview`; what it gives is shown by ``report/dryrun.py``. Promises: no operation is performed; where a step's
 inputs and facts are known now, the list is the one that will run; where an earlier step changes them, the list holds all that
 can run, and ``known`` says after which step it is settled.
 """
@@ -8,7 +8,6 @@ can run, and ``known`` says after which step it is settled.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from runbook.action import CheckFailed, Done, Effect, Role, Undecidable, Unreachable, roles
@@ -16,6 +15,7 @@ from runbook.errors import InvalidInput, Problem, Refused
 from runbook.operation import Json, Operations
 from runbook.plan.model import Section, Step
 from runbook.plan.render import MissingOutput
+from runbook.report.dryrun import Shown
 from runbook.runner.prepare import NotNeeded, Prepared, prepare, values
 from runbook.runner.setting import Setting
 
@@ -25,24 +25,6 @@ class Sight(StrEnum):
 
     LOOK = "look"
     OFFLINE = "offline"
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A step in a dry-run. ``known``: ``exact``, ``after:STEP`` or ``undetermined``; ``problem``: what would stop it now.
-
-    ``replaces`` names what a destructive step replaces; ``facts`` are what was read; ``skipped`` says why it would not run.
-    """
-
-    step: Step
-    effect: Effect
-    operations: Operations
-    known: str
-    replaces: str = ""
-    skipped: str = ""
-    problem: Problem | None = None
-    refused: bool = False
-    facts: Mapping[str, Json] | None = None
 
 
 def preview(setting: Setting, sight: Sight) -> tuple[Shown, ...]:
@@ -117,7 +99,7 @@ class _Preview:
         outputs = action.expect(prepared.system, prepared.inputs, facts)
         if outputs is not None:
             self._outputs[prepared.step.id] = outputs.model_dump(mode="json")
-        return self._shown(prepared, operations, known, None)
+        return self._shown(prepared, operations, known, {})
 
     def _shown(self, prepared: Prepared, operations: Operations, known: str, facts: Mapping[str, Json] | None) -> Shown:
         destroys = prepared.effect is Effect.DESTROYS

@@ -1,0 +1,161 @@
+"""The page of a dry-run: what would happen, in order, operation by operation.
+
+Owns :class:`Shown` (a step as a dry-run shows it) and its two forms, text and JSON. Promises: the text holds every operation that
+the JSON holds; what could not be known is said where it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from runbook.action import Effect
+from runbook.errors import Problem
+from runbook.graph import CriticalPath
+from runbook.operation import Json, Operations, Session, kind
+from runbook.paste import paste
+from runbook.plan.model import Plan, Section, Step
+from runbook.units import show_duration
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A step in a dry-run. ``known``: ``exact``, ``after:STEP`` or ``undetermined``; ``problem``: what would stop it now.
+
+    ``replaces`` names what a destructive step replaces; ``facts`` are what was read; ``skipped`` says why it would not run.
+    """
+
+    step: Step
+    effect: Effect
+    operations: Operations
+    known: str
+    replaces: str = ""
+    skipped: str = ""
+    problem: Problem | None = None
+    refused: bool = False
+    facts: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """A whole dry-run. ``expected_s`` are the durations of steps in earlier runs, where there were any."""
+
+    plan: Plan
+    environment: str
+    live: bool
+    steps: tuple[Shown, ...]
+    critical: CriticalPath
+    expected_s: Mapping[str, float]
+
+    @property
+    def forecast_s(self) -> float | None:
+        """How long the critical path took in earlier runs; None unless each of its steps is known."""
+        path = self.critical.steps
+        known = all(step in self.expected_s for step in path)
+        return sum(self.expected_s[step] for step in path) if path and known else None
+
+
+_SECTIONS = {Section.ON_FAILURE: "if a step fails", Section.FINALLY: "in any case, at the end"}
+_EFFECTS = {
+    Effect.READS: "reads",
+    Effect.CREATES: "creates",
+    Effect.CHANGES: "changes",
+    Effect.DESTROYS: "DESTROYS",
+}
+
+
+def as_json(dry: DryRun) -> dict[str, Json]:
+    """The dry-run as the contract's object."""
+    return {
+        "plan": dry.plan.name,
+        "environment": dry.environment,
+        "digest": dry.plan.digest,
+        "steps": [_step_json(shown) for shown in dry.steps],
+        "critical_path": list(dry.critical.steps),
+        "forecast_s": dry.forecast_s,
+    }
+
+
+def _step_json(shown: Shown) -> dict[str, Json]:
+    problem = shown.problem
+    return {
+        "id": shown.step.id,
+        "uses": shown.step.uses,
+        "needs": list(shown.step.needs),
+        "effect": shown.effect.value,
+        "operations": _operations_json(shown.operations),
+        "known": shown.known,
+        "replaces": shown.replaces or None,
+        "skipped": shown.skipped or None,
+        "problem": None if problem is None else {"code": problem.code, "summary": problem.summary},
+    }
+
+
+def _operations_json(operations: Operations) -> list[Json]:
+    listed: list[Json] = []
+    for operation in operations:
+        listed.append({"kind": kind(operation), "text": paste(operation), "reads": operation.reads})
+        if isinstance(operation, Session):
+            listed += _operations_json(operation.body)
+    return listed
+
+
+def as_text(dry: DryRun) -> str:
+    """The dry-run as a page of text."""
+    lines = [f"{dry.plan.name}: {dry.plan.title}", f"environment {dry.environment}{' (live)' if dry.live else ''}", ""]
+    section = Section.STEPS
+    for number, shown in enumerate(dry.steps, start=1):
+        if shown.step.section is not section:
+            section = shown.step.section
+            lines += [f"— {_SECTIONS[section]} —", ""]
+        lines += [*_step_lines(number, shown), ""]
+    return "\n".join([*lines, *_foot(dry)])
+
+
+def _step_lines(number: int, shown: Shown) -> list[str]:
+    step = shown.step
+    where = f" on {step.on}" if step.on else ""
+    lines = [f"{number:>3}. {step.title or step.id}", f"     {step.id}: {step.uses}{where} · {_EFFECTS[shown.effect]}"]
+    if shown.skipped:
+        return [*lines, f"     would be skipped: {shown.skipped}"]
+    if shown.replaces:
+        lines.append(f"     replaces {shown.replaces}")
+    if shown.problem:
+        return [*lines, "     would stop here:", *(f"       {line}" for line in shown.problem.render().splitlines())]
+    if note := _known(shown.known):
+        lines.append(f"     {note}")
+    if not shown.operations and shown.known == "exact":
+        lines.append("     nothing to do but to check")
+    return lines + _operation_lines(shown.operations, indent=5)
+
+
+def _known(known: str) -> str:
+    if known == "exact":
+        return ""
+    if known.startswith("after:"):
+        return f"settled after {known.removeprefix('after:')}; what runs is among these:"
+    return "not looked at; what runs is among these:"
+
+
+def _operation_lines(operations: Sequence[object], *, indent: int) -> list[str]:
+    lines: list[str] = []
+    for operation in operations:
+        text = paste(operation)  # type: ignore[arg-type]
+        mark = "?" if getattr(operation, "reads", False) else "!"
+        first, *rest = text.splitlines() or [""]
+        lines += [f"{' ' * indent}{mark} {first}", *(f"{' ' * indent}  {line}" for line in rest)]
+        if isinstance(operation, Session):
+            lines += _operation_lines(operation.body, indent=indent + 4)
+    return lines
+
+
+def _foot(dry: DryRun) -> list[str]:
+    destroyed = [shown.replaces for shown in dry.steps if shown.replaces and not shown.skipped]
+    lines = ["? reads   ! changes something; nothing was changed by this dry-run"]
+    if destroyed:
+        lines.append(f"replaced, the present one kept: {', '.join(destroyed)}")
+    if dry.critical.steps:
+        lines.append(f"critical path: {' → '.join(dry.critical.steps)}")
+    if dry.forecast_s is not None:
+        lines.append(f"expected duration: {show_duration(dry.forecast_s)}, as in earlier runs")
+    return lines

@@ -1,0 +1,139 @@
+"""Where a run stands, and what can be done next.
+
+Owns the text and the JSON of ``runbook show`` and the end of ``apply`` and ``resume``. Pure: a fold in, lines out. Promises: every
+state that is not final names the next command, and says what it would do.
+"""
+
+from __future__ import annotations
+
+from runbook.engine.decide import open_holds
+from runbook.engine.run import Run, StepRun
+from runbook.engine.transitions import RunStatus, Status
+from runbook.operation import Json
+from runbook.report.story import Line, problem_lines
+from runbook.units import show_duration
+
+_MARKS = {
+    Status.PENDING: "·",
+    Status.RUNNING: "▶",
+    Status.WAITING: "…",
+    Status.SUCCEEDED: "✓",
+    Status.FAILED: "✗",
+    Status.UNKNOWN: "?",
+    Status.SKIPPED: "–",
+    Status.CANCELLED: "–",
+    Status.UNDONE: "↶",
+}
+_TONES = {Status.SUCCEEDED: "good", Status.FAILED: "bad", Status.UNKNOWN: "ask", Status.WAITING: "ask"}
+
+
+def as_json(name: str, run: Run, status: RunStatus) -> dict[str, Json]:
+    """The object of ``show --json``."""
+    return {
+        "run": name,
+        "plan": run.header.plan,
+        "environment": run.header.environment,
+        "live": run.header.live,
+        "status": status.value,
+        "operator": run.header.operator,
+        "started_at": run.header.started_at,
+        "steps": [_step_json(step, run.step(step)) for step in run.graph.order],
+        "open_holds": [hold for hold, _ in open_holds(run)],
+        "next": [line.text for line in what_next(name, run, status)],
+    }
+
+
+def _step_json(step: str, state: StepRun) -> dict[str, Json]:
+    return {
+        "id": step,
+        "status": state.status.value,
+        "attempts": state.attempt,
+        "duration_s": state.duration_s or None,
+        "problem": state.problem,
+    }
+
+
+def as_lines(name: str, run: Run, status: RunStatus) -> tuple[Line, ...]:
+    """The page of ``runbook show``."""
+    header = run.header
+    lines = [
+        Line("▸", f"{name}: {header.plan} in {header.environment}{' (live)' if header.live else ''}"),
+        Line(" ", f"{status.value}; begun {header.started_at} by {header.operator}"),
+        Line(" ", ""),
+    ]
+    for step in run.graph.order:
+        state = run.step(step)
+        spent = f"  {show_duration(state.duration_s)}" if state.duration_s else ""
+        tries = f"  ({state.attempt} attempts)" if state.attempt > 1 else ""
+        title = run.graph.steps[step].title or step
+        tone = _TONES.get(state.status, "plain" if state.status is Status.RUNNING else "dim")
+        lines.append(Line(_MARKS[state.status], f"{step}: {title}{spent}{tries}", tone))
+        if state.status in (Status.FAILED, Status.UNKNOWN):
+            lines += problem_lines(state.problem)
+    return (*lines, Line(" ", ""), *ending(run), *what_next(name, run, status))
+
+
+def ending(run: Run) -> tuple[Line, ...]:
+    """What was kept and where, what is held, and the objectives."""
+    lines = [*_kept(run), *_held(run)]
+    finished = run.finished
+    if finished is not None:
+        lines += _objective("recovery time", finished.rto)
+        lines += _objective("recovery point", finished.rpo)
+    return tuple(lines)
+
+
+def _kept(run: Run) -> list[Line]:
+    kept = []
+    for step, outputs in sorted(run.outputs.items()):
+        name = outputs.get("kept_as")
+        if isinstance(name, str) and name:
+            kept.append(Line("⚑", f"kept: {name} ({step}); remove it when nobody needs it any more"))
+    return kept
+
+
+def _held(run: Run) -> list[Line]:
+    return [
+        Line("⚑", f"{hold} still holds: {run.graph.steps[hold].title}; {release} releases it", "ask")
+        for hold, release in open_holds(run)
+    ]
+
+
+def _objective(name: str, measured: Json) -> list[Line]:
+    if not isinstance(measured, dict):
+        return []
+    actual, target = measured.get("actual_s"), measured.get("target_s")
+    if not isinstance(actual, int | float):
+        return []
+    if not isinstance(target, int | float):
+        return [Line("◷", f"{name} {show_duration(actual)} (no objective)")]
+    met = bool(measured.get("met"))
+    text = f"{name} {show_duration(actual)} of {show_duration(target)}: {'met' if met else 'MISSED'}"
+    return [Line("◷", text, "good" if met else "bad")]
+
+
+def what_next(name: str, run: Run, status: RunStatus) -> tuple[Line, ...]:
+    """The commands that make sense now."""
+    lines: list[Line] = []
+    for step in run.graph.order:
+        state = run.step(step)
+        if state.status is Status.WAITING and state.question is not None:
+            word = "approve" if state.question.kind == "approval" else "confirm"
+            lines.append(Line("→", f"runbook {word} {name} {step}", "ask"))
+        if state.status is Status.UNKNOWN:
+            done = f"runbook resolve {name} {step} --as done|not-done --reason …"
+            lines.append(Line("→", f"{done}   (after you looked: {run.graph.steps[step].title})", "ask"))
+    match status:
+        case RunStatus.FAILED:
+            lines.append(Line("→", f"runbook resume {name}   (tries again what failed; what is done stays done)"))
+        case RunStatus.UNKNOWN:
+            lines.append(Line("→", f"runbook resume {name}   (looks at the world again, then goes on or asks)"))
+        case RunStatus.INTERRUPTED | RunStatus.RUNNING:
+            lines.append(Line("→", f"runbook resume {name}   (finds out what ran, then goes on)"))
+        case RunStatus.WAITING:
+            lines.append(Line("→", f"runbook resume {name}   (once that is answered)"))
+        case RunStatus.SUCCEEDED | RunStatus.COMPLETED_WITH_FAILURES | RunStatus.ABANDONED:
+            pass
+    if not status.final:
+        lines.append(Line("→", f"runbook abandon {name}   (ends it; what is held stays held)", "dim"))
+    return tuple(lines)
