@@ -29,20 +29,27 @@ print(json.dumps({"code": code, "loaded": sorted({name.split(".")[0] for name in
 
 PLAN = """
 runbook: 1
-name: hello
+name: look
+title: Look at the database
+systems: {db: postgres}
 steps:
-  - id: look
-    uses: process.run
-    with: {argv: [true]}
+  - id: check
+    title: The database answers
+    uses: postgres.assert
+    on: db
+    with: {checks: [{query: SELECT 1, at_least: 1}]}
+    timeout: 1m
 """
 
 
 def loaded_by(*arguments: str) -> set[str]:
-    """The top-level modules in memory once a command has ended."""
+    """The top-level modules in memory once a command has ended well."""
     argv = [sys.executable, "-c", PROBE, json.dumps(arguments)]
     ended = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 0, ended.stderr
-    return set(json.loads(ended.stdout.splitlines()[-1])["loaded"])
+    seen = json.loads(ended.stdout.splitlines()[-1])
+    assert seen["code"] in (0, None), ended.stdout + ended.stderr
+    return set(seen["loaded"])
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("apply", "--help")], ids=" ".join)
