@@ -1,0 +1,1 @@
+"""Actions on the containers of a Compose project, found by its labels."""
