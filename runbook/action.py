@@ -89,7 +89,8 @@ class Scope:
     """Where and when an action is used. ``directory`` is the run's own, ``started_at`` the run's frozen time (UTC).
 
     ``systems`` are all systems of the environment, for artifacts that name their store. ``held`` are the pinned facts of
-    the hold that this step releases. ``resumed`` is true where an earlier executor may have begun the step.
+    the hold that this step releases. ``resumed`` is true where operations of the step may have been performed: after
+    an earlier executor or attempt, and in the round that closes this one.
     """
 
     run: str
@@ -206,7 +207,7 @@ class Look(Protocol):
         """A program of the read-only list (``pg_dump --version``, ``pg_restore --list``, ``pg_controldata``, …)."""
 
     def probe(self, host: Host, argv: tuple[str, ...]) -> Ran:
-        """The user's own program that tells whether a step is done; trusted and shown. Asked on a resume only."""
+        """The user's own program that tells whether a step is done; trusted and shown. Asked only where ``Scope.resumed``."""
 
     def containers(self, host: Host, project: str) -> tuple[ContainerFacts, ...]:
         """The containers of a Compose project, stopped ones too, by service and number."""

@@ -88,6 +88,7 @@ class StepLife:
         self._ledger = ledger
         self._prepared = prepared
         self._step = prepared.step.id
+        self._scope = prepared.scope
         self._action = prepared.action
         timeout = prepared.step.timeout_s
         self._began = setting.clock.monotonic()
@@ -172,6 +173,8 @@ class StepLife:
                 break
             if self._action.interrupted_of(self._prepared.inputs) is not Interrupted.OBSERVE:
                 break
+            # from here on it may be done: a probe that tells so may be asked, as on a resume
+            self._scope = replace(self._scope, resumed=True)
             facts = self._observe()
             operations = self._plan(facts)
             if self._round >= rounds:
@@ -186,7 +189,7 @@ class StepLife:
 
     def _observe(self) -> Any:
         prepared = self._prepared
-        facts = self._pin(self._action.observe(self._setting.look, prepared.system, prepared.inputs, prepared.scope))
+        facts = self._pin(self._action.observe(self._setting.look, prepared.system, prepared.inputs, self._scope))
         recorded = self._state.guards
         now = roles(facts, Role.GUARD)
         for name, value in recorded.items():
@@ -200,7 +203,7 @@ class StepLife:
 
     def _plan(self, facts: Any) -> Operations:
         prepared = self._prepared
-        operations = self._action.plan(prepared.system, prepared.inputs, facts, prepared.scope)
+        operations = self._action.plan(prepared.system, prepared.inputs, facts, self._scope)
         state = self._state
         if not prepared.scope.resumed or not state.approved:
             return operations

@@ -22,6 +22,8 @@ from runbook.transports.outcome import Failed, Lost, Outcome, Succeeded
 from runbook.transports.trouble import trouble
 
 LONGEST_BODY = 64 * 1024
+LONGEST_SHOWN = 200
+"""Characters of a body in a message."""
 ANSWERS_WITHIN_S = 30.0
 _UNSETTLED = frozenset({502, 504})
 """A gateway's word about a server that it lost: the request may have been carried out."""
@@ -117,7 +119,8 @@ def perform_call(call: Call, results: Results, reveal: Callable[[SecretRef], str
             fields: Fields = {"status": status, "body": body, "elapsed_s": elapsed_s}
     missed = failing(call.expect, fields, results)
     if missed:
-        detail = "\n".join([where, *(explain(one, fields) for one in missed)])
+        answered = f"It answered {status}: {body[:LONGEST_SHOWN]!r}"
+        detail = "\n".join([where, *(explain(one, fields) for one in missed), answered])
         return Failed(Problem("E314", "the result is not what was expected", detail), fields)
     if call.expect or status < 400:
         return Succeeded(fields)
