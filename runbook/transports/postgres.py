@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runbook.condition import explain, failing
-from runbook.errors import Problem
+from runbook.errors import Bug, Problem
 from runbook.operation import Fields, Scalar, SetPassword, Sql, Statement, Transaction
 from runbook.quoting import identifier, literal, sql_text
 from runbook.transports.bound import Bound
@@ -51,6 +51,8 @@ class Postgres:
         """Run the statements, on the session's connection where there is one. Raises :class:`Trouble` before anything ran."""
         work = Work(tuple(sql_text(one, use.results) for one in operation.statements), operation, use.results)
         bound = Bound(self._monotonic, use.deadline)
+        if operation.session and session is None:
+            raise Bug(f"{operation.name} was planned inside the session {operation.session}, and is not.")
         if session is not None:
             return self._on(session, work, use, bound)
         with contextlib.closing(
@@ -89,7 +91,7 @@ class Postgres:
             detail = _said(watch, server_words(error, self._databases.redact))
             if is_lost(link) and not work.operation.reads:
                 return Lost(lost_problem(detail))
-            return Failed(_refused(detail) if not is_lost(link) else lost_problem(detail))
+            return Failed(refused(detail) if not is_lost(link) else lost_problem(detail))
         return _judged(work, fields)
 
     def _in_one(self, link: Link, work: Work, use: Use, bound: Bound, watch: Watch) -> Outcome:
@@ -105,7 +107,7 @@ class Postgres:
             transaction = "" if reads or not isinstance(outcome, Succeeded) else _transaction_id(link)
         except psycopg.Error as error:
             detail = _said(watch, server_words(error, self._databases.redact))
-            return Failed(lost_problem(f"{detail}\nNothing was committed.") if is_lost(link) else _refused(detail))
+            return Failed(lost_problem(f"{detail}\nNothing was committed.") if is_lost(link) else refused(detail))
         except Trouble as error:
             return Failed(error.problem)
         if not isinstance(outcome, Succeeded):
@@ -130,7 +132,7 @@ class Postgres:
             if work.operation.reads:
                 return Failed(lost_problem(words))
             if not is_lost(link):
-                return Failed(_refused(words))
+                return Failed(refused(words))
         else:
             return outcome
         fate = settle(
@@ -227,7 +229,8 @@ def _ended_itself(link: Link) -> Problem | None:
     )
 
 
-def _refused(detail: str) -> Problem:
+def refused(detail: str) -> Problem:
+    """The server answered, and said no."""
     return Problem("E310", "the database refused a statement", detail)
 
 

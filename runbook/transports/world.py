@@ -1,0 +1,314 @@
+"""The world: the one performer of operations on real systems, and the one look at them.
+
+Owns the dispatch from an operation to its transport, and what they share: secrets, the supervisor, the registry of what runs.
+Promises: every operation has exactly one transport; expected failures are outcomes; nothing is connected to, started or
+imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, assert_never
+
+from runbook.action import Look, Unreachable
+from runbook.errors import Bug, Busy, InvalidInput, Problem
+from runbook.host import Local, Ssh
+from runbook.operation import (
+    Ask,
+    Call,
+    Connection,
+    Fields,
+    Generate,
+    MakeDirectory,
+    Message,
+    Operation,
+    Pipeline,
+    Process,
+    Remove,
+    Rename,
+    Service,
+    Session,
+    SetPassword,
+    Sql,
+    Wait,
+    Write,
+)
+from runbook.secret import Redactor, SecretRef
+from runbook.transports import docker, files, http
+from runbook.transports.bound import Bound
+from runbook.transports.commands import Commands
+from runbook.transports.database import Databases, Link
+from runbook.transports.docker import DockerEngine
+from runbook.transports.far import FarSide
+from runbook.transports.fence import Fence, guarded
+from runbook.transports.files_far import FarFiles
+from runbook.transports.look import LiveLook
+from runbook.transports.message import send_message
+from runbook.transports.outcome import Begun, Failed, Lost, Outcome, Settled, Succeeded, Use
+from runbook.transports.postgres import Postgres
+from runbook.transports.process import Processes
+from runbook.transports.running import Running
+from runbook.transports.secrets import SecretStore
+from runbook.transports.sessions import Sessions
+from runbook.transports.supervisor.client import LockMode, Supervisor, SupervisorLost
+from runbook.transports.trouble import Trouble, not_built
+from runbook.transports.wait import perform_wait
+from runbook.units import show_instant
+
+_SHORT_WAIT_S = 0.2
+
+
+class LockHolder(Protocol):
+    """Who holds a lock, for whoever comes second to read."""
+
+    @property
+    def run(self) -> str: ...
+    @property
+    def holds(self) -> str: ...
+    @property
+    def user(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def pid(self) -> int: ...
+    @property
+    def since(self) -> datetime: ...
+
+
+def boot_clock() -> float:
+    """Seconds since boot, time asleep included: the same clock for all processes of one boot (clock_gettime(2))."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class World:
+    """Performs the operations of one run. ``run_directory`` is the run's own; ``run`` its id.
+
+    ``connections`` are the run's databases: where a fence looks for backends that killed client programs left behind.
+    ``monotonic`` is the engine's clock, by which deadlines are given.
+    """
+
+    def __init__(
+        self,
+        run_directory: Path,
+        *,
+        run: str,
+        redactor: Redactor,
+        connections: Sequence[Connection] = (),
+        monotonic: Callable[[], float] = boot_clock,
+    ) -> None:
+        self._directory = run_directory.resolve()
+        self._monotonic = monotonic
+        self._held: Supervisor | None = None
+        self._locks: dict[Path, tuple[LockMode, str]] = {}
+        self._lock = threading.Lock()
+        self._running = Running()
+        self._engine = DockerEngine()
+        self._secrets = SecretStore(self._directory, redactor)
+        self._commands = Commands(self._engine)
+        self._databases = Databases(self._secrets, self._engine, redactor)
+        self._postgres = Postgres(self._databases, self._running, monotonic)
+        self._sessions = Sessions(self._databases, self._running, self._inside, monotonic)
+        self._far = FarSide(run, commands=self._commands, engine=self._engine, bound=Bound(monotonic, None))
+        self._processes = Processes(
+            self._directory,
+            supervisor=self.supervisor,
+            secrets=self._secrets,
+            redactor=redactor,
+            far=self._far,
+            running=self._running,
+            monotonic=monotonic,
+        )
+        self._fence = Fence(
+            self._directory,
+            supervisor=self.supervisor,
+            alive=self.running,
+            processes=self._processes,
+            databases=self._databases,
+            far=self._far,
+            running=self._running,
+            connections=connections,
+            monotonic=monotonic,
+        )
+        self.look: Look = LiveLook(
+            secrets=self._secrets,
+            engine=self._engine,
+            databases=self._databases,
+            commands=self._commands,
+            monotonic=monotonic,
+        )
+
+    # --- the performer ----------------------------------------------------------------------------------------------
+
+    def perform(self, operation: Operation, use: Use) -> Outcome:
+        """Perform one operation (never an Ask). Raises only for broken invariants and for a journal that can't be written."""
+        return self._inside(operation, use, None)
+
+    def fence(self, begun: Begun, use: Use) -> Settled | Lost:
+        """Make sure that nothing of ``begun`` still moves: attach and wait, then end orphans. Lost: it could not be ensured."""
+        return guarded(lambda: self._fence.settle(begun, use))
+
+    def stop(self, use_id: str, grace_s: float) -> None:
+        """End what runs under that id, or below it (a step's id ends all its operations): TERM, then KILL after the grace."""
+        self._running.stop(use_id, grace_s)
+
+    # --- the supervisor ---------------------------------------------------------------------------------------------
+
+    def supervisor(self) -> Supervisor:
+        """The run's supervisor; started at its first use. Only the holder of the run's ``engine.lock`` may have it.
+
+        One that was lost is replaced, and the locks that it held are taken again first (Busy if somebody was quicker).
+        """
+        with self._lock:
+            if self._held is not None:
+                with contextlib.suppress(SupervisorLost):
+                    self._held.status()
+                    return self._held
+                self._held.close()
+                self._held = None
+            found = Supervisor.start(self._directory)
+            for path, (mode, line) in self._locks.items():
+                _take(found, path, mode, line)
+            self._held = found
+            return found
+
+    def running(self) -> tuple[str, ...]:
+        """The ids of the operations whose processes run under the supervisor now."""
+        supervisor = self.supervisor()
+        with self._lock:
+            return supervisor.status()
+
+    def lock(self, path: Path, *, exclusive: bool, owner: LockHolder) -> None:
+        """Take a lock that the supervisor holds, so that it outlives this engine. Raises :class:`runbook.errors.Busy`."""
+        mine = {key: getattr(owner, key) for key in ("run", "holds", "user", "host", "pid")}
+        line = json.dumps({**mine, "since": show_instant(owner.since)})
+        mode = LockMode.EXCLUSIVE if exclusive else LockMode.SHARED
+        _take(self.supervisor(), path, mode, line)
+        self._locks[path] = (mode, line)
+
+    def close(self) -> None:
+        """Give connections back. What runs goes on under the supervisor. May be called again."""
+        with self._lock:
+            if self._held is not None:
+                self._held.close()
+                self._held = None
+        self._engine.close()
+
+    # --- dispatch ---------------------------------------------------------------------------------------------------
+
+    def _inside(self, operation: Operation, use: Use, session: Link | None) -> Outcome:
+        try:
+            return self._dispatch(operation, use, session)
+        except (Trouble, Unreachable) as error:
+            return Failed(error.problem)
+        except InvalidInput as error:
+            return Failed(error.problems[0])
+
+    def _dispatch(self, operation: Operation, use: Use, session: Link | None) -> Outcome:
+        match operation:
+            case Process() | Pipeline():
+                return self._processes.perform(operation, use)
+            case Sql():
+                return self._postgres.perform(operation, use, session=session)
+            case Session():
+                return self._sessions.perform(operation, use)
+            case MakeDirectory() | Write() | Rename() | Remove():
+                return self._file(operation, use)
+            case Generate():
+                created = self._secrets.generate(operation.escrow, operation.length)
+                return Succeeded({"escrow": operation.escrow, "created": created})
+            case SetPassword():
+                return self._postgres.set_password(operation, self._reveal(operation.password), use)
+            case Call():
+                bound = Bound(self._monotonic, use.deadline)
+                if operation.service is Service.DOCKER:
+                    return docker.perform_call(self._engine, operation, use.results, bound)
+                return http.perform_call(operation, use.results, self._reveal, bound)
+            case Wait():
+                return perform_wait(
+                    operation,
+                    use,
+                    lambda read, inner: self._inside(read, inner, session),
+                    monotonic=self._monotonic,
+                    pause=lambda seconds: self._pause(use.id, seconds),
+                    running=self._running,
+                )
+            case Message():
+                channel = operation.channel
+                url = channel if isinstance(channel, str) else self._reveal(channel)
+                return send_message(url, title=operation.title, body=operation.body)
+            case Ask():
+                raise Bug("A question reached the transports: the runner asks people.")
+            case _:
+                assert_never(operation)
+
+    def _file(self, operation: MakeDirectory | Write | Rename | Remove, use: Use) -> Outcome:
+        host = operation.host
+        if isinstance(host, Ssh):
+            raise not_built(f"file work on {host}", "Run the plan on that machine, with host: local.")
+        far = None
+        if not isinstance(host, Local):
+            far = FarFiles(host, self._commands, self._engine, Bound(self._monotonic, use.deadline))
+        try:
+            return Succeeded(self._file_fields(operation, use, far))
+        except Unreachable as error:  # of a container: a command was sent, and gave no answer
+            return Failed(error.problem) if operation.reads or far is None else Lost(error.problem)
+
+    def _file_fields(
+        self, operation: MakeDirectory | Write | Rename | Remove, use: Use, far: FarFiles | None
+    ) -> Fields:
+        match operation:
+            case MakeDirectory():
+                return far.make_directory(operation) if far else files.make_directory(operation)
+            case Write():
+                data = files.content_of(operation, use.results, self._reveal)
+                return far.write(operation, data) if far else files.write(operation, data)
+            case Rename():
+                return far.rename(operation) if far else files.rename(operation)
+            case Remove():
+                return far.remove(operation) if far else files.remove(operation)
+            case _:
+                assert_never(operation)
+
+    def _reveal(self, ref: SecretRef) -> str:
+        return self._secrets.reveal(ref).reveal()
+
+    def _pause(self, use_id: str, seconds: float) -> bool:
+        """Wait; true if a stop was asked for meanwhile."""
+        end = self._monotonic() + seconds
+        for left in _until(end, self._monotonic):
+            if self._running.stopped(use_id):
+                return True
+            time.sleep(min(_SHORT_WAIT_S, left))
+        return self._running.stopped(use_id)
+
+
+def _until(end: float, monotonic: Callable[[], float]) -> Iterator[float]:
+    while (left := end - monotonic()) > 0:
+        yield left
+
+
+def _take(supervisor: Supervisor, path: Path, mode: LockMode, line: str) -> None:
+    try:
+        supervisor.lock(path, mode, line)
+    except Busy as error:
+        raise _held_by(path, error) from None
+
+
+def _held_by(path: Path, error: Busy) -> Busy:
+    """Who holds the lock, in words."""
+    try:
+        holder = json.loads(path.read_text().splitlines()[0])
+        detail = (
+            f"{holder['holds'] or path} is held by the run {holder['run']} of {holder['user']}@{holder['host']} "
+            f"(pid {holder['pid']}) since {holder['since']}. The lock is {path}."
+        )
+        fix = f"`runbook show {holder['run']}` tells what it does; wait for it. If it has stopped: runbook resume {holder['run']}"
+    except (OSError, ValueError, LookupError, TypeError):
+        return error
+    return Busy(Problem("E501", "held by another run", detail, fix))
