@@ -94,7 +94,9 @@ class Frame:
     """The scope that a step's templates see: the plan's own, or that of an included plan.
 
     ``prefix`` is ``""`` for the plan itself, else ``recover_db.`` (nested: ``a.b.``). ``bindings`` are the inputs of an
-    included plan as templates of the parent frame; ``systems`` maps its system names to the environment's.
+    included plan as templates of the parent frame; ``systems`` maps its system names to the environment's. ``when`` is the
+    including step's, in the parent frame: it guards every step of this frame. ``outputs`` are templates of this frame, and
+    what ``{{ steps.recover_db.X }}`` gives in the parent's. ``title`` is the including step's.
     """
 
     prefix: str
@@ -102,6 +104,9 @@ class Frame:
     inputs: Mapping[str, InputSpec]
     bindings: Mapping[str, Json]
     systems: Mapping[str, str]
+    when: str = ""
+    outputs: Mapping[str, Json] = field(default_factory=dict)
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,8 @@ class Step:
 
     ``id`` is whole (``recover_db.pick``, ``copy[a]``). ``with_`` is a JSON tree whose strings may be templates. ``needs``
     are the ids that must be done before, those of templates included. ``on`` is the environment's system name.
-    ``item`` is the value of ``foreach``; ``group`` the id that the iterations share.
+    ``item`` is the value of ``foreach``; ``group`` the id that the iterations share. ``foreach`` is set until the inputs are
+    bound: then one step for each item takes this one's place. ``marks`` are places of values by dotted key (``with.artifact``).
     """
 
     id: str
@@ -133,6 +139,7 @@ class Step:
     group: str = ""
     where: Place | None = None
     marks: Mapping[str, Place] = field(default_factory=dict)
+    foreach: Json = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +156,8 @@ class Plan:
     """A whole procedure, included plans inlined. ``digest`` is over all sources' bytes, in order.
 
     ``outputs`` are templates. ``systems`` maps the plan's system names to their types. ``environment`` is the inline one, raw.
+    ``groups`` are the ids of ``foreach`` iterations, in order, by the step's own id; filled when inputs are bound. ``marks``
+    are places of values in the plan's own file by dotted key (``objectives.rto``).
     """
 
     name: str
@@ -170,6 +179,8 @@ class Plan:
     contacts: Mapping[str, Json] = field(default_factory=dict)
     escalation: tuple[Json, ...] = ()
     review_by: str = ""
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    marks: Mapping[str, Place] = field(default_factory=dict)
 
     def step(self, step_id: str) -> Step:
         """The step with this id; KeyError where there is none."""
