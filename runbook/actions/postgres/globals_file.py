@@ -45,6 +45,11 @@ class Roles:
     memberships: tuple[Membership, ...] = ()
     settings: tuple[RoleSetting, ...] = ()
 
+    @property
+    def mentioned(self) -> frozenset[str]:
+        """Every role that occurs."""
+        return frozenset((*self.names, *(name for m in self.memberships for name in (m.role, m.member))))
+
     def missing(self, present: Collection[str]) -> Roles:
         """The roles that are not ``present``, and the memberships that concern one of them."""
         names = tuple(name for name in self.names if name not in present and not name.startswith("pg_"))

@@ -14,7 +14,7 @@ from runbook.actions.postgres.client import argv, env, target
 from runbook.actions.postgres.counts import Count, compared
 from runbook.actions.postgres.database import Properties, Seen, carry, create, differences, read_properties, read_rows
 from runbook.actions.postgres.globals_file import Roles
-from runbook.actions.postgres.surroundings import Dump, dump_properties, owned_by, read_cluster, read_dump, refuse
+from runbook.actions.postgres.surroundings import NO_DUMP, dump_properties, owned_by, read_cluster, read_dump, refuse
 from runbook.actions.postgres.swap import Marks, Names, Standing, Three
 from runbook.artifact import Artifact
 from runbook.errors import Problem, Refused
@@ -113,11 +113,11 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
         """Read the cluster and the dump's files; refuse what must not be begun."""
         names, marks = _names(system, inputs, scope), _marks(inputs, scope)
         cluster = read_cluster(look, system, names, marks, scope)
-        dump = read_dump(look, system, inputs.artifact, cluster, scope)
+        dump = read_dump(look, system, inputs.artifact, scope)
         properties = cluster.properties
         if cluster.live is None:
-            known = frozenset((*cluster.roles, *dump.roles.names))
-            properties = owned_by(dump_properties(look, system, inputs.artifact, scope), known)
+            properties = dump_properties(look, system, inputs.artifact, scope)
+            properties = owned_by(properties, dump.present | frozenset(dump.roles.names))
         own = swap.own_name(scope)
         facts = RestoreFacts(
             system_identifier=cluster.identifier,
@@ -141,7 +141,7 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
             needed = int(inputs.space_factor * max(cluster.live_bytes, UNPACKED * inputs.artifact.bytes))
             refuse(cluster, dump, names, needed_bytes=needed)
         elif cluster.old is None and cluster.in_the_way:
-            refuse(cluster, Dump("", Roles(), (), ()), names, needed_bytes=0)
+            refuse(cluster, NO_DUMP, names, needed_bytes=0)
         return facts
 
     def assume(self, system: Postgres, inputs: RestoreInputs, scope: Scope) -> RestoreFacts:

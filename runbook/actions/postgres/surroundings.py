@@ -6,7 +6,9 @@ to files; what stands in the way is named, with the command that removes it.
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from runbook.action import Look, Scope, Unreachable
@@ -20,7 +22,7 @@ from runbook.actions.postgres.swap import Marks, Names
 from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL, Local
-from runbook.operation import sql
+from runbook.operation import Connection, sql
 from runbook.system import Postgres
 from runbook.units import show_size
 
@@ -38,8 +40,13 @@ SELECT coalesce((SELECT pg_database_size(oid) FROM pg_database WHERE datname = {
        (SELECT count(*) FROM pg_stat_activity WHERE datname = {db} AND backend_type = 'client backend')::int AS sessions,
        CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') THEN current_setting('data_directory') ELSE '' END AS directory
 """
-_ROLES = sql("SELECT rolname::text AS name FROM pg_roles")
-_EXTENSIONS = sql("SELECT name::text AS name FROM pg_available_extensions")
+_ROLES = """
+SELECT rolname::text AS name FROM pg_roles WHERE rolname IN (SELECT jsonb_array_elements_text({names}::jsonb))
+"""
+_UNAVAILABLE = """
+SELECT e.name FROM jsonb_array_elements_text({names}::jsonb) AS e(name)
+WHERE NOT EXISTS (SELECT FROM pg_available_extensions a WHERE a.name = e.name)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +64,21 @@ class Cluster:
     live_bytes: int
     free_bytes: int
     sessions: int
-    roles: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Dump:
-    """The artifact's files. ``missing_extensions`` are those that the server can't create."""
+    """The artifact's files. ``roles`` are missing, ``present`` exist, both of the globals file; extensions: not installed."""
 
     sha256: str
     roles: Roles
+    present: frozenset[str]
     counts: tuple[Count, ...]
     missing_extensions: tuple[str, ...]
+
+
+NO_DUMP = Dump("", Roles(), frozenset(), (), ())
+"""For refusals that rest on the cluster alone."""
 
 
 def read_cluster(look: Look, db: Postgres, names: Names, marks: Marks, scope: Scope) -> Cluster:
@@ -91,7 +102,6 @@ def read_cluster(look: Look, db: Postgres, names: Names, marks: Marks, scope: Sc
         live_bytes=int(sizes["bytes"] or 0),
         free_bytes=look.free_bytes(db.host, directory) if visible else -1,
         sessions=int(sizes["sessions"] or 0),
-        roles=tuple(str(row["name"]) for row in look.query(connection, _ROLES)),
     )
 
 
@@ -102,18 +112,17 @@ def _original(live: Row | None, old: Row | None, marks: Marks) -> int:
     return 0 if live is None or marks.restored in live.seen.comment else live.seen.oid
 
 
-def read_dump(look: Look, db: Postgres, artifact: Artifact, cluster: Cluster, scope: Scope) -> Dump:
-    """Look at the artifact's files; refuses (exit 4) one that is not what was chosen, or that this host can't read."""
+def read_artifact(look: Look, artifact: Artifact, scope: Scope) -> str:
+    """The hash of the artifact's manifest as it is now; refuses (exit 4) a backup that is not what was chosen."""
     directory = directory_of(load.store_of(artifact, scope))
-    source = load.source_of(artifact, scope)
     known = read_manifest(look, directory, artifact.name)
     sha256, why = "", ""
     if isinstance(known, Broken):
         why = known.why
     elif known is not None:
         sha256, why = sha256_of(known[1]), flaw(look, directory, known[0])
-    elif look.file(LOCAL, source.path) is None:
-        why = f"{source.path} is missing"
+    elif look.file(LOCAL, f"{directory}/{artifact.name}") is None:
+        why = "it is missing"
     if not why and sha256 != artifact.sha256:
         why = f"its manifest has the hash {sha256 or 'none'}, the one that was chosen {artifact.sha256 or 'none'}"
     if why:
@@ -121,17 +130,27 @@ def read_dump(look: Look, db: Postgres, artifact: Artifact, cluster: Cluster, sc
             Problem(
                 "E645",
                 "the backup is not the one that was chosen",
-                f"{source.path}: {why}.",
+                f"{directory}/{artifact.name}: {why}.",
                 "Choose it anew (backup.select), and prove it before it is restored.",
             )
         )
+    return sha256
+
+
+def read_dump(look: Look, db: Postgres, artifact: Artifact, scope: Scope) -> Dump:
+    """Look at the artifact's files; refuses (exit 4) one that is not what was chosen, or that this host can't read."""
+    source = load.source_of(artifact, scope)
+    sha256 = read_artifact(look, artifact, scope)
     _refuse_older(look, db, artifact)
-    given = _text(look, f"{directory}/{artifact.name}{GLOBALS}")
-    counted = _text(look, f"{directory}/{artifact.name}{COUNTS}")
-    missing = globals_file.parse(given).missing(cluster.roles)
+    given = _text(look, f"{source.path}{GLOBALS}")
+    counted = _text(look, f"{source.path}{COUNTS}")
+    at = swap.maintenance(db, db.database, scope.application)
+    known_roles = globals_file.parse(given)
+    present = frozenset(_named(look, at, _ROLES, known_roles.mentioned))
     return Dump(
         sha256=sha256,
-        roles=missing,
+        roles=known_roles.missing(present),
+        present=present,
         counts=counts.parse(counted, f"{artifact.name}{COUNTS}"),
         missing_extensions=_missing_extensions(look, db, source, scope),
     )
@@ -168,11 +187,15 @@ def _missing_extensions(look: Look, db: Postgres, source: load.Source, scope: Sc
     if not _readable(db, source):
         return ()
     wanted = archive.extensions(_shown(look, db, "--list", source.path))
-    if not wanted:
+    return _named(look, swap.maintenance(db, db.database, scope.application), _UNAVAILABLE, wanted)
+
+
+def _named(look: Look, connection: Connection, question: str, names: Collection[str]) -> tuple[str, ...]:
+    """Which of the names the question gives back."""
+    if not names:
         return ()
-    connection = swap.maintenance(db, db.database, scope.application)
-    available = {str(row["name"]) for row in look.query(connection, _EXTENSIONS)}
-    return tuple(name for name in wanted if name not in available)
+    rows = look.query(connection, sql(question, names=json.dumps(sorted(names), ensure_ascii=False)))
+    return tuple(str(row["name"]) for row in rows)
 
 
 def _refuse_older(look: Look, db: Postgres, artifact: Artifact) -> None:

@@ -1,0 +1,228 @@
+"""Whether a cluster can be recovered to a moment: what is asked of it beforehand, and what is refused.
+
+Owns the reads of the running server and of its archive, and the refusals of ``postgres.restore_to_time``. Promises: everything
+that stands in the way is named at once, with the earliest and the latest moment that can be reached.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from datetime import datetime
+
+from runbook.action import Look, Scope, Unreachable
+from runbook.actions.postgres import cluster
+from runbook.actions.postgres.client import MAINTENANCE_DATABASE
+from runbook.actions.postgres.cluster import Control, Paths, Place, Server
+from runbook.artifact import Artifact, Format, Manifest
+from runbook.errors import Problem, Refused
+from runbook.host import Compose, Docker, Host
+from runbook.operation import sql
+from runbook.system import Postgres
+from runbook.units import parse_instant, show_instant, show_size
+
+LONGEST_SOCKET = 107
+"""Bytes of a Unix socket's path (manual of unix(7))."""
+
+_LIVE = sql(
+    "SELECT current_setting('data_directory') AS directory, current_setting('archive_mode') AS archive_mode, "
+    "to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS moment, "
+    "(SELECT coalesce(sum(pg_database_size(oid)), 0) FROM pg_database WHERE datconnlimit <> -2)::bigint AS bytes, "
+    "(SELECT coalesce(string_agg(spcname, ', '), '') FROM pg_tablespace WHERE spcname !~ '^pg_') AS tablespaces, "
+    "(SELECT coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) FROM pg_stat_archiver)::int "
+    "AS failing, (SELECT coalesce(last_failed_wal, '') FROM pg_stat_archiver) AS failed_wal"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The live server. ``answers`` False: it is down, and only ``directory`` is known. ``moment`` is its clock (UTC)."""
+
+    directory: str
+    answers: bool
+    archive_mode: str = ""
+    moment: str = ""
+    bytes: int = 0
+    tablespaces: str = ""
+    failing_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What is to be recovered, and whether it is to take the live cluster's place."""
+
+    artifact: Artifact
+    target: datetime
+    space_factor: float
+    swapping: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The cluster's files."""
+
+    where: Paths
+    place: Place
+    control: Control
+
+
+def read_live(look: Look, db: Postgres, scope: Scope) -> Live:
+    """Ask the server; where it is down, the data directory must be in the environment."""
+    at = db.connection(application=scope.application, database=MAINTENANCE_DATABASE)
+    given = db.data_directory.rstrip("/")
+    try:
+        row = look.query(at, _LIVE)[0]
+    except Unreachable as down:
+        if given:
+            return Live(given, answers=False)
+        detail = f"{down.problem.detail}\nWithout the server, its data directory has to be known."
+        fix = "Write `data_directory` of the system in the environment."
+        raise Refused(Problem("E673", "the data directory is not known", detail, fix)) from None
+    directory = str(row["directory"]).rstrip("/")
+    if given and given != directory:
+        detail = f"The environment says {given}, the server that answers says {directory}."
+        raise Refused(
+            Problem("E674", "this is not the server of that data directory", detail, "Correct the environment.")
+        )
+    return Live(
+        directory,
+        answers=True,
+        archive_mode=str(row["archive_mode"]),
+        moment=str(row["moment"]),
+        bytes=int(row["bytes"] or 0),
+        tablespaces=str(row["tablespaces"]),
+        failing_at=str(row["failed_wal"]) if row["failing"] else "",
+    )
+
+
+def read_log(look: Look, host: Host, path: str, place: Place | None) -> str:
+    """The file that the running server's messages go to; '' where that is no file, or nothing runs."""
+    lock = look.text(host, f"{path}/postmaster.pid") if place and place.server is Server.RUNNING else None
+    if not lock:
+        return ""
+    ran = look.run(host, ("readlink", f"/proc/{lock.splitlines()[0]}/fd/2"))
+    name = ran.stdout.strip()
+    is_file = ran.exit_code == 0 and name.startswith("/") and not name.startswith(("/dev/", "/proc/"))
+    return name if is_file and not name.startswith(f"{path}/") and "(deleted)" not in name else ""
+
+
+def archive_of(db: Postgres) -> str:
+    """The archive's directory on the server's host; refuses other archives."""
+    path = db.archive.removeprefix("file://").rstrip("/")
+    if db.archive.startswith("file:///") and path and not set(path) & set("\"'\\`$\n"):
+        return path
+    raise Refused(
+        Problem(
+            "E675",
+            "the WAL archive is not a directory",
+            f"`archive` of {db.key or 'the system'} is {db.archive or 'not set'}.",
+            "Set it to file:///DIRECTORY, as seen from the server's host; for another archive use the tool that owns it.",
+        )
+    )
+
+
+def no_cluster(path: str) -> Problem:
+    """There is nothing to recover beside."""
+    return Problem("E676", "there is no data directory", f"{path} does not exist.", "Write the right `data_directory`.")
+
+
+def not_shown(path: str, why: str) -> Problem:
+    """The recovered cluster is not as it should be."""
+    return Problem(
+        "E677", "the recovered cluster is not as it should be", f"{path}: {why}.", "Look at the server's log."
+    )
+
+
+def refuse(look: Look, db: Postgres, sought: Sought, live: Live, found: Found) -> None:
+    """Refuse (exit 4) what must not be begun."""
+    manifest = sought.artifact.manifest
+    if sought.artifact.format is not Format.BASE_BACKUP or manifest is None:
+        detail = f"{sought.artifact.name} is a {sought.artifact.format.value} dump, or has no manifest."
+        raise Refused(Problem("E678", "this is not a base backup", detail, "Choose one that postgres.basebackup made."))
+    problems = [
+        *_other_cluster(look, db, manifest, found),
+        *_out_of_reach(look, db, sought, manifest, live),
+        *_unfit(db, live),
+        *_no_room(look, db, sought, live, found),
+    ]
+    if problems:
+        raise Refused(*problems)
+
+
+def _other_cluster(look: Look, db: Postgres, manifest: Manifest, found: Found) -> list[Problem]:
+    major = (look.text(db.host, f"{found.where.data}/PG_VERSION") or "").strip()
+    if manifest.system_identifier and manifest.system_identifier != found.control.identifier:
+        detail = f"{manifest.name} is of cluster {manifest.system_identifier}, this is {found.control.identifier}."
+        return [
+            Problem("E679", "the base backup is of another cluster", detail, "Check the environment and the backup.")
+        ]
+    if manifest.server_version and major != str(manifest.server_version // 10_000):
+        detail = f"{manifest.name} is of version {manifest.server_version // 10_000}, the server of {major}."
+        return [Problem("E680", "the base backup is of another major version", detail, "Use that version's server.")]
+    return []
+
+
+def _out_of_reach(look: Look, db: Postgres, sought: Sought, manifest: Manifest, live: Live) -> list[Problem]:
+    earliest = manifest.finished_at
+    latest = parse_instant(live.moment) if live.answers else _newest(look, db)
+    asked = show_instant(sought.target)
+    if sought.target <= earliest:
+        detail = f"The target is {asked}; {manifest.name} reaches back to {show_instant(earliest)}, when it ended."
+        return [Problem("E681", "the target is before the base backup's end", detail, "Choose an earlier base backup.")]
+    if latest is not None and sought.target > latest:
+        detail = f"The target is {asked}; the latest that can be reached is {show_instant(latest)}."
+        return [Problem("E682", "the target is after the last archived WAL", detail, "Choose an earlier target.")]
+    return []
+
+
+def _newest(look: Look, db: Postgres) -> datetime | None:
+    try:
+        files = look.listing(db.host, archive_of(db))
+    except Unreachable:
+        return None
+    return max((one.modified for one in files if len(posixpath.basename(one.path)) == 24), default=None)
+
+
+def _unfit(db: Postgres, live: Live) -> list[Problem]:
+    who = db.key or "the cluster"
+    found = []
+    if live.answers and live.archive_mode == "off":
+        detail = f"{who} has archive_mode off: nothing leads from the base backup to the target."
+        found.append(
+            Problem("E660", "the cluster does not archive its WAL", detail, "Restore a dump (postgres.restore).")
+        )
+    if live.failing_at:
+        detail = f"{who} could not archive {live.failing_at}, and has archived nothing since."
+        found.append(
+            Problem("E661", "archiving fails", detail, "SELECT * FROM pg_stat_archiver;    # and the server's log")
+        )
+    if live.tablespaces:
+        detail = f"{who} has the tablespaces {live.tablespaces}: their files lie outside the data directory."
+        found.append(
+            Problem("E662", "the cluster has tablespaces of its own", detail, "Use pgBackRest or Barman for it.")
+        )
+    return found
+
+
+def _no_room(look: Look, db: Postgres, sought: Sought, live: Live, found: Found) -> list[Problem]:
+    where, host = found.where, db.host
+    problems = []
+    archive = look.file(host, archive_of(db))
+    if archive is None or archive.kind == "file":
+        detail = f"{archive_of(db)} is not there on {host}."
+        problems.append(Problem("E683", "the WAL archive can't be seen", detail, "Mount it, or correct `archive`."))
+    free, needed = look.free_bytes(host, where.side), int(sought.space_factor * live.bytes)
+    if free < needed:
+        detail = f"Beside {where.data} are {show_size(free)} free; the copy may need {show_size(needed)}."
+        problems.append(Problem("E651", "there is not enough space for a second copy", detail, "Make space."))
+    if len(f"{where.run}/.s.PGSQL.{db.port}".encode()) > LONGEST_SOCKET:
+        detail = f"{where.run} is too long for a socket's path (at most {LONGEST_SOCKET} bytes in all)."
+        problems.append(Problem("E684", "the side server can't have a socket there", detail, "Use a shorter path."))
+    if sought.swapping and isinstance(host, Docker | Compose):
+        detail = f"The server is the first process of {host}: stopping it would stop the container."
+        fix = "Use `mode: side`, then dump the side cluster's database and restore it (postgres.restore)."
+        problems.append(Problem("E685", "data directories can't be swapped in a container", detail, fix))
+    elif sought.swapping and cluster.is_mount(look, host, found.place, where.data):
+        detail = f"{where.data} is a file system of its own, and can't be renamed."
+        problems.append(Problem("E686", "the data directory is a mount point", detail, "Use `mode: side`."))
+    return problems

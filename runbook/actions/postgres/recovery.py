@@ -1,0 +1,274 @@
+"""Recovering a copy of a cluster beside it: the operations, and the proof that stands before the point of no return.
+
+Owns how a base backup becomes a directory, how the side server is started, awaited, judged and promoted, and how directories
+are swapped. Promises: the live directory is touched by two renames and nothing else; the side server has a private socket, no
+TCP port, and archives nothing; its recovery settings are on its command line only, so that nothing has to be cleared.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runbook.actions.postgres.cluster import Paths
+from runbook.host import Host
+from runbook.operation import (
+    Arg,
+    Condition,
+    Connection,
+    Hashing,
+    MakeDirectory,
+    Operation,
+    Operations,
+    Pipeline,
+    Process,
+    Ref,
+    Remove,
+    Rename,
+    Sql,
+    Stage,
+    Test,
+    Transaction,
+    Wait,
+    Write,
+    sql,
+)
+
+STOPPED_WITHIN_S = 600
+STARTED_WITHIN_S = 300
+PROMOTED_WITHIN_S = 600
+ARCHIVED_WITHIN_S = 120.0
+
+ACCESS = """\
+# Access of the side cluster. Its socket lies in a directory that only the server's own account may enter.
+local all all trust
+"""
+
+_STATE = """\
+SELECT CASE WHEN NOT pg_is_in_recovery() THEN 'promoted' WHEN pg_is_wal_replay_paused() THEN 'paused' ELSE 'recovering' END"""
+
+_AWAITED = """\
+if state=$("$1" -XAtq -h "$2" -p "$3" -U "$4" -d postgres -c "$7" 2>/dev/null); then printf %s "$state"
+elif "$5" status -D "$6" >/dev/null 2>&1; then printf starting
+else printf ended; fi"""
+
+_PROVEN = """\
+ask() { "$1" -XAtq -h "$2" -p "$3" -U "$4" -d postgres -c "$5"; }
+state=$(ask "$1" "$2" "$3" "$4" "$7") || state=ended
+within=$(ask "$1" "$2" "$3" "$4" "$8") || within=unknown
+if [ "$state" = paused ] && [ "$within" = t ] && grep -q -F 'pausing at the end of recovery' "$2/log"; then
+  ask "$1" "$2" "$3" "$4" "SELECT coalesce(pg_last_xact_replay_timestamp()::text, '')"
+else
+  echo "recovery: $state; last transaction within the target: $within" >&2
+  tail -n 12 "$2/log" >&2
+  exit 1
+fi"""
+
+_HISTORY = """\
+set -eu
+found=
+for file in "$1"/pg_wal/*.history; do
+  [ -e "$file" ] || continue
+  kept="$2/${file##*/}"
+  if [ ! -e "$kept" ]; then
+    cp "$file" "$kept.$3.partial"
+    sync "$kept.$3.partial"
+    ln "$kept.$3.partial" "$kept"
+    rm "$kept.$3.partial"
+    sync "$2"
+  fi
+  cmp "$file" "$kept"
+  found=$file
+done
+if [ -z "$found" ]; then echo "no timeline history in $1/pg_wal" >&2; exit 1; fi"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """How the server's programs are called: their folder ('' = the PATH), host, the account that owns the data."""
+
+    folder: str
+    host: Host
+    owner: str
+
+    def program(self, name: str) -> str:
+        """The path of a program."""
+        return f"{self.folder.rstrip('/')}/{name}" if self.folder else name
+
+    def run(self, name: str, *argv: Arg, daemon: str = "", reads: bool = False) -> Process:
+        """A process of the data's owner. ``daemon``: why it may leave one behind ('' = it may not)."""
+        return Process(name=name, argv=argv, host=self.host, user=self.owner, cwd="/", daemon=bool(daemon), reads=reads)
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Until when, along which timeline, from which archive. ``target`` is an instant in UTC as PostgreSQL reads it."""
+
+    target: str
+    timeline: str
+    archive: str
+    within_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The side server: its port (of the socket's name), the superuser, and the options that the live one is started with."""
+
+    port: int
+    user: str
+    options: tuple[str, ...]
+
+
+def switched(live: Connection, goal: Goal, tools: Tools) -> Operations:
+    """Closes the present WAL segment and waits until it is archived, with a commit in it that is later than any target.
+
+    Without such a commit recovery would run out of WAL before it can know that the target was passed.
+    """
+    segment = "SELECT pg_walfile_name(pg_switch_wal()) AS segment"
+    switch = Sql(
+        name="switch_wal",
+        connection=live,
+        statements=(sql("SELECT pg_current_xact_id()::text AS transaction"), sql(segment)),
+        transaction=Transaction.AUTOCOMMIT,
+    )
+    look = tools.run(
+        "in_archive", "sh", "-c", 'test -s "$1/$2"', "sh", goal.archive, Ref("switch_wal", "segment"), reads=True
+    )
+    found = (Condition("exit_code", Test.EQUALS, 0),)
+    return (switch, Wait(name="archived", read=look, until=found, interval_s=0.5, deadline_s=ARCHIVED_WITHIN_S))
+
+
+def extracted(source: str, sha256: str, where: Paths, tools: Tools) -> Operations:
+    """The base backup as a directory, every file checked against the server's own manifest, ready to recover."""
+    gunzip = (Stage(argv=("gzip", "-dc")),) if source.endswith(".gz") else ()
+    unpack = Stage(
+        argv=("tar", "--extract", "--preserve-permissions", "--file=-", f"--directory={where.partial}"),
+        host=tools.host,
+        user=tools.owner,
+    )
+    return (
+        MakeDirectory(name="make_side", path=where.partial, host=tools.host, mode=0o700, owner=tools.owner),
+        Pipeline(name="extract", source=source, stages=(*gunzip, unpack), hashing=Hashing.SOURCE, expect_sha256=sha256),
+        tools.run("check_files", tools.program("pg_verifybackup"), "--quiet", where.partial, reads=True),
+        Write(name="signal", path=f"{where.partial}/recovery.signal", content="", host=tools.host, owner=tools.owner),
+        Rename(name="name_side", source=where.partial, target=where.side, host=tools.host),
+    )
+
+
+def started(where: Paths, side: Side, goal: Goal, tools: Tools) -> Operations:
+    """The side server, with its own socket, access file and log. A second start goes on where the first was killed."""
+    given = " ".join(shlex.quote(word) for word in side_options(where, side, goal))
+    start = tools.run(
+        "start_side",
+        *_pg_ctl(tools, "start", where.side, STARTED_WITHIN_S),
+        f"--log={where.run}/log",
+        f"--options={given}",
+        daemon="the side server",
+    )
+    return (
+        MakeDirectory(name="make_run", path=where.run, host=tools.host, mode=0o700, owner=tools.owner),
+        Write(name="access", path=f"{where.run}/pg_hba.conf", content=ACCESS, host=tools.host, owner=tools.owner),
+        start,
+    )
+
+
+def side_options(where: Paths, side: Side, goal: Goal) -> tuple[str, ...]:
+    """The live server's options, then ours, which prevail over them and over every configuration file."""
+    archive = goal.archive.replace("%", "%%")
+    settings = {
+        "data_directory": where.side,
+        "hba_file": f"{where.run}/pg_hba.conf",
+        "external_pid_file": "",
+        "listen_addresses": "",
+        "unix_socket_directories": where.run,
+        "unix_socket_permissions": "0700",
+        "port": str(side.port),
+        "ssl": "off",
+        "archive_mode": "off",
+        "synchronous_standby_names": "",
+        "hot_standby": "on",
+        "logging_collector": "off",
+        "log_destination": "stderr",
+        "log_min_messages": "warning",
+        "lc_messages": "C",
+        "restore_command": f'cp "{archive}/%f" "%p"',
+        "recovery_target_time": goal.target,
+        "recovery_target_inclusive": "on",
+        "recovery_target_action": "pause",
+        "recovery_target_timeline": goal.timeline,
+    }
+    return (*side.options, *(word for key, value in settings.items() for word in ("-c", f"{key}={value}")))
+
+
+def reached(where: Paths, side: Side, goal: Goal, tools: Tools) -> Operations:
+    """Wait until recovery pauses (or ends), then the proof: it stands at the target, and not beyond it."""
+    asked = (tools.program("psql"), where.run, str(side.port), side.user, tools.program("pg_ctl"), where.side, _STATE)
+    within = f"SELECT coalesce(pg_last_xact_replay_timestamp() <= '{goal.target}'::timestamptz, true)"
+    over = (Condition("stdout", Test.ONE_OF, "paused\npromoted\nended"),)
+    proven = (Condition("exit_code", Test.EQUALS, 0),)
+    return (
+        Wait(
+            name="recovered",
+            read=tools.run("state", "sh", "-c", _AWAITED, "sh", *asked, reads=True),
+            until=over,
+            interval_s=1.0,
+            deadline_s=goal.within_s,
+        ),
+        Wait(
+            name="proof",
+            read=tools.run("proven", "sh", "-c", _PROVEN, "sh", *asked, within, reads=True),
+            until=proven,
+            deadline_s=0,
+        ),
+    )
+
+
+def promoted(where: Paths, tools: Tools) -> Operation:
+    """Recovery ends here: the side cluster begins a timeline of its own."""
+    return tools.run("promote", *_pg_ctl(tools, "promote", where.side, PROMOTED_WITHIN_S))
+
+
+def stopped(name: str, directory: str, tools: Tools, *, by: Sequence[str] = ()) -> Operation:
+    """A fast shutdown; ``by`` is a command of the service manager to use instead."""
+    if by:
+        return Process(name=name, argv=tuple(by), host=tools.host)
+    return tools.run(name, *_pg_ctl(tools, "stop", directory, STOPPED_WITHIN_S), "--mode=fast")
+
+
+def history_archived(directory: str, goal: Goal, own: str, tools: Tools) -> Operation:
+    """Copies timeline histories that the archive lacks, and compares those that it has.
+
+    A cluster that was promoted with archiving off never archives its history by itself; a later recovery along the latest
+    timeline would then follow the old one, and bring back what was discarded.
+    """
+    return tools.run("archive_history", "sh", "-c", _HISTORY, "sh", directory, goal.archive, own)
+
+
+def renamed(name: str, source: str, target: str, tools: Tools) -> Operation:
+    """A directory under another name."""
+    return Rename(name=name, source=source, target=target, host=tools.host)
+
+
+def live_started(where: Paths, side: Side, log: str, tools: Tools, *, by: Sequence[str] = ()) -> Operation:
+    """The cluster in its place, with the options that the former one was started with."""
+    if by:
+        return Process(name="start_live", argv=tuple(by), host=tools.host, daemon=True)
+    given = " ".join(shlex.quote(word) for word in side.options)
+    options = (f"--options={given}",) if given else ()
+    words = (*_pg_ctl(tools, "start", where.data, STARTED_WITHIN_S), f"--log={log}", *options)
+    return tools.run("start_live", *words, daemon="the server")
+
+
+def unlocked(directory: str, marker: str, tools: Tools) -> Operation:
+    """Removal of a lock file whose server is gone."""
+    return Remove(name="unlock_side", path=f"{directory}/postmaster.pid", marker=marker, host=tools.host)
+
+
+def removed(name: str, path: str, marker: str, tools: Tools) -> Operation:
+    """Removal of a directory that carries the run's name."""
+    return Remove(name=name, path=path, marker=marker, host=tools.host)
+
+
+def _pg_ctl(tools: Tools, verb: str, directory: str, within_s: int) -> tuple[str, ...]:
+    return (tools.program("pg_ctl"), verb, "--silent", f"--pgdata={directory}", "--wait", f"--timeout={within_s}")
