@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from types import FrameType
+from typing import cast
 
 from runbook import __version__
-from runbook.engine.events import RunCreated, RunInterrupted, RunResumed, RunWaiting, parse
+from runbook.engine.events import RunCreated, RunInterrupted, RunResumed, RunWaiting, StepSkipped, parse
 from runbook.engine.run import begin, fold
 from runbook.engine.transitions import RunStatus
 from runbook.errors import InvalidInput, JournalFault, Problem, UsageFault
@@ -27,7 +28,7 @@ from runbook.journal.clock import SystemClock, boot_id
 from runbook.journal.layout import RunDir, make_run, new_run_id
 from runbook.journal.local import LocalJournal
 from runbook.journal.locks import Lock, LockOwner, target_lock_path
-from runbook.operation import Json
+from runbook.operation import Connection, Json
 from runbook.plan.environment import Environment
 from runbook.plan.inputs import bind
 from runbook.plan.model import Plan
@@ -38,6 +39,7 @@ from runbook.runner.loop import Loop
 from runbook.runner.setting import AnyAction, Ask, Setting
 from runbook.runner.targets import Claim, claims, compare, excused
 from runbook.secret import Redactor
+from runbook.system import Postgres
 from runbook.transports.outcome import Progress
 from runbook.transports.world import World
 from runbook.units import show_instant
@@ -47,8 +49,11 @@ GRACE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
-    """What an execution needs of whoever called it: state directory, catalogue, who is there, who watches."""
+class Caller:
+    """What an execution needs of whoever called it: state directory, catalogue, who is there, who watches.
+
+    ``opened`` is told the run's id and graph before anything begins.
+    """
 
     state: Path
     actions: Mapping[str, AnyAction]
@@ -57,6 +62,7 @@ class Host:
     watch: Watch
     progress: Callable[[str, str, Progress], None]
     redactor: Redactor
+    opened: Callable[[str, Graph], None]
     parallel: int = 4
 
 
@@ -69,16 +75,16 @@ class Order:
     inputs: Mapping[str, Json]
 
 
-def apply(order: Order, host: Host) -> Ending:
+def apply(order: Order, caller: Caller) -> Ending:
     """Run a plan from its beginning. Raises Refused, Busy, JournalFault, InvalidInput."""
     clock = SystemClock()
     now = clock.now()
     graph = build(order.plan.steps)
-    run = make_run(host.state, new_run_id(order.plan.name, now=now, suffix=os.urandom(2).hex()))
+    run = make_run(caller.state, new_run_id(order.plan.name, now=now, suffix=os.urandom(2).hex()))
     with _engine(run, clock) as world_at:
-        world = world_at(host.redactor)
+        world = world_at(caller.redactor, order.environment)
         try:
-            targets = claims(world.look, order.plan.steps, host.actions, order.environment.systems)
+            targets = claims(world.look, order.plan.steps, caller.actions, order.environment.systems)
             _lock(world, run, targets, clock)
             freeze(run, order.plan, order.environment)
         except BaseException:
@@ -90,7 +96,7 @@ def apply(order: Order, host: Host) -> Ending:
             digest=order.plan.digest,
             environment=order.environment.name,
             live=order.environment.live,
-            operator=host.operator,
+            operator=caller.operator,
             started_at=show_instant(now),
             inputs=dict(order.inputs),
             targets={claim.system: claim.identity for claim in targets},
@@ -98,12 +104,13 @@ def apply(order: Order, host: Host) -> Ending:
             objectives=objectives_json(order.plan.objectives),
         )
         with LocalJournal.create(run.path, run=run.run, clock=clock, boot=boot_id()) as journal:
-            ledger = Ledger(journal, begin(graph, header), host.watch, first=header)
+            caller.opened(run.run, graph)
+            ledger = Ledger(journal, begin(graph, header), caller.watch, first=header)
             ledger.commit()
-            return _carry_out(_setting(order, graph, host, world, run, clock, header), ledger, world)
+            return _carry_out(_setting(order, graph, caller, world, run, clock, header), ledger, world)
 
 
-def resume(run: RunDir, host: Host, skip: Mapping[str, str]) -> Ending:
+def resume(run: RunDir, caller: Caller, skip: Mapping[str, str]) -> Ending:
     """Go on with a run from its journal. ``skip``: reason by step. Raises as :func:`apply`, and UsageFault for a finished run."""
     clock = SystemClock()
     with (
@@ -111,7 +118,7 @@ def resume(run: RunDir, host: Host, skip: Mapping[str, str]) -> Ending:
         LocalJournal.open(run.path, run=run.run, clock=clock, boot=boot_id()) as journal,
     ):
         frozen = thaw(run)
-        events = [parse(record.payload) for record in journal.records]
+        events = [parse(cast(Mapping[str, Json], record.payload)) for record in journal.records]
         header = events[0]
         if not isinstance(header, RunCreated):
             raise JournalFault(Problem("E711", "the journal does not begin with the run's creation"))
@@ -126,18 +133,16 @@ def resume(run: RunDir, host: Host, skip: Mapping[str, str]) -> Ending:
         unknown_steps = [step for step in skip if step not in graph.steps]
         if unknown_steps:
             raise UsageFault(Problem("E264", "the run has no such step", ", ".join(unknown_steps)))
-        world = world_at(host.redactor)
+        world = world_at(caller.redactor, order.environment)
         try:
-            now = claims(world.look, order.plan.steps, host.actions, order.environment.systems)
-            compare({**header.targets, **dict(state.rebound)}, now, excused(state, host.actions))
+            now = claims(world.look, order.plan.steps, caller.actions, order.environment.systems)
+            compare({**header.targets, **dict(state.rebound)}, now, excused(state, caller.actions))
             _lock(world, run, now, clock)
-            ledger = Ledger(journal, state, host.watch)
-            ledger.commit(RunResumed(host.operator, journal.writer.epoch))
-            for step, reason in skip.items():
-                from runbook.engine.events import StepSkipped
-
-                ledger.commit(StepSkipped(step, reason, host.operator))
-            return _carry_out(_setting(order, graph, host, world, run, clock, header), ledger, world)
+            caller.opened(run.run, graph)
+            ledger = Ledger(journal, state, caller.watch)
+            ledger.commit(RunResumed(caller.operator, journal.writer.epoch))
+            ledger.commit(*(StepSkipped(step, reason, caller.operator) for step, reason in skip.items()))
+            return _carry_out(_setting(order, graph, caller, world, run, clock, header), ledger, world)
         finally:
             world.close()
 
@@ -190,7 +195,7 @@ def _signals(loop: Loop, world: World, ledger: Ledger) -> Iterator[_Caught]:
         loop.stop()
         if caught.count == 2:
             # not in the handler itself: the main thread may hold what stopping needs
-            Thread(target=lambda: [world.stop(step, GRACE_S) for step in tuple(ledger.run.active)], daemon=True).start()
+            Thread(target=_stop_all, args=(world, tuple(ledger.run.active)), daemon=True).start()
 
     wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, handle) for number in wanted}
@@ -201,12 +206,25 @@ def _signals(loop: Loop, world: World, ledger: Ledger) -> Iterator[_Caught]:
             signal.signal(number, handler)
 
 
+def _stop_all(world: World, steps: tuple[str, ...]) -> None:
+    for step in steps:
+        world.stop(step, GRACE_S)
+
+
 @contextmanager
-def _engine(run: RunDir, clock: SystemClock) -> Iterator[Callable[[Redactor], World]]:
+def _engine(run: RunDir, clock: SystemClock) -> Iterator[Callable[[Redactor, Environment], World]]:
     """Hold ``engine.lock``; give a way to make the world once it is held."""
     owner = LockOwner.me(run=run.run, holds=f"the engine of run {run.run}", now=clock.now())
     with Lock.take(run.engine_lock, owner=owner):
-        yield lambda redactor: World(run.path, run=run.run, redactor=redactor)
+        yield lambda redactor, environment: World(
+            run.path, run=run.run, redactor=redactor, connections=_connections(environment)
+        )
+
+
+def _connections(environment: Environment) -> tuple[Connection, ...]:
+    """Where a fence looks for backends that killed client programs left behind."""
+    clusters = [system for system in environment.systems.values() if isinstance(system, Postgres)]
+    return tuple(cluster.connection(application="runbook", database="postgres") for cluster in clusters)
 
 
 def _lock(world: World, run: RunDir, targets: tuple[Claim, ...], clock: SystemClock) -> None:
@@ -226,9 +244,9 @@ def _discard(run: RunDir) -> None:
 
 
 def _setting(
-    order: Order, graph: Graph, host: Host, world: World, run: RunDir, clock: SystemClock, header: RunCreated
+    order: Order, graph: Graph, caller: Caller, world: World, run: RunDir, clock: SystemClock, header: RunCreated
 ) -> Setting:
-    missing = [step.uses for step in order.plan.steps if step.uses not in host.actions]
+    missing = [step.uses for step in order.plan.steps if step.uses not in caller.actions]
     if missing:
         raise InvalidInput(Problem("E131", "no such action", missing[0], "`runbook actions` lists them"))
     return Setting(
@@ -236,7 +254,7 @@ def _setting(
         graph=graph,
         environment=order.environment,
         inputs=order.inputs,
-        actions=host.actions,
+        actions=caller.actions,
         performer=world,
         look=world.look,
         clock=clock,
@@ -244,8 +262,8 @@ def _setting(
         directory=str(run.path),
         run=run.run,
         started_at=header.started_at,
-        operator=host.operator,
-        ask=host.ask,
-        progress=host.progress,
-        parallel=host.parallel,
+        operator=caller.operator,
+        ask=caller.ask,
+        progress=caller.progress,
+        parallel=caller.parallel,
     )

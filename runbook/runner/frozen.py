@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from runbook.errors import JournalFault, Problem
 from runbook.journal.layout import RunDir
-from runbook.plan.environment import Environment, load_environment
+from runbook.plan.environment import Environment, inline_environment, load_environment
 from runbook.plan.load import load_plan
 from runbook.plan.model import Plan, Source
 
@@ -41,8 +41,9 @@ def thaw(run: RunDir) -> Frozen:
     plans = _FrozenReader(run, "plan", index["plan"])
     environments = _FrozenReader(run, "environment", index["environment"])
     plan = load_plan(index["plan"][0]["name"], plans)
-    if not index["environment"]:
-        return Frozen(plan, Environment.inline(plan))
+    inline = inline_environment(plan) if not index["environment"] else None
+    if inline is not None:
+        return Frozen(plan, inline)
     return Frozen(plan, load_environment(index["environment"][0]["name"], environments))
 
 

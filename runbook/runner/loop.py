@@ -108,7 +108,7 @@ class Loop:
             given = values(self._setting, self._ledger.run.outputs)
             prepared = prepare(self._setting, step, given, held=self._held(step.releases), resumed=resumed)
         except (MissingOutput, InvalidInput) as error:
-            problem = error.problems[0] if isinstance(error, InvalidInput) else error.problem
+            problem = error.problems[0]
             if state.status is Status.UNKNOWN:
                 self._ledger.commit(StepUnknown(step_id, problem_json(problem)))
             else:

@@ -16,7 +16,8 @@ from runbook.action import Effect, Inputs, Scope
 from runbook.errors import InvalidInput, Problem
 from runbook.operation import Json
 from runbook.plan.model import Step
-from runbook.plan.render import Values, render_step
+from runbook.plan.render import render_step
+from runbook.plan.scope import Values
 from runbook.runner.setting import AnyAction, Setting
 from runbook.system import System
 from runbook.units import parse_instant
@@ -50,10 +51,10 @@ def values(setting: Setting, outputs: Mapping[str, Mapping[str, Json]]) -> Value
     environment = setting.environment
     return Values(
         inputs=setting.inputs,
-        systems={name: system.public() for name, system in environment.systems.items()},
+        systems_public=setting.public,
         outputs=outputs,
         run={"id": setting.run, "started_at": setting.started_at},
-        environment={"name": environment.name, "live": environment.live},
+        environment=environment.facts(),
     )
 
 

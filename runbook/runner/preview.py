@@ -101,7 +101,7 @@ class _Preview:
             self._outputs[prepared.step.id] = outputs.model_dump(mode="json")
         return self._shown(prepared, operations, known, {})
 
-    def _shown(self, prepared: Prepared, operations: Operations, known: str, facts: Mapping[str, Json] | None) -> Shown:
+    def _shown(self, prepared: Prepared, operations: Operations, known: str, facts: Mapping[str, Json]) -> Shown:
         destroys = prepared.effect is Effect.DESTROYS
         replaces = prepared.action.replaces(prepared.system, prepared.inputs) if destroys else ""
         return Shown(prepared.step, prepared.effect, operations, known, replaces=replaces, facts=facts)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from runbook.action import Action, Look
@@ -34,7 +35,7 @@ Ask = Callable[[str, StepWaiting], Reply | None]
 """Puts a step's question to a person who is there; None = nobody answers now."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Setting:
     """A run's surroundings. ``directory`` is the run's own; ``inputs`` are the effective ones; ``progress`` tells a view."""
 
@@ -54,3 +55,8 @@ class Setting:
     ask: Ask
     progress: Callable[[str, str, Progress], None]
     parallel: int = 4
+
+    @cached_property
+    def public(self) -> Mapping[str, Mapping[str, Json]]:
+        """What templates may see of the systems."""
+        return self.environment.public()

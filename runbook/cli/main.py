@@ -1,0 +1,109 @@
+"""The door: ``runbook COMMAND …``.
+
+Owns the list of commands (with the line that ``--help`` shows, so that none has to be loaded for it) and the one place where
+exceptions become exit codes. Promises: an expected failure is shown as its problems; anything else is called a bug of ours,
+in one paragraph, without a traceback (``RUNBOOK_DEBUG=1`` shows it).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from runbook import __version__
+from runbook.errors import Bug, ExitCode, RunbookError
+
+COMMANDS: dict[str, str] = {
+    "validate": "Check plans: faults of shape and reference, and the DR rules",
+    "plan": "Show what would happen, without changing anything",
+    "apply": "Run a plan (--dry-run: the same as `plan`)",
+    "resume": "Go on with a run that stopped, was killed or waits",
+    "runs": "List the runs",
+    "show": "The state of a run, and what can be done next",
+    "logs": "The output of a run's steps",
+    "confirm": "Answer a step that waits for a person",
+    "approve": "Approve a step that waits for approvals",
+    "resolve": "Say how a step ended whose outcome can't be known",
+    "abandon": "End a run that will not be gone on with",
+    "actions": "What steps can do, with fields and examples",
+    "schema": "The JSON Schemas of plans and environments",
+    "graph": "A plan as a picture: mermaid, dot or svg",
+    "sandbox": "The embedded stack: PostgreSQL, Redis, S3",
+    "demo": "The main job on the embedded stack: back up, destroy, restore",
+    "completion": "The script for shell completion",
+}
+
+
+class Commands(click.Group):
+    """The group of commands; each is loaded from its own file when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        found = getattr(import_module(f"runbook.cli.{cmd_name}"), "command", None)
+        return found if isinstance(found, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from runbook.errors import suggest
+
+            near = suggest(args[0], list(COMMANDS))
+            raise click.UsageError(f"there is no command {args[0]!r}" + (f": {near}" if near else ""), ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code.value), code.meaning) for code in ExitCode])
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="runbook")
+def cli() -> None:
+    """Disaster recovery from declarative plans: dry-run, checkpoint, resume, evidence."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and give its exit code."""
+    os.umask(0o077)
+    try:
+        ended = cli.main(arguments, prog_name="runbook", standalone_mode=False)
+        return int(ended) if isinstance(ended, int) else int(ExitCode.DONE)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return int(ExitCode.INTERRUPTED)
+    except click.ClickException as error:
+        error.show(file=sys.stderr)
+        return int(ExitCode.USAGE)
+    except RunbookError as error:
+        return _say(error)
+    except BrokenPipeError:
+        # whoever read our output is gone; what matters is in the journal
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.DONE)
+    except Exception as error:
+        if os.environ.get("RUNBOOK_DEBUG"):
+            raise
+        return _say(Bug(f"{type(error).__name__}: {error}"))
+
+
+def _say(error: RunbookError) -> int:
+    for problem in error.problems:
+        click.echo(problem.render(), err=True)
+    return int(error.exit_code)

@@ -1,0 +1,72 @@
+"""Options that commands share, and what they mean.
+
+Owns the click options of the contract (``--state``, ``--env``, ``-i``, ``--json``, …) and the state directory's default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from runbook.errors import Problem, UsageFault
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+STATE = ".runbook"
+
+
+def state(function: F) -> F:
+    """``--state DIR``."""
+    text = "Directory of runs, locks and the sandbox."
+    return click.option("--state", default=STATE, show_default=True, envvar="RUNBOOK_STATE", help=text)(function)
+
+
+def environment(function: F) -> F:
+    """``--env NAME|PATH``."""
+    return click.option("--env", "env", default="", help="An environment: a name, or a path.")(function)
+
+
+def inputs(function: F) -> F:
+    """``-i NAME=VALUE`` and ``--inputs FILE``."""
+    function = click.option("-i", "--input", "given", multiple=True, metavar="NAME=VALUE", help="An input.")(function)
+    return click.option("--inputs", "inputs_file", default="", metavar="FILE", help="Inputs from a YAML file.")(
+        function
+    )
+
+
+def as_json(function: F) -> F:
+    """``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="For programs: JSON on stdout, prose on stderr.")(
+        function
+    )
+
+
+def color(function: F) -> F:
+    """``--no-color``."""
+    return click.option("--no-color", is_flag=True, envvar="NO_COLOR", help="Plain text.")(function)
+
+
+def consent(function: F) -> F:
+    """``--yes`` and ``--confirm NAME``."""
+    function = click.option("--yes", is_flag=True, help="Answers confirmations that are not destructive.")(function)
+    text = "Answers a destructive step by the name of what it replaces; repeatable."
+    return click.option("--confirm", "confirmed", multiple=True, metavar="NAME", help=text)(function)
+
+
+def parallel(function: F) -> F:
+    """``--parallel N``."""
+    return click.option("--parallel", type=click.IntRange(1, 64), default=4, show_default=True, help="Steps at once.")(
+        function
+    )
+
+
+def state_directory(text: str) -> Path:
+    """The state directory. Raises UsageFault for a URL: shared state isn't built yet, and is not to be ignored."""
+    if "://" in text:
+        raise UsageFault(
+            Problem("E204", "shared state isn't built yet", f"--state {text}", "give a directory on this machine")
+        )
+    return Path(text)

@@ -1,0 +1,74 @@
+"""The person at the terminal: who they are, and what they answer.
+
+Owns the answers to a step's questions: from options (``--yes``, ``--confirm NAME``), or typed, where there is a terminal. Promises:
+a destructive step is answered only by the name of what it replaces.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from dataclasses import dataclass
+
+import click
+
+from runbook.engine.events import StepWaiting
+from runbook.operation import Json
+from runbook.runner.setting import Reply
+
+
+def operator() -> str:
+    """The operating system's user; the one behind sudo, where there is one."""
+    return os.environ.get("SUDO_USER") or getpass.getuser()
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Answers questions. ``yes`` and ``confirmed`` are the options; ``terminal`` says whether somebody can type."""
+
+    yes: bool
+    confirmed: frozenset[str]
+    terminal: bool
+
+    @classmethod
+    def here(cls, *, yes: bool, confirmed: tuple[str, ...], as_json: bool) -> Person:
+        """The person who gave these options, at this terminal if it is one."""
+        return cls(yes, frozenset(confirmed), sys.stdin.isatty() and sys.stderr.isatty() and not as_json)
+
+    def foreseen(self, question: StepWaiting) -> Reply | None:
+        """The answer that the options give, if they do."""
+        if question.kind != "confirm":
+            return None
+        if question.target:
+            by_name = question.target in self.confirmed
+            return Reply(operator(), claimed=f"--confirm {question.target}") if by_name else None
+        return Reply(operator(), claimed="--yes") if self.yes else None
+
+    def ask(self, step: str, question: StepWaiting) -> Reply | None:
+        """The answer to a question: foreseen, or typed."""
+        reply = self.foreseen(question)
+        if reply is not None or not self.terminal:
+            return reply
+        click.echo(f"\n{step}: {question.instructions.strip()}", err=True)
+        match question.kind:
+            case "confirm" if question.target:
+                typed = click.prompt(
+                    f"Type {question.target!r} to go on, or nothing to stop here", default="", err=True
+                )
+                return Reply(operator()) if typed == question.target else None
+            case "confirm":
+                return Reply(operator()) if click.confirm("Go on?", err=True) else None
+            case "approval":
+                return Reply(operator()) if click.confirm(f"Approve {question.subject[:12]}…?", err=True) else None
+            case _:
+                return self._manual(question)
+
+    def _manual(self, question: StepWaiting) -> Reply | None:
+        fields: dict[str, Json] = {}
+        for asked in question.questions:
+            name = str(asked["name"])
+            choices = [str(choice) for choice in asked["choices"]] if isinstance(asked["choices"], list) else []
+            kind = click.Choice(choices) if choices else str
+            fields[name] = click.prompt(f"{name} ({asked['help'] or asked['type']})", type=kind, err=True)
+        return Reply(operator(), fields) if click.confirm("Done?", err=True) else None

@@ -1,0 +1,63 @@
+"""What a person sees: lines, with colour where that helps.
+
+Owns :class:`Screen`. Promises: colour only on a terminal that wants it; control characters from outside never reach the
+terminal as such; with ``--json`` prose goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import click
+
+from runbook.operation import Json
+from runbook.report.story import Line
+
+_COLORS = {"good": "green", "bad": "red", "ask": "yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Where lines go. ``color``: whether tones are shown; ``prose``: stdout, or stderr where stdout is for programs."""
+
+    color: bool
+    to_stderr: bool = False
+
+    @classmethod
+    def of(cls, *, no_color: bool, as_json: bool = False) -> Screen:
+        """The screen of this process."""
+        stream = sys.stderr if as_json else sys.stdout
+        wanted = not no_color and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        return cls(color=wanted and stream.isatty(), to_stderr=as_json)
+
+    def lines(self, lines: Iterable[Line]) -> None:
+        """Print lines."""
+        for line in lines:
+            self.text(visible(str(line)).rstrip(), line.tone)
+
+    def text(self, text: str, tone: str = "plain") -> None:
+        """Print text in a tone."""
+        if self.color:
+            text = click.style(text, fg=_COLORS.get(tone), dim=tone == "dim")
+        click.echo(text, err=self.to_stderr, color=self.color)
+
+
+def print_json(value: Mapping[str, Json] | list[Json]) -> None:
+    """One JSON object on stdout, in one line."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def visible(text: str) -> str:
+    """The text with control and direction characters shown as escapes, newlines and tabs kept."""
+    return "".join(char if char in "\n\t" or _printable(char) else f"\\u{ord(char):04x}" for char in text)
+
+
+def _printable(char: str) -> bool:
+    code = ord(char)
+    return code >= 0x20 and not (
+        0x7F <= code < 0xA0 or 0x200B <= code <= 0x200F or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069
+    )

@@ -1,0 +1,58 @@
+"""Consent that can be foreseen: asked for before step one, not in the middle of the night's third hour.
+
+Owns :func:`refuse_unforeseen`. Promises: where nobody sits at a terminal, a run whose
+confirmations aren't all given does not begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from runbook.action import Effect
+from runbook.engine.events import StepWaiting
+from runbook.errors import Problem, Refused
+from runbook.plan.model import Section, Step
+from runbook.runner.execution import Order
+from runbook.runner.setting import AnyAction, Reply
+
+
+def refuse_unforeseen(
+    order: Order, actions: Mapping[str, AnyAction], foreseen: Callable[[StepWaiting], Reply | None]
+) -> None:
+    """Raise Refused (exit 4) where a confirmation is needed that nobody gave."""
+    missing = [question for question in questions(order, actions) if foreseen(question) is None]
+    if not missing:
+        return
+    wanted = dict.fromkeys(f"--confirm {q.target}" if q.target else "--yes" for q in missing)
+    raise Refused(
+        Problem(
+            "E410",
+            "a confirmation is missing, and nobody is at a terminal to give it",
+            "\n".join(f"{q.step}: {q.instructions.strip()}" for q in missing),
+            f"review `runbook plan`, then add {' '.join(wanted)}",
+        )
+    )
+
+
+def questions(order: Order, actions: Mapping[str, AnyAction]) -> Iterable[StepWaiting]:
+    """The confirmations that the plan's own steps will ask for, as far as they are known before the run."""
+    for step in order.plan.steps:
+        if step.section is Section.STEPS and (question := _question(order, actions[step.uses], step)) is not None:
+            yield question
+
+
+def _question(order: Order, action: AnyAction, step: Step) -> StepWaiting | None:
+    destroys = action.effect is Effect.DESTROYS and order.environment.live
+    if not destroys and not step.confirm:
+        return None
+    target = _replaced(order, step) if destroys else ""
+    return StepWaiting(step.id, "confirm", step.confirm or f"{step.title or step.id} replaces {target}.", target)
+
+
+def _replaced(order: Order, step: Step) -> str:
+    """What the step replaces, from its system alone; an input that names another target is asked for when it is known."""
+    written = step.with_.get("database")
+    if isinstance(written, str) and written and "{" not in written:
+        return written
+    system = order.environment.systems.get(step.on)
+    return str(getattr(system, "database", "") or step.on)
