@@ -7,15 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from runbook.action import Look
 from runbook.journal.layout import make_run
 from runbook.secret import FromFile, Redactor
 from runbook.system import Postgres, Store
-from runbook.transports.commands import Commands
-from runbook.transports.database import Databases
-from runbook.transports.docker import DockerEngine
-from runbook.transports.look import LiveLook
-from runbook.transports.secrets import SecretStore
-from tests.actions.harness import Stage
+from runbook.transports.world import World
+from tests.actions.harness import RUN, Stage
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
 
 SHOP = (
@@ -28,20 +25,18 @@ SHOP = (
 
 
 @pytest.fixture
-def look(tmp_path: Path) -> LiveLook:
-    """The reads of an observer, and nothing that acts."""
-    redactor = Redactor()
-    secrets, engine = SecretStore(tmp_path / "run", redactor), DockerEngine()
-    return LiveLook(
-        secrets=secrets, engine=engine, databases=Databases(secrets, engine, redactor), commands=Commands(engine)
-    )
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A real world to act in, with a run's directory of its own."""
+    directory = make_run(tmp_path_factory.mktemp("state") / "s", RUN).path
+    world = World(directory, run=RUN, redactor=Redactor())
+    yield Stage(world.look, world, directory)
+    world.close()
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    """A real world to act in, and a run's directory of its own; end and clean-up are the fixture's."""
-    directory = make_run(tmp_path / "state", "20260214-120000-test-4f3a").path
-    yield Stage(None, None, directory)
+def look(stage: Stage) -> Look:
+    """The reads of an observer."""
+    return stage.look
 
 
 @pytest.fixture

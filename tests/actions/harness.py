@@ -6,7 +6,6 @@ and another :func:`live` with the same scope is the resume.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +16,9 @@ from runbook.action import Action, Done, Look, Role, Scope, roles
 from runbook.operation import Fields, Operation, Operations, changes
 from runbook.system import System
 from runbook.transports.outcome import Failed, Lost, Performer, Succeeded, Use
+from runbook.transports.world import boot_clock
 
+RUN = "20260214-120000-test-4f3a"
 STARTED = datetime(2026, 2, 14, 12, 0, tzinfo=UTC)
 
 
@@ -36,7 +37,7 @@ class Stage:
     performed: list[str] = field(default_factory=list)
     notes: list[Fields] = field(default_factory=list)
 
-    def scope(self, step: str = "step", run: str = "20260214-120000-test-4f3a") -> Scope:
+    def scope(self, step: str = "step", run: str = RUN) -> Scope:
         """The scope of a step of the one run, or of another."""
         return Scope(
             run=run,
@@ -91,7 +92,7 @@ class Stage:
             results=results,
             note=self.notes.append,
             progress=_unheard,
-            deadline=time.monotonic() + 60,
+            deadline=boot_clock() + 60,
         )
         match self.performer.perform(operation, use):
             case Succeeded(found, inner):
