@@ -1,0 +1,94 @@
+"""A whole run for the tests of actions: a plan's text, the real engine, journal, supervisor and world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runbook.catalogue import CATALOGUE
+from runbook.engine.events import Event, StepPlanned, StepWaiting
+from runbook.errors import ExitCode
+from runbook.graph import Graph
+from runbook.journal.layout import RunDir, find_run
+from runbook.journal.record import Record
+from runbook.operation import Json
+from runbook.plan.environment import inline_environment
+from runbook.plan.file import FrozenReader
+from runbook.plan.inputs import bind
+from runbook.plan.load import load_plan
+from runbook.runner.ending import Ending
+from runbook.runner.execution import Caller, Order, apply, resume
+from runbook.runner.setting import Reply
+from runbook.secret import Redactor
+from runbook.transports.outcome import Progress
+
+
+@dataclass
+class Rehearsal:
+    """One run of ``plan``. ``replies`` are what a person answers, by step; others are not answered, and wait."""
+
+    plan: str
+    state: Path
+    replies: Mapping[str, Reply] = field(default_factory=dict)
+    run: str = ""
+    asked: list[StepWaiting] = field(default_factory=list)
+    planned: dict[str, list[list[str]]] = field(default_factory=dict)
+    ending: Ending | None = None
+
+    def apply(self) -> ExitCode:
+        """Run it from its beginning."""
+        plan = load_plan("plan.yaml", FrozenReader({"plan.yaml": self.plan.encode()}))
+        environment = inline_environment(plan)
+        assert environment is not None
+        bound = bind(plan, environment, {})
+        self.ending = apply(Order(bound.plan, environment, bound.inputs), self._caller())
+        return self.ending.exit_code
+
+    def resume(self) -> ExitCode:
+        """Go on with it."""
+        self.ending = resume(self.directory, self._caller(), {})
+        return self.ending.exit_code
+
+    @property
+    def directory(self) -> RunDir:
+        """The run's own directory."""
+        return find_run(self.state, self.run)
+
+    def outputs(self, step: str) -> Mapping[str, Json]:
+        """What a step that succeeded gave."""
+        assert self.ending is not None
+        return self.ending.state.outputs[step]
+
+    def problem(self, step: str) -> str:
+        """What a step that did not succeed says, as text."""
+        assert self.ending is not None
+        return str(self.ending.state.step(step).problem)
+
+    def _caller(self) -> Caller:
+        return Caller(
+            state=self.state,
+            actions=CATALOGUE,
+            operator="tester",
+            ask=self._ask,
+            watch=self._watch,
+            progress=_unheard,
+            redactor=Redactor(),
+            opened=self._opened,
+            parallel=1,
+        )
+
+    def _ask(self, step: str, question: StepWaiting) -> Reply | None:
+        self.asked.append(question)
+        return self.replies.get(step)
+
+    def _watch(self, record: Record, event: Event) -> None:
+        if isinstance(event, StepPlanned):
+            self.planned.setdefault(event.step, []).append([str(one["name"]) for one in event.operations])
+
+    def _opened(self, run: str, graph: Graph) -> None:
+        self.run = run
+
+
+def _unheard(step: str, operation: str, progress: Progress) -> None:
+    """Nobody watches."""
