@@ -222,21 +222,21 @@ def _unfit(system: Postgres, inputs: BasebackupInputs, row: dict[str, object]) -
     if row["archive_mode"] == "off" or row["wal_level"] == "minimal":
         detail = f"{who} has archive_mode {row['archive_mode']} and wal_level {row['wal_level']}: nothing leads on from a backup."
         fix = "Set wal_level = replica, archive_mode = on and an archive_command, restart the server, take the backup then."
-        found.append(Problem("E660", "the cluster does not archive its WAL", detail, fix))
+        found.append(Problem("E770", "the cluster does not archive its WAL", detail, fix))
     if row["failing"]:
         detail = f"{who} could not archive {row['failed_wal']}, and has archived nothing since."
         found.append(
-            Problem("E661", "archiving fails", detail, "SELECT * FROM pg_stat_archiver;    # and the server's log")
+            Problem("E771", "archiving fails", detail, "SELECT * FROM pg_stat_archiver;    # and the server's log")
         )
     if row["tablespaces"]:
         detail = f"{who} has the tablespaces {row['tablespaces']}; one tar file holds one."
         found.append(
-            Problem("E662", "the cluster has tablespaces of its own", detail, "Use pgBackRest or Barman for it.")
+            Problem("E772", "the cluster has tablespaces of its own", detail, "Use pgBackRest or Barman for it.")
         )
     if not row["replication"]:
         detail = f"{system.user} has neither REPLICATION nor SUPERUSER."
         fix = f"psql -c 'ALTER ROLE {system.user} REPLICATION'    # or another `user`"
-        found.append(Problem("E663", "the role may not copy the cluster", detail, fix))
+        found.append(Problem("E773", "the role may not copy the cluster", detail, fix))
     return found
 
 

@@ -113,7 +113,7 @@ def read_place(look: Look, host: Host, path: str) -> Place | None:
     if found.kind != "directory":
         raise Refused(
             Problem(
-                "E670",
+                "E780",
                 "the data directory is not a directory",
                 f"{path} is a {found.kind}.",
                 "Write the real path as `data_directory` of the system.",
@@ -166,7 +166,7 @@ def read_control(look: Look, host: Host, program: str, path: str) -> Control:
     if ran.exit_code or not timeline.isdecimal():
         raise Refused(
             Problem(
-                "E671",
+                "E781",
                 "the cluster's control file can't be read",
                 f"`{program} -D {path}`: {(ran.stderr or ran.stdout).strip()}",
                 "Set `binaries` of the system to the server's programs of the right version.",
@@ -191,7 +191,7 @@ def stage_of(found: Directories, where: Paths) -> Stage:
         return Stage.SWAPPED
     raise Undecidable(
         Problem(
-            "E672",
+            "E782",
             "the directories are in a state that this step does not leave",
             f"{where.data}: {_told(data, original)}; {where.side}: {_told(side, original)}; "
             f"{where.old}: {_told(old, original)}.",

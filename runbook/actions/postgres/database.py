@@ -313,12 +313,19 @@ def _truth(value: bool) -> str:  # noqa: FBT001 - it turns a truth value into SQ
 
 
 def differences(want: Properties, found: Properties) -> tuple[str, ...]:
-    """The names of the properties in which two databases differ; the order of privileges doesn't count."""
-    named = tuple(name for name in Properties.__dataclass_fields__ if name != "grants")
+    """The names of the properties in which two databases differ; the order of privileges and settings doesn't count."""
+    named = tuple(name for name in Properties.__dataclass_fields__ if name not in ("grants", "settings"))
     differing = [name for name in named if getattr(want, name) != getattr(found, name)]
+    if _spelt(want.settings) != _spelt(found.settings):
+        differing.append("settings")
     if _as_set(want.grants) != _as_set(found.grants):
         differing.append("grants")
     return tuple(differing)
+
+
+def _spelt(settings: Sequence[Setting]) -> frozenset[tuple[str, str, tuple[str, ...]]]:
+    """Settings by role and name; a list may be spelt with or without quotation marks."""
+    return frozenset((s.role, s.name, items(s.value) if s.name.lower() in LISTS else (s.value,)) for s in settings)
 
 
 def _as_set(grants: Sequence[Grant] | None) -> frozenset[Grant] | None:

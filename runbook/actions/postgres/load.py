@@ -51,7 +51,7 @@ def store_of(artifact: Artifact, scope: Scope) -> Store:
         return found
     raise Refused(
         Problem(
-            "E643",
+            "E753",
             "the artifact's store is not in this environment",
             f"{artifact.name} lies in the store {artifact.store!r}; {scope.environment} has no such store.",
             "Choose the backup in a step of this plan (backup.select), or add the store to the environment.",
@@ -64,7 +64,7 @@ def source_of(artifact: Artifact, scope: Scope) -> Source:
     if artifact.format is Format.BASE_BACKUP:
         raise Refused(
             Problem(
-                "E644",
+                "E754",
                 "a base backup is not a dump",
                 f"{artifact.name} holds a whole cluster.",
                 "Use postgres.restore_to_time, or choose a dump.",

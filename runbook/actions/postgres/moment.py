@@ -77,12 +77,12 @@ def read_live(look: Look, db: Postgres, scope: Scope) -> Live:
             return Live(given, answers=False)
         detail = f"{down.problem.detail}\nWithout the server, its data directory has to be known."
         fix = "Write `data_directory` of the system in the environment."
-        raise Refused(Problem("E673", "the data directory is not known", detail, fix)) from None
+        raise Refused(Problem("E783", "the data directory is not known", detail, fix)) from None
     directory = str(row["directory"]).rstrip("/")
     if given and given != directory:
         detail = f"The environment says {given}, the server that answers says {directory}."
         raise Refused(
-            Problem("E674", "this is not the server of that data directory", detail, "Correct the environment.")
+            Problem("E784", "this is not the server of that data directory", detail, "Correct the environment.")
         )
     return Live(
         directory,
@@ -113,7 +113,7 @@ def archive_of(db: Postgres) -> str:
         return path
     raise Refused(
         Problem(
-            "E675",
+            "E785",
             "the WAL archive is not a directory",
             f"`archive` of {db.key or 'the system'} is {db.archive or 'not set'}.",
             "Set it to file:///DIRECTORY, as seen from the server's host; for another archive use the tool that owns it.",
@@ -123,13 +123,13 @@ def archive_of(db: Postgres) -> str:
 
 def no_cluster(path: str) -> Problem:
     """There is nothing to recover beside."""
-    return Problem("E676", "there is no data directory", f"{path} does not exist.", "Write the right `data_directory`.")
+    return Problem("E786", "there is no data directory", f"{path} does not exist.", "Write the right `data_directory`.")
 
 
 def not_shown(path: str, why: str) -> Problem:
     """The recovered cluster is not as it should be."""
     return Problem(
-        "E677", "the recovered cluster is not as it should be", f"{path}: {why}.", "Look at the server's log."
+        "E787", "the recovered cluster is not as it should be", f"{path}: {why}.", "Look at the server's log."
     )
 
 
@@ -138,7 +138,7 @@ def refuse(look: Look, db: Postgres, sought: Sought, live: Live, found: Found) -
     manifest = sought.artifact.manifest
     if sought.artifact.format is not Format.BASE_BACKUP or manifest is None:
         detail = f"{sought.artifact.name} is a {sought.artifact.format.value} dump, or has no manifest."
-        raise Refused(Problem("E678", "this is not a base backup", detail, "Choose one that postgres.basebackup made."))
+        raise Refused(Problem("E788", "this is not a base backup", detail, "Choose one that postgres.basebackup made."))
     problems = [
         *_other_cluster(look, db, manifest, found),
         *_out_of_reach(look, db, sought, manifest, live),
@@ -154,11 +154,11 @@ def _other_cluster(look: Look, db: Postgres, manifest: Manifest, found: Found) -
     if manifest.system_identifier and manifest.system_identifier != found.control.identifier:
         detail = f"{manifest.name} is of cluster {manifest.system_identifier}, this is {found.control.identifier}."
         return [
-            Problem("E679", "the base backup is of another cluster", detail, "Check the environment and the backup.")
+            Problem("E789", "the base backup is of another cluster", detail, "Check the environment and the backup.")
         ]
     if manifest.server_version and major != str(manifest.server_version // 10_000):
         detail = f"{manifest.name} is of version {manifest.server_version // 10_000}, the server of {major}."
-        return [Problem("E680", "the base backup is of another major version", detail, "Use that version's server.")]
+        return [Problem("E790", "the base backup is of another major version", detail, "Use that version's server.")]
     return []
 
 
@@ -168,10 +168,10 @@ def _out_of_reach(look: Look, db: Postgres, sought: Sought, manifest: Manifest, 
     asked = show_instant(sought.target)
     if sought.target <= earliest:
         detail = f"The target is {asked}; {manifest.name} reaches back to {show_instant(earliest)}, when it ended."
-        return [Problem("E681", "the target is before the base backup's end", detail, "Choose an earlier base backup.")]
+        return [Problem("E791", "the target is before the base backup's end", detail, "Choose an earlier base backup.")]
     if latest is not None and sought.target > latest:
         detail = f"The target is {asked}; the latest that can be reached is {show_instant(latest)}."
-        return [Problem("E682", "the target is after the last archived WAL", detail, "Choose an earlier target.")]
+        return [Problem("E792", "the target is after the last archived WAL", detail, "Choose an earlier target.")]
     return []
 
 
@@ -189,17 +189,17 @@ def _unfit(db: Postgres, live: Live) -> list[Problem]:
     if live.answers and live.archive_mode == "off":
         detail = f"{who} has archive_mode off: nothing leads from the base backup to the target."
         found.append(
-            Problem("E660", "the cluster does not archive its WAL", detail, "Restore a dump (postgres.restore).")
+            Problem("E770", "the cluster does not archive its WAL", detail, "Restore a dump (postgres.restore).")
         )
     if live.failing_at:
         detail = f"{who} could not archive {live.failing_at}, and has archived nothing since."
         found.append(
-            Problem("E661", "archiving fails", detail, "SELECT * FROM pg_stat_archiver;    # and the server's log")
+            Problem("E771", "archiving fails", detail, "SELECT * FROM pg_stat_archiver;    # and the server's log")
         )
     if live.tablespaces:
         detail = f"{who} has the tablespaces {live.tablespaces}: their files lie outside the data directory."
         found.append(
-            Problem("E662", "the cluster has tablespaces of its own", detail, "Use pgBackRest or Barman for it.")
+            Problem("E772", "the cluster has tablespaces of its own", detail, "Use pgBackRest or Barman for it.")
         )
     return found
 
@@ -210,19 +210,19 @@ def _no_room(look: Look, db: Postgres, sought: Sought, live: Live, found: Found)
     archive = look.file(host, archive_of(db))
     if archive is None or archive.kind == "file":
         detail = f"{archive_of(db)} is not there on {host}."
-        problems.append(Problem("E683", "the WAL archive can't be seen", detail, "Mount it, or correct `archive`."))
+        problems.append(Problem("E793", "the WAL archive can't be seen", detail, "Mount it, or correct `archive`."))
     free, needed = look.free_bytes(host, where.side), int(sought.space_factor * live.bytes)
     if free < needed:
         detail = f"Beside {where.data} are {show_size(free)} free; the copy may need {show_size(needed)}."
-        problems.append(Problem("E651", "there is not enough space for a second copy", detail, "Make space."))
+        problems.append(Problem("E761", "there is not enough space for a second copy", detail, "Make space."))
     if len(f"{where.run}/.s.PGSQL.{db.port}".encode()) > LONGEST_SOCKET:
         detail = f"{where.run} is too long for a socket's path (at most {LONGEST_SOCKET} bytes in all)."
-        problems.append(Problem("E684", "the side server can't have a socket there", detail, "Use a shorter path."))
+        problems.append(Problem("E794", "the side server can't have a socket there", detail, "Use a shorter path."))
     if sought.swapping and isinstance(host, Docker | Compose):
         detail = f"The server is the first process of {host}: stopping it would stop the container."
         fix = "Use `mode: side`, then dump the side cluster's database and restore it (postgres.restore)."
-        problems.append(Problem("E685", "data directories can't be swapped in a container", detail, fix))
+        problems.append(Problem("E795", "data directories can't be swapped in a container", detail, fix))
     elif sought.swapping and cluster.is_mount(look, host, found.place, where.data):
         detail = f"{where.data} is a file system of its own, and can't be renamed."
-        problems.append(Problem("E686", "the data directory is a mount point", detail, "Use `mode: side`."))
+        problems.append(Problem("E796", "the data directory is a mount point", detail, "Use `mode: side`."))
     return problems

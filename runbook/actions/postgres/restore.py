@@ -282,7 +282,7 @@ def _roles(system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: 
 def _counted(inside: Connection, facts: RestoreFacts) -> Operations:
     if not facts.counts:
         return ()
-    right = (Condition("wrong", Test.EQUALS, 0),)
+    right = (Condition("which", Test.EQUALS, ""), Condition("wrong", Test.EQUALS, 0))
     statement = compared(facts.counts, exact=True)
     return (Sql(name="rows", connection=inside, statements=(statement,), expect=right, reads=True),)
 
@@ -299,7 +299,7 @@ def _refuse_taken(names: Names, marks: Marks, facts: RestoreFacts) -> None:
     if facts.old is not None and not facts.old.comment.startswith(marks.kept):
         raise Refused(
             Problem(
-                "E642",
+                "E752",
                 "the name for the former database is taken",
                 f"There is already a database {names.old}, and this step did not put it aside.",
                 "Give another `old_name`, or rename that database.",
@@ -310,7 +310,7 @@ def _refuse_taken(names: Names, marks: Marks, facts: RestoreFacts) -> None:
 def _not_shown(database: str, why: str) -> CheckFailed:
     return CheckFailed(
         Problem(
-            "E652",
+            "E762",
             "the restored database is not as it should be",
             f"{database}: {why}.",
             "psql -l    # then look at it",

@@ -128,7 +128,7 @@ def read_artifact(look: Look, artifact: Artifact, scope: Scope) -> str:
     if why:
         raise Refused(
             Problem(
-                "E645",
+                "E755",
                 "the backup is not the one that was chosen",
                 f"{directory}/{artifact.name}: {why}.",
                 "Choose it anew (backup.select), and prove it before it is restored.",
@@ -205,7 +205,7 @@ def _refuse_older(look: Look, db: Postgres, artifact: Artifact) -> None:
     if made_by is not None and client.major < int(made_by[1]) and not plain:
         raise Refused(
             Problem(
-                "E646",
+                "E756",
                 "the client program is older than the dump",
                 f"{client.text} on {db.host} can't read what pg_dump {made_by[1]} wrote.",
                 f"Install version {made_by[1]} or newer there, or point `binaries` of {db.key or 'the system'} to it.",
@@ -235,13 +235,13 @@ def _unfit(cluster: Cluster, names: Names) -> list[Problem]:
         detail = f"A DROP of {names.live} was cut off: its files are gone in part, and it can't be kept."
         return [
             Problem(
-                "E647", "the live database is half dropped", detail, f"psql -c 'DROP DATABASE {names.live}' postgres"
+                "E757", "the live database is half dropped", detail, f"psql -c 'DROP DATABASE {names.live}' postgres"
             )
         ]
     if cluster.live is not None and not cluster.properties.open:
         detail = f"{names.live} has ALLOW_CONNECTIONS false: an interrupted swap of another run may have left it so."
         fix = f"psql -c 'ALTER DATABASE {names.live} ALLOW_CONNECTIONS true' postgres"
-        return [Problem("E648", "the live database takes no connections", detail, fix)]
+        return [Problem("E758", "the live database takes no connections", detail, fix)]
     return []
 
 
@@ -251,7 +251,7 @@ def _in_the_way(cluster: Cluster, names: Names) -> list[Problem]:
         "whoever reads from it has to start anew."
     )
     return [
-        Problem("E649", "something holds on to the live database", f"{what} belongs to {names.live}.", fix)
+        Problem("E759", "something holds on to the live database", f"{what} belongs to {names.live}.", fix)
         for what in cluster.in_the_way
     ]
 
@@ -259,7 +259,7 @@ def _in_the_way(cluster: Cluster, names: Names) -> list[Problem]:
 def _unavailable(dump: Dump) -> list[Problem]:
     return [
         Problem(
-            "E650",
+            "E760",
             "an extension of the dump is not installed on the server",
             f"The dump creates the extension {name}, and the server has no control file for it.",
             "Install its package on the server's machine (or use an image that has it).",
@@ -273,7 +273,7 @@ def _space(cluster: Cluster, needed_bytes: int) -> list[Problem]:
         return []
     return [
         Problem(
-            "E651",
+            "E761",
             "there is not enough space for a second copy",
             f"The server's disk has {show_size(cluster.free_bytes)} free; the copy may need {show_size(needed_bytes)}.",
             "Make space, or set `space_factor` lower if you know better.",

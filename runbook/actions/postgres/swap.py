@@ -109,11 +109,11 @@ def names(live: str, old: str, scope: Scope) -> Names:
     for name, what in ((live, "database"), (kept, "old_name")):
         if not name or "\0" in name or len(name.encode()) > LONGEST_NAME:
             raise Refused(
-                Problem("E640", "this can't be the name of a database", f"{what} {name!r}: 1 to {LONGEST_NAME} bytes.")
+                Problem("E750", "this can't be the name of a database", f"{what} {name!r}: 1 to {LONGEST_NAME} bytes.")
             )
     if len({live, own, kept}) < 3:
         raise Refused(
-            Problem("E640", "this can't be the name of a database", f"{kept!r} is in use by this step itself.")
+            Problem("E750", "this can't be the name of a database", f"{kept!r} is in use by this step itself.")
         )
     return Names(live, own, kept)
 
@@ -144,7 +144,7 @@ def standing(three: Three, names: Names, marks: Marks) -> Standing:
         return Standing.SWAPPED
     raise Undecidable(
         Problem(
-            "E641",
+            "E751",
             "the databases are in a state that this step does not leave",
             f"{names.live}: {_told(live, three)}; {names.new}: {_told(new, three)}; {names.old}: {_told(old, three)}.",
             "Look at them (psql -l), put the names right by hand, then `runbook resolve` the step.",
