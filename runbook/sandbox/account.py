@@ -27,6 +27,11 @@ class Account:
         return self.uid is not None
 
     @property
+    def owner(self) -> int:
+        """The uid that the servers' files have."""
+        return os.geteuid() if self.uid is None else self.uid
+
+    @property
     def groups(self) -> list[int] | None:
         """The supplementary groups for ``Popen``: none at all for a foreign account, the operator's own otherwise."""
         return [] if self.foreign else None

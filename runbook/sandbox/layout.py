@@ -87,11 +87,15 @@ class Layout:
         """What a part prints."""
         return self.directory / "logs" / f"{part}.log"
 
-    def make(self) -> None:
-        """Make every directory, with owner and mode. Raises :class:`SandboxError` if the directory is another's."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+    def claim(self) -> None:
+        """Make the sandbox's own directory. Raises :class:`SandboxError` if it is another user's."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.check_owner()
         self.directory.chmod(0o700)
+
+    def make(self) -> None:
+        """Make every directory, with owner and mode; to be called by one process at a time."""
+        self.claim()
         for name in ("secrets", "processes", "logs"):
             (self.directory / name).mkdir(exist_ok=True, mode=0o700)
         link = self.directory / "servers"
@@ -137,7 +141,7 @@ class Layout:
 
 
 def _is_ours(path: Path) -> bool:
-    return path.is_dir() and path.stat().st_uid in (os.geteuid(), servers_account().uid)
+    return path.is_dir() and path.stat().st_uid in (os.geteuid(), servers_account().owner)
 
 
 def _linked(link: Path, parent: Path, prefix: str, mode: int) -> Path:

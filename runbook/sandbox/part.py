@@ -52,6 +52,9 @@ class Part(Protocol):
     def left(self) -> tuple[ProcessId, ...]:
         """Further processes that ``down`` has to end, after the part's own."""
 
+    def cleared(self) -> bool:
+        """Tidy up after its processes ended; ``False`` if something of it still runs after a bounded wait."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:

@@ -134,7 +134,7 @@ class Postgres:
         others = [_postmaster(file.parent) for file in sorted(self.home.glob("*/postmaster.pid"))]
         return tuple(one for one in others if one is not None)
 
-    def settled(self) -> bool:
+    def cleared(self) -> bool:
         """Whether no process works in the data directory any more (children outlive a killed postmaster a moment)."""
         return wait_until(lambda: not workers_in(self.data), within_s=_SETTLED_S)
 
@@ -235,7 +235,7 @@ class Postgres:
         PostgreSQL itself looks only whether the pid in it is in use: after a crash another program may have that pid,
         and then the server would refuse to start for ever.
         """
-        if not self.settled():
+        if not self.cleared():
             raise not_started(f"Processes of an earlier server still work in {self.data}.", self.layout.log(self.name))
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 

@@ -1,12 +1,13 @@
 """An S3 endpoint: SeaweedFS in one process, every port pinned to this machine.
 
 Owns its options and its bucket. Promises: the keys travel in the environment, in no argv; nothing listens beyond
-127.0.0.1; it reports nothing to its makers; it refuses what S3 refuses (a bucket that isn't empty isn't deleted, a bucket
-that isn't there isn't made by an upload).
+127.0.0.1; it reports nothing to its makers; a bucket that isn't there isn't made by an upload, and one that isn't empty
+isn't deleted (except, unlike at AWS, one with versioning: SeaweedFS doesn't count versions).
 """
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -112,9 +113,19 @@ class S3:
         return Command((str(self.program), *argv), environment(self.home, **keys), self.home, self.layout.account)
 
     def ready(self, wait: Wait) -> str:
-        """Wait until the gateway says that it is healthy; the version of its wheel."""
-        wait.until(lambda: http_status(self.ports["s3"], "/healthz") == 200)
+        """Wait until objects can be read and written; the version of its wheel.
+
+        The gateway says that it is healthy sooner than that: the bucket comes some 100 ms later, and the volumes may
+        come as much as five seconds later, when their server has reported to the master.
+        """
+        wait.until(lambda: http_get(self.ports["s3"], "/healthz")[0] == 200)
+        wait.until(lambda: http_get(self.ports["s3.filer"], f"/buckets/{BUCKET}/")[0] == 200)
+        wait.until(self._has_volumes)
         return self.version
+
+    def _has_volumes(self) -> bool:
+        status, body = http_get(self.ports["s3.master"], "/dir/status")
+        return status == 200 and int(json.loads(body)["Topology"]["Max"]) > 0
 
     def found(self) -> ProcessId | None:
         """Nobody but the stack starts it."""
@@ -124,14 +135,25 @@ class S3:
         """Nothing but the server itself."""
         return ()
 
+    def cleared(self) -> bool:
+        """Remove the sockets that it leaves in ``/tmp``, a place that no option changes."""
+        ports = {name: self.ports[f"s3.{name}.grpc"] for name in ("master", "volume", "filer")}
+        ports |= {"s3": self.ports["s3.grpc"], "admin": self.ports["s3.admin"] + 10_000}
+        for name, port in ports.items():
+            socket = Path(f"/tmp/seaweedfs-{name}-grpc-{port}.sock")  # noqa: S108 - named by SeaweedFS
+            if socket.is_socket() and socket.stat().st_uid == self.layout.account.owner:
+                socket.unlink()
+        return True
 
-def http_status(port: int, path: str) -> int | None:
-    """The status that a server on this machine gives to a GET; ``None`` if it gives none within 3 s."""
+
+def http_get(port: int, path: str) -> tuple[int, bytes]:
+    """Status and body of what a server on this machine answers to a GET; status 0 if nothing comes within 3 s."""
     connection = HTTPConnection(LOOPBACK, port, timeout=3)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status
+        answer = connection.getresponse()
+        return answer.status, answer.read()
     except (OSError, HTTPException):
-        return None
+        return 0, b""
     finally:
         connection.close()

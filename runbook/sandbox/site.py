@@ -21,7 +21,7 @@ from runbook.sandbox.part import Wait, environment
 from runbook.sandbox.ports import LOOPBACK
 from runbook.sandbox.postgres import Login
 from runbook.sandbox.process import Command, ProcessId, Step
-from runbook.sandbox.s3 import http_status
+from runbook.sandbox.s3 import http_get
 from runbook.sandbox.state import write_private
 
 
@@ -66,7 +66,7 @@ class Site:
 
     def ready(self, wait: Wait) -> str:
         """Wait until it answers, healthy or not: an empty database isn't the web server's fault."""
-        wait.until(lambda: http_status(self.port, "/api/health") in (200, 503))
+        wait.until(lambda: http_get(self.port, "/api/health")[0] in (200, 503))
         return runbook.__version__
 
     def found(self) -> ProcessId | None:
@@ -76,3 +76,7 @@ class Site:
     def left(self) -> tuple[ProcessId, ...]:
         """Nothing but the server itself."""
         return ()
+
+    def cleared(self) -> bool:
+        """It leaves nothing."""
+        return True

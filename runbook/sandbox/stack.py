@@ -106,8 +106,9 @@ class Stack:
 
         Raises :class:`SandboxError` (wheels missing, a server didn't start) and :class:`Busy` (another command).
         """
-        self.layout.make()
+        self.layout.claim()
         with self._locked():
+            self.layout.make()
             known = self._remembered()
             programs = find(self.layout.binaries, self.layout.account)
             wanted = {
@@ -118,9 +119,11 @@ class Stack:
             }
             known = known.with_ports(claim(wanted, known.ports))
             servers = self._servers(known, programs)
-            known = self._start(servers, known, say)
+            fresh = [part for part in servers if part.name not in known.processes]
+            for part in fresh:
+                known = self._start(part, known, say)
             for part in servers:
-                version = part.ready(Wait(part.name, known.processes[part.name], self.layout.log(part.name)))
+                known, version = self._serve(part, known, again=None if part in fresh else say)
                 known = known.with_version(part.name, version)
                 say(f"{part.name} {version} serves on {part.address}")
             state.save(self.layout.state, known)
@@ -185,19 +188,28 @@ class Stack:
                 known = known.without_process(part.name)
         return known
 
-    def _start(self, servers: _Servers, known: State, say: Callable[[str], None]) -> State:
-        for part in servers:
-            if part.name in known.processes:
-                continue
-            say(f"starting {part.name}")
-            part.prepare()
-            log = self.layout.log(part.name)
-            process = start(part.command(), record=self.layout.record(part.name), log=log)
-            if process is None:
-                raise not_started(f"{part.name} ended at once.", log)
-            known = known.with_process(part.name, process)
-            state.save(self.layout.state, known)
+    def _start(self, part: Part, known: State, say: Callable[[str], None]) -> State:
+        say(f"starting {part.name}")
+        part.prepare()
+        log = self.layout.log(part.name)
+        process = start(part.command(), record=self.layout.record(part.name), log=log)
+        if process is None:
+            raise not_started(f"{part.name} ended at once.", log)
+        known = known.with_process(part.name, process)
+        state.save(self.layout.state, known)
         return known
+
+    def _serve(self, part: Part, known: State, *, again: Callable[[str], None] | None) -> tuple[State, str]:
+        """Wait until a server serves; its version. ``again``: it was found running, so if it ends now (it was being
+        killed when it was looked at), it is started once more."""
+        log = self.layout.log(part.name)
+        try:
+            return known, part.ready(Wait(part.name, known.processes[part.name], log))
+        except SandboxError:
+            if again is None or alive(known.processes[part.name]):
+                raise
+        known = self._start(part, known, again)
+        return known, part.ready(Wait(part.name, known.processes[part.name], log))
 
     def _end_all(self, known: State, say: Callable[[str], None]) -> tuple[Ended, ...]:
         servers = self._servers(known, NOWHERE)
@@ -210,8 +222,6 @@ class Stack:
                     ended.append(one)
                 known = known.without_process(part.name)
         state.save(self.layout.state, known)
-        if not servers.postgres.settled():
-            raise _survived(f"processes still work in {servers.postgres.data}")
         return tuple(ended)
 
     def _status(self, known: State) -> Status:
@@ -258,6 +268,8 @@ def _end_part(part: Part, process: ProcessId | None) -> tuple[Ended, ...]:
             raise _survived(str(fault)) from fault
         if sent is not None:
             ended.append(Ended(part.name, target.pid, sent))
+    if not part.cleared():
+        raise _survived(f"children of {part.name} (process {', '.join(str(one.pid) for one, _ in targets)}) live on")
     return tuple(ended)
 
 

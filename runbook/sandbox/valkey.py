@@ -89,6 +89,10 @@ class Valkey:
         """Nothing but the server itself."""
         return ()
 
+    def cleared(self) -> bool:
+        """It leaves nothing."""
+        return True
+
     def _info(self) -> str:
         """What it answers to ``INFO``, or nothing; RESP arrays of bulk strings, see "Redis serialization protocol"."""
         words = (("AUTH", read(self.password_file).reveal()), ("INFO",), ("QUIT",))
