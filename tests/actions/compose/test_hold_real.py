@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from runbook.errors import ExitCode
+from runbook.runner.preview import Sight
 from tests.actions.in_a_run import Rehearsal
 from tests.fixtures.containers import ComposeProject
 
@@ -70,6 +71,20 @@ def test_what_ran_runs_again_after_a_success(project: ComposeProject, run: Rehea
     assert states(project) == AS_BEFORE
     assert run.outputs("stop_writers") == {"stopped": ["web", "worker"]}
     assert run.outputs("start_writers") == {"started": ["web", "worker"]}
+
+
+def test_what_a_dry_run_shows_is_what_runs(project: ComposeProject, run: Rehearsal, tmp_path: Path) -> None:
+    (tmp_path / "mended").touch()
+    shown = run.preview(Sight.LOOK)
+    assert states(project) == AS_BEFORE
+    assert [len(shown[step]) for step in ("stop_writers", "restore", "start_writers")] == [2, 1, 4]
+    assert run.apply() is ExitCode.DONE
+    assert {step: rounds[0] for step, rounds in run.digests.items()} == shown
+
+
+def test_offline_the_services_stand_for_their_containers(run: Rehearsal) -> None:
+    shown = run.preview(Sight.OFFLINE)
+    assert [len(shown[step]) for step in ("stop_writers", "restore", "start_writers")] == [3, 1, 6]
 
 
 def test_services_stay_stopped_after_a_failure(project: ComposeProject, run: Rehearsal, tmp_path: Path) -> None:
