@@ -19,7 +19,7 @@ from runbook.transports.postgres import refused, run_statements
 from runbook.transports.running import Running
 from runbook.transports.trouble import Trouble
 
-PerformInside: TypeAlias = Callable[[Operation, Use, Link | None], Outcome]
+PerformInside: TypeAlias = "Callable[[Operation, Use, Link | None], Outcome]"
 NOTE_INSIDE = "inside"
 
 

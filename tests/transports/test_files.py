@@ -1,0 +1,162 @@
+"""Files on this machine: durable, never clobbering, removed only by the run's name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from runbook.operation import Document, JsonText, MakeDirectory, Operation, Ref, Remove, Rename, Write
+from runbook.secret import FromEnv
+from runbook.transports import files
+from runbook.transports.outcome import Failed, Succeeded
+from runbook.transports.world import World
+from tests.transports.conftest import Uses
+
+MARKER = "rb_run_1"
+
+
+def failed(world: World, uses: Uses, operation: Operation) -> str:
+    outcome = world.perform(operation, uses())
+    assert isinstance(outcome, Failed), outcome
+    return outcome.problem.render()
+
+
+def done(world: World, uses: Uses, operation: Operation) -> dict[str, object]:
+    outcome = world.perform(operation, uses(results={"o": {"n": 3, "rows": "[1]"}}))
+    assert isinstance(outcome, Succeeded), outcome
+    return dict(outcome.fields)
+
+
+def test_a_directory_is_made_with_its_mode_and_kept_when_it_is_there(world: World, uses: Uses, tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b"
+    operation = MakeDirectory(name="m", path=str(path), mode=0o750)
+    assert done(world, uses, operation) == {"created": True}
+    assert path.stat().st_mode & 0o7777 == 0o750
+    path.chmod(0o700)
+    assert done(world, uses, operation) == {"created": False}
+    assert path.stat().st_mode & 0o7777 == 0o700
+
+
+def test_a_document_is_written_whole_with_late_values_and_secrets(
+    world: World, uses: Uses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANARY", "canary-value-1")
+    path = tmp_path / "f.json"
+    path.with_name("f.json.partial").write_text("left by a crash")
+    content = Document((("n", Ref("o", "n")), ("rows", JsonText(Ref("o", "rows"))), ("s", FromEnv("CANARY"))))
+    found = done(world, uses, Write(name="w", path=str(path), content=content, mode=0o640))
+    assert json.loads(path.read_text()) == {"n": 3, "rows": [1], "s": "canary-value-1"}
+    assert path.stat().st_mode & 0o7777 == 0o640
+    assert found == {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["f.json", "run"]
+
+
+@pytest.mark.root
+def test_an_owner_is_given(world: World, uses: Uses, tmp_path: Path) -> None:
+    done(world, uses, Write(name="w", path=str(tmp_path / "f"), content="x", owner="nobody"))
+    done(world, uses, MakeDirectory(name="m", path=str(tmp_path / "d"), owner="12:34"))
+    assert ((tmp_path / "f").stat().st_uid, (tmp_path / "d").stat().st_gid) == (65534, 34)
+    assert "no such user" in failed(
+        world, uses, Write(name="w", path=str(tmp_path / "g"), content="x", owner="nobody-here")
+    )
+
+
+@pytest.mark.parametrize("path", ["relative", "/a/../etc/x", "/a\0b"])
+def test_a_path_has_to_be_absolute_and_plain(path: str, world: World, uses: Uses) -> None:
+    assert "can't be used" in failed(world, uses, Write(name="w", path=path, content="x"))
+
+
+@pytest.mark.parametrize("kernel_can", [True, False])
+def test_a_rename_never_replaces(
+    kernel_can: bool, world: World, uses: Uses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not kernel_can:  # a file system without RENAME_NOREPLACE answers EINVAL
+        monkeypatch.setattr(files, "_RENAME_NOREPLACE", 1 << 20)
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    operation = Rename(name="r", source=str(source), target=str(target))
+    for there in (lambda: target.write_text("keep"), lambda: target.symlink_to("nowhere"), target.mkdir):
+        there()
+        assert "never replaces" in failed(world, uses, operation)
+        assert source.is_dir()
+        target.rmdir() if target.is_dir() and not target.is_symlink() else target.unlink()
+    done(world, uses, operation)
+    assert target.is_dir()
+    assert not source.exists()
+    target.rmdir()
+    assert "No such file" in failed(world, uses, operation)
+
+
+def test_a_tree_that_carries_the_name_is_removed_and_links_are_not_followed(
+    world: World, uses: Uses, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "keep").write_text("x")
+    tree = tmp_path / f"data-{MARKER}"
+    (tree / "deep").mkdir(parents=True)
+    (tree / "deep" / "link").symlink_to(outside)
+    operation = Remove(name="r", path=str(tree), marker=MARKER)
+    assert done(world, uses, operation) == {"removed": True}
+    assert (outside / "keep").exists()
+    assert not tree.exists()
+    assert done(world, uses, operation) == {"removed": False}
+    link = tmp_path / MARKER
+    link.symlink_to(outside)
+    done(world, uses, Remove(name="r", path=str(link), marker=MARKER))
+    assert (outside / "keep").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "marker", "why"),
+    [
+        ("/", MARKER, "run's name"),
+        ("/home/data", MARKER, "run's name"),
+        (f"/{MARKER}", MARKER, "directly below"),
+        (f"/srv/../{MARKER}/x", MARKER, ".."),
+        ("/srv/a", "a", "run's name"),
+        ("/srv/a", "", "run's name"),
+    ],
+)
+def test_what_does_not_carry_the_name_is_refused(path: str, marker: str, why: str, world: World, uses: Uses) -> None:
+    assert why in failed(world, uses, Remove(name="r", path=path, marker=marker))
+
+
+def test_a_linked_parent_is_refused(world: World, uses: Uses, tmp_path: Path) -> None:
+    (tmp_path / "real" / MARKER).mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "real")
+    operation = Remove(name="r", path=str(tmp_path / "linked" / MARKER), marker=MARKER)
+    assert "symbolic link" in failed(world, uses, operation)
+    assert (tmp_path / "real" / MARKER).exists()
+
+
+@pytest.mark.root
+def test_a_mount_in_the_tree_is_refused(world: World, uses: Uses, tmp_path: Path) -> None:
+    tree = tmp_path / MARKER
+    (tree / "mounted").mkdir(parents=True)
+    done_ = subprocess.run(["mount", "-t", "tmpfs", "none", str(tree / "mounted")], check=False, capture_output=True)
+    if done_.returncode:
+        pytest.skip("needs the right to mount")
+    try:
+        (tree / "mounted" / "keep").write_text("x")
+        assert "mounted at" in failed(world, uses, Remove(name="r", path=str(tree), marker=MARKER))
+        assert (tree / "mounted" / "keep").exists()
+    finally:
+        subprocess.run(["umount", str(tree / "mounted")], check=True)
+
+
+def test_a_full_device_is_a_failure_with_the_next_command(world: World, uses: Uses) -> None:
+    said = failed(world, uses, Write(name="w", path="/proc/nothing/x", content="x"))
+    assert "ls -la" in said
+
+
+def test_nothing_of_ours_is_left_open(world: World, uses: Uses, tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for number in range(20):
+        done(world, uses, Write(name="w", path=str(tmp_path / str(number)), content="x"))
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208

@@ -1,0 +1,163 @@
+"""HTTP against a real server on this machine."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from runbook.operation import Call, Condition, Document, Ref, Service, Test
+from runbook.secret import FromEnv
+from runbook.transports.outcome import Failed, Lost, Outcome, Succeeded
+from runbook.transports.world import World
+from tests.transports.conftest import Uses
+
+
+class Handler(BaseHTTPRequestHandler):
+    seen: ClassVar[list[tuple[str, str, dict[str, str], str]]] = []
+
+    def answer(self) -> None:
+        length = int(self.headers.get("content-length", 0))
+        self.seen.append((self.command, self.path, dict(self.headers), self.rfile.read(length).decode()))
+        match self.path:
+            case "/redirect":
+                self.send_response(302)
+                self.send_header("location", "/elsewhere")
+                self.end_headers()
+            case "/large":
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"x" * 200_000)
+            case "/slow":
+                time.sleep(3)
+            case "/cut":
+                self.connection.close()
+            case path if path.startswith("/status/"):
+                self.send_response(int(path.removeprefix("/status/")))
+                self.end_headers()
+                self.wfile.write(b"body")
+
+    do_GET = do_POST = do_PUT = answer  # noqa: N815
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        return
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    Handler.seen.clear()
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{made.server_port}"
+    made.shutdown()
+    made.server_close()
+
+
+def call(
+    url: str, method: str = "GET", *, reads: bool = True, expect: tuple[Condition, ...] = (), **more: object
+) -> Call:
+    arguments = Document((("url", url), *more.items()))  # type: ignore[arg-type]
+    return Call(name="c", service=Service.HTTP, operation=method, arguments=arguments, expect=expect, reads=reads)
+
+
+def test_an_answer_is_a_result(server: str, world: World, uses: Uses) -> None:
+    outcome = world.perform(call(f"{server}/status/200"), uses())
+    assert isinstance(outcome, Succeeded)
+    assert (outcome.fields["status"], outcome.fields["body"]) == (200, "body")
+
+
+def test_headers_bodies_late_values_and_secrets_are_sent(
+    server: str, world: World, uses: Uses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "token-value-123")
+    headers = Document((("authorization", FromEnv("TOKEN")),))
+    sent = call(f"{server}/status/201", "post", reads=False, headers=headers, body=Document((("n", Ref("o", "n")),)))
+    outcome = world.perform(sent, uses(results={"o": {"n": 3}}))
+    assert isinstance(outcome, Succeeded)
+    ((method, _, seen, body),) = Handler.seen
+    assert (method, seen["authorization"], json.loads(body)) == ("POST", "token-value-123", {"n": 3})
+    assert seen["content-type"] == "application/json"
+
+
+def test_redirects_are_shown_not_followed_and_bodies_are_bounded(server: str, world: World, uses: Uses) -> None:
+    outcome = world.perform(call(f"{server}/redirect"), uses())
+    assert isinstance(outcome, Succeeded)
+    assert outcome.fields["status"] == 302
+    assert len(Handler.seen) == 1
+    large = world.perform(call(f"{server}/large"), uses())
+    assert isinstance(large, Succeeded)
+    assert len(str(large.fields["body"])) == 64 * 1024
+
+
+@pytest.mark.parametrize(
+    ("path", "reads", "kind"),
+    [
+        ("/status/404", False, Failed),
+        ("/status/500", False, Failed),
+        ("/status/504", False, Lost),
+        ("/status/504", True, Failed),
+        ("/cut", False, Lost),
+        ("/cut", True, Failed),
+    ],
+)
+def test_what_an_answer_or_none_means(
+    path: str, reads: bool, kind: type[Outcome], server: str, world: World, uses: Uses
+) -> None:
+    assert isinstance(world.perform(call(server + path, "POST", reads=reads), uses()), kind)
+
+
+def test_a_deadline_while_waiting_is_unknown_for_a_change(server: str, world: World, uses: Uses) -> None:
+    began = time.monotonic()
+    assert isinstance(world.perform(call(f"{server}/slow", "POST", reads=False), uses(within_s=0.5)), Lost)
+    assert time.monotonic() - began < 2.5
+
+
+def test_nobody_listening_is_a_definite_failure(world: World, uses: Uses) -> None:
+    outcome = world.perform(call("http://127.0.0.1:1/x", "POST", reads=False), uses())
+    assert isinstance(outcome, Failed)
+    assert "refused" in outcome.problem.detail
+    assert isinstance(world.perform(call("gopher://x", "GET"), uses()), Failed)
+
+
+def test_expectations_decide(server: str, world: World, uses: Uses) -> None:
+    good = call(f"{server}/status/404", expect=(Condition("status", Test.EQUALS, 404),))
+    assert isinstance(world.perform(good, uses()), Succeeded)
+    bad = call(f"{server}/status/200", expect=(Condition("body", Test.CONTAINS, "all well"),))
+    outcome = world.perform(bad, uses())
+    assert isinstance(outcome, Failed)
+    assert "body contains all well" in outcome.problem.detail
+
+
+def test_an_untrusted_certificate_is_explained(world: World, uses: Uses, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subject = ["-subj", "/CN=localhost", "-days", "1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject], check=True, capture_output=True
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.socket = context.wrap_socket(made.socket, server_side=True)
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    try:
+        outcome = world.perform(call(f"https://localhost:{made.server_port}/"), uses())
+    finally:
+        made.shutdown()
+        made.server_close()
+    assert isinstance(outcome, Failed)
+    assert "certificate is not trusted here: self-signed certificate" in outcome.problem.detail
+
+
+def test_an_observer_gets_status_0_with_the_reason(server: str, world: World) -> None:
+    assert world.look.http(f"{server}/status/503", {}, 5).status == 503
+    answer = world.look.http("http://127.0.0.1:1/", {}, 5)
+    assert answer.status == 0
+    assert "refused" in answer.body

@@ -1,0 +1,144 @@
+"""What an observer may see: bounded, typed, and never a change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from runbook.action import CheckFailed, Unreachable
+from runbook.errors import Bug
+from runbook.host import LOCAL, Compose, Ssh
+from runbook.operation import Connection, sql
+from runbook.secret import FromFile
+from runbook.transports import look as look_module
+from runbook.transports.world import World
+from tests.fixtures.postgres import FreshDatabases, PostgresServer
+
+Connect = Callable[..., Connection]
+
+
+def test_a_query_gives_rows(world: World, connect_to: Connect) -> None:
+    rows = world.look.query(connect_to(), sql("SELECT n, {v} AS v FROM generate_series(1, 2) n", v="it's"))
+    assert rows == [{"n": 1, "v": "it's"}, {"n": 2, "v": "it's"}]
+
+
+def test_a_query_cannot_change_anything(world: World, connect_to: Connect, fresh_database: FreshDatabases) -> None:
+    with pytest.raises(CheckFailed) as caught:
+        world.look.query(connect_to(fresh_database()), sql("CREATE TABLE t ()"))
+    assert "read-only transaction" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["SELECT generate_series(1, 20000)", "SELECT repeat('x', 70000)"])
+def test_a_query_is_bounded_in_size(text: str, world: World, connect_to: Connect) -> None:
+    with pytest.raises(CheckFailed, match="too large"):
+        world.look.query(connect_to(), sql(text))
+
+
+def test_a_query_is_bounded_in_time(world: World, connect_to: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look_module, "ANSWER_WITHIN_S", 0.7)
+    began = time.monotonic()
+    with pytest.raises(Unreachable):
+        world.look.query(connect_to(), sql("SELECT pg_sleep(30)"))
+    assert time.monotonic() - began < 8
+
+
+def test_what_cannot_be_asked_is_not_the_same_as_no(world: World, connect_to: Connect) -> None:
+    for connection in (connect_to(port=1), connect_to("no_such_database")):
+        with pytest.raises(Unreachable):
+            world.look.query(connection, sql("SELECT 1"))
+    with pytest.raises(Unreachable):
+        world.look.login(connect_to(port=1), connect_to().password)
+
+
+def test_a_login_is_yes_no_or_cannot_tell(
+    world: World, connect_to: Connect, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.write_text("not-the-password")
+    wrong.chmod(0o600)
+    connection = connect_to()
+    assert world.look.login(connection, connection.password) is True
+    assert world.look.login(connection, FromFile(str(wrong))) is False
+    assert world.look.login(connection, None) is False
+    assert world.look.login(connect_to(user="nobody_here"), FromFile(str(wrong))) is False
+    with pytest.raises(Unreachable):  # the password may be right; the database isn't there to say so
+        world.look.login(connect_to("no_such_database"), connection.password)
+    trusting = Connection(LOCAL, str(postgres_server.socket_dir), postgres_server.port, "postgres", "postgres", None)
+    with pytest.raises(Unreachable) as caught:
+        world.look.login(trusting, FromFile(str(wrong)))
+    assert "did not ask for a password" in caught.value.problem.summary
+
+
+def test_facts_of_files(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "ü b"
+    path.write_text("x" * 10)
+    path.chmod(0o640)
+    (tmp_path / "link").symlink_to(path)
+    found = world.look.file(LOCAL, str(path))
+    assert found is not None
+    assert (found.kind, found.bytes, found.mode) == ("file", 10, 0o640)
+    assert (found.device, found.inode) == (path.stat().st_dev, path.stat().st_ino)
+    assert abs((datetime.now(UTC) - found.modified).total_seconds()) < 60
+    link = world.look.file(LOCAL, str(tmp_path / "link"))
+    assert link is not None
+    assert link.kind == "link"
+    assert world.look.file(LOCAL, str(tmp_path / "nothing")) is None
+    assert world.look.file(LOCAL, str(path / "below a file")) is None
+    names = [Path(one.path).name for one in world.look.listing(LOCAL, str(tmp_path))]
+    assert names == ["link", "run", "ü b"]
+    assert world.look.listing(LOCAL, str(tmp_path / "nothing")) == ()
+
+
+def test_small_texts_and_free_space(world: World, tmp_path: Path) -> None:
+    (tmp_path / "t").write_text("content\n")
+    assert world.look.text(LOCAL, str(tmp_path / "t")) == "content\n"
+    assert world.look.text(LOCAL, str(tmp_path / "nothing")) is None
+    (tmp_path / "large").write_text("x" * 70_000)
+    with pytest.raises(Unreachable):
+        world.look.text(LOCAL, str(tmp_path / "large"))
+    here = world.look.free_bytes(LOCAL, str(tmp_path))
+    assert here > 0
+    assert abs(world.look.free_bytes(LOCAL, str(tmp_path / "not" / "there" / "yet")) - here) < 1 << 30
+
+
+def test_programs_are_on_a_list(world: World, postgres_bin: Path) -> None:
+    ran = world.look.run(LOCAL, (str(postgres_bin / "pg_dump"), "--version"))
+    assert ran.exit_code == 0
+    assert "(PostgreSQL)" in ran.stdout
+    assert world.look.run(LOCAL, ("/nowhere/pg_dump", "--version")).exit_code == 127
+    with pytest.raises(Bug):
+        world.look.run(LOCAL, ("psql", "-c", "DROP TABLE t"))
+
+
+def test_a_probe_is_the_users_own_program(world: World) -> None:
+    assert world.look.probe(LOCAL, ("sh", "-c", "echo done; exit 3")).exit_code == 3
+
+
+def test_a_program_is_bounded_in_size_and_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Unreachable):
+        world.look.probe(LOCAL, ("yes",))
+    monkeypatch.setattr(look_module, "ANSWER_WITHIN_S", 0.5)
+    began = time.monotonic()
+    with pytest.raises(Unreachable):
+        world.look.probe(LOCAL, ("sleep", "30"))
+    assert time.monotonic() - began < 5
+
+
+def test_ssh_says_that_it_is_not_built(world: World) -> None:
+    with pytest.raises(Unreachable) as caught:
+        world.look.file(Ssh("ops@db1"), "/etc")
+    assert caught.value.problem.code == "E390"
+
+
+def test_without_an_engine_containers_cannot_be_seen(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+    for ask in (lambda: world.look.containers(LOCAL, "p"), lambda: world.look.container(Compose("p", "s"))):
+        with pytest.raises(Unreachable) as caught:
+            ask()
+        assert "docker version" in caught.value.problem.fix

@@ -1,0 +1,435 @@
+"""SQL on a real server: results, bounds, transactions, and a COMMIT whose answer is lost."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runbook.errors import Bug
+from runbook.operation import (
+    Condition,
+    Connection,
+    Fields,
+    MakeDirectory,
+    Name,
+    Process,
+    Ref,
+    Session,
+    SetPassword,
+    Sql,
+    Statement,
+    Test,
+    Transaction,
+    sql,
+)
+from runbook.quoting import sql_text
+from runbook.secret import FromFile
+from runbook.transports.outcome import Failed, Lost, Outcome, Succeeded
+from runbook.transports.world import World
+from tests.fixtures.postgres import FreshDatabases, PostgresServer
+from tests.transports.conftest import Uses
+
+Connect = Callable[..., Connection]
+
+
+def statements(*texts: str) -> tuple[Statement, ...]:
+    return tuple(sql(text) for text in texts)
+
+
+def fields_of(outcome: Outcome) -> Fields:
+    assert isinstance(outcome, Succeeded), outcome
+    return outcome.fields
+
+
+def problem_of(outcome: Outcome) -> str:
+    assert isinstance(outcome, Failed | Lost), outcome
+    return outcome.problem.render()
+
+
+def test_a_single_row_gives_its_columns_as_json_scalars(world: World, uses: Uses, connect_to: Connect) -> None:
+    text = (
+        "SELECT 7 AS n, 7.5::numeric AS d, true AS yes, NULL AS nothing, 'ü' AS t, now() AS at, '{{\"a\": 1}}'::jsonb AS j, "
+        "ARRAY[1,2] AS list, '\\x00ff'::bytea AS raw, 12345678901234567890::numeric AS big, 'NaN'::float8 AS nan"
+    )
+    found = fields_of(
+        world.perform(Sql(name="q", connection=connect_to(), statements=statements(text), reads=True), uses())
+    )
+    wanted = {
+        "n": 7,
+        "d": 7.5,
+        "yes": True,
+        "nothing": None,
+        "t": "ü",
+        "j": '{"a": 1}',
+        "list": "{1,2}",
+        "raw": "\\x00ff",
+    }
+    assert {key: found[key] for key in wanted} == wanted
+    assert found["big"] == 12345678901234567890
+    assert found["nan"] == "NaN"
+    assert isinstance(found["at"], str)
+    assert found["row_count"] == 1
+    assert json.loads(str(found["rows"]))[0]["t"] == "ü"
+
+
+def test_the_last_rows_are_the_result_and_reads_note_nothing(world: World, uses: Uses, connect_to: Connect) -> None:
+    both = statements("SELECT 1 AS a UNION SELECT 2 ORDER BY 1", "SET LOCAL work_mem = '1MB'")
+    found = fields_of(world.perform(Sql(name="q", connection=connect_to(), statements=both, reads=True), uses()))
+    assert (found["rows"], found["row_count"]) == ('[{"a":1},{"a":2}]', 2)
+    assert uses.notes == []
+
+
+def test_a_read_is_held_to_reading(
+    world: World, uses: Uses, connect_to: Connect, fresh_database: FreshDatabases
+) -> None:
+    database = fresh_database()
+    operation = Sql(name="q", connection=connect_to(database), statements=statements("CREATE TABLE t ()"), reads=True)
+    assert "read-only transaction" in problem_of(world.perform(operation, uses()))
+
+
+def test_a_transaction_is_all_or_nothing_and_is_noted_before_its_commit(
+    world: World, uses: Uses, connect_to: Connect, fresh_database: FreshDatabases, postgres_server: PostgresServer
+) -> None:
+    database = fresh_database("CREATE TABLE t (id int PRIMARY KEY)")
+    connection = connect_to(database)
+    twice = statements("INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (1)")
+    outcome = world.perform(Sql(name="q", connection=connection, statements=twice), uses())
+    assert isinstance(outcome, Failed)
+    assert "23505" in problem_of(outcome)
+    assert postgres_server.sql("SELECT count(*) FROM t", database) == [(0,)]
+    once = statements("INSERT INTO t VALUES (1) RETURNING id")
+    assert fields_of(world.perform(Sql(name="q", connection=connection, statements=once), uses()))["id"] == 1
+    (note,) = uses.notes
+    assert json.loads(str(note["result"]))["id"] == 1
+    status = postgres_server.sql(f"SELECT pg_xact_status('{note['transaction']}'::xid8)", database)
+    assert status == [("committed",)]
+
+
+def test_a_note_that_cannot_be_written_commits_nothing(
+    world: World, uses: Uses, connect_to: Connect, fresh_database: FreshDatabases, postgres_server: PostgresServer
+) -> None:
+    database = fresh_database("CREATE TABLE t (id int)")
+    operation = Sql(name="q", connection=connect_to(database), statements=statements("INSERT INTO t VALUES (1)"))
+
+    def full(_: Fields) -> None:
+        raise OSError("no space")
+
+    with pytest.raises(OSError, match="no space"):
+        world.perform(operation, uses(note=full))
+    assert postgres_server.sql("SELECT count(*) FROM t", database) == [(0,)]
+
+
+def test_an_expectation_that_fails_rolls_back(
+    world: World, uses: Uses, connect_to: Connect, fresh_database: FreshDatabases, postgres_server: PostgresServer
+) -> None:
+    database = fresh_database("CREATE TABLE t (id int)")
+    operation = Sql(
+        name="q",
+        connection=connect_to(database),
+        statements=statements("INSERT INTO t VALUES (1)", "SELECT count(*) AS n FROM t"),
+        expect=(Condition("n", Test.AT_LEAST, 2),),
+    )
+    outcome = world.perform(operation, uses())
+    assert isinstance(outcome, Failed)
+    assert "expected: n is at least 2; found: 1" in problem_of(outcome)
+    assert postgres_server.sql("SELECT count(*) FROM t", database) == [(0,)]
+
+
+def test_autocommit_runs_what_no_transaction_may(
+    world: World, uses: Uses, connect_to: Connect, fresh_database: FreshDatabases, postgres_server: PostgresServer
+) -> None:
+    first = fresh_database()
+    renamed = f"{first}_new"
+    operation = Sql(
+        name="q",
+        connection=connect_to(),
+        statements=(sql("CREATE DATABASE {new} TEMPLATE {old}", new=Name(renamed), old=Name(first)),),
+        transaction=Transaction.AUTOCOMMIT,
+    )
+    fields_of(world.perform(operation, uses()))
+    assert postgres_server.sql(f"SELECT count(*) FROM pg_database WHERE datname = '{renamed}'") == [(1,)]
+
+
+@pytest.mark.parametrize("name", ['a"; DROP TABLE t; --', "a'b", "$(id)", "-rf", "a b\u202e", "SELECT"])
+def test_hostile_names_are_literal(
+    name: str,
+    world: World,
+    uses: Uses,
+    connect_to: Connect,
+    fresh_database: FreshDatabases,
+    postgres_server: PostgresServer,
+) -> None:
+    database = fresh_database("CREATE TABLE t (id int)")
+    operation = Sql(
+        name="q",
+        connection=connect_to(database),
+        statements=(
+            sql("CREATE TABLE {name} (v text)", name=Name(name)),
+            sql("INSERT INTO {name} VALUES ({value}) RETURNING v", name=Name(name), value=name),
+        ),
+    )
+    assert fields_of(world.perform(operation, uses()))["v"] == name
+    tables = postgres_server.sql("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 2200", database)
+    assert sorted(tables) == sorted([(name,), ("t",)])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=50))
+def test_any_text_arrives_as_it_is(value: str, postgres_server: PostgresServer) -> None:
+    for conforming in ("on", "off"):
+        with postgres_server.connect() as connection:
+            connection.execute(f"SET standard_conforming_strings = {conforming}")
+            assert connection.execute(sql_text(sql("SELECT {v}", v=value))).fetchone() == (value,)
+
+
+def test_late_values_fill_arguments(world: World, uses: Uses, connect_to: Connect) -> None:
+    operation = Sql(
+        name="q", connection=connect_to(), statements=(sql("SELECT {v} AS v", v=Ref("before", "x")),), reads=True
+    )
+    assert fields_of(world.perform(operation, uses(results={"before": {"x": "it's"}})))["v"] == "it's"
+
+
+def test_what_is_too_large_is_refused_and_not_cut(world: World, uses: Uses, connect_to: Connect) -> None:
+    for text in ("SELECT repeat('x', 70000) AS v", "SELECT repeat('x', 1000) FROM generate_series(1, 400)"):
+        outcome = world.perform(Sql(name="q", connection=connect_to(), statements=statements(text), reads=True), uses())
+        assert isinstance(outcome, Failed)
+        assert "too large" in problem_of(outcome)
+
+
+def test_rows_go_into_a_file_with_their_checksum(world: World, uses: Uses, connect_to: Connect, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    operation = Sql(
+        name="q",
+        connection=connect_to(),
+        statements=statements("SELECT n, 'v' || n AS v FROM generate_series(1, 50000) n"),
+        into=str(path),
+        reads=True,
+    )
+    found = fields_of(world.perform(operation, uses()))
+    content = path.read_bytes()
+    assert found["row_count"] == 50_000
+    assert found["sha256"] == sha256(content).hexdigest()
+    assert content.splitlines()[41] == b'{"n":42,"v":"v42"}'
+    assert not (tmp_path / "rows.jsonl.partial").exists()
+
+
+def test_a_server_that_cannot_be_reached_is_a_failure_with_a_command_to_try(
+    world: World, uses: Uses, connect_to: Connect
+) -> None:
+    operation = Sql(name="q", connection=connect_to(port=1), statements=statements("DROP TABLE t"))
+    outcome = world.perform(operation, uses())
+    assert isinstance(outcome, Failed)
+    assert "psql 'host=127.0.0.1 port=1" in problem_of(outcome)
+
+
+def test_a_deadline_ends_the_statement_on_the_server(
+    world: World, uses: Uses, connect_to: Connect, postgres_server: PostgresServer
+) -> None:
+    began = time.monotonic()
+    operation = Sql(name="q", connection=connect_to(), statements=statements("SELECT pg_sleep(60)"))
+    outcome = world.perform(operation, uses(within_s=1, application="runbook/r-1/slow"))
+    assert isinstance(outcome, Failed)  # inside a transaction: nothing was committed
+    assert time.monotonic() - began < 10
+    left = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'runbook/r-1/slow'"
+    assert postgres_server.sql(left) == [(0,)]
+
+
+def test_a_stop_cancels_the_statement(world: World, uses: Uses, connect_to: Connect) -> None:
+    threading.Timer(0.5, world.stop, args=("step", 5.0)).start()
+    began = time.monotonic()
+    operation = Sql(name="q", connection=connect_to(), statements=statements("SELECT pg_sleep(60)"))
+    outcome = world.perform(operation, uses())
+    assert "because it was stopped" in problem_of(outcome)
+    assert time.monotonic() - began < 10
+
+
+def test_a_password_is_set_by_its_verifier_alone(
+    world: World, uses: Uses, connect_to: Connect, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    role = 'a"role'
+    postgres_server.sql('CREATE ROLE "a""role" LOGIN')
+    secret = tmp_path / "new"
+    secret.write_text("pass:w\\ord'🔑-long")
+    secret.chmod(0o600)
+    operation = SetPassword(name="s", connection=connect_to(), role=role, password=FromFile(str(secret)))
+    try:
+        assert isinstance(world.perform(operation, uses()), Succeeded)
+        ((stored,),) = postgres_server.sql("SELECT rolpassword FROM pg_authid WHERE rolname = 'a\"role'")
+        assert str(stored).startswith("SCRAM-SHA-256$4096:")
+        as_role = connect_to(user=role)
+        assert world.look.login(as_role, FromFile(str(secret))) is True
+        assert world.look.login(connect_to(user=role), as_role.password) is False
+        assert "pass:w" not in json.dumps(uses.notes)
+    finally:
+        postgres_server.sql('DROP ROLE "a""role"')
+
+
+class CuttingProxy:
+    """A TCP proxy that cuts the connection when COMMIT passes: before the server sees it, or before its answer comes back."""
+
+    def __init__(self, port: int, *, deliver: bool) -> None:
+        self._port = port
+        self._deliver = deliver
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.cuts = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        server = socket.create_connection(("127.0.0.1", self._port))
+        back = threading.Thread(target=self._pipe, args=(server, client), daemon=True)
+        back.start()
+        while data := client.recv(65536):
+            if b"COMMIT" in data:
+                self.cuts += 1
+                client.shutdown(socket.SHUT_RDWR)
+                if self._deliver:
+                    server.sendall(data)
+                    time.sleep(0.3)
+                    server.close()
+                return  # else the server's side stays open: its backend waits, as behind a lost network
+            server.sendall(data)
+        server.close()
+
+    def _pipe(self, source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+        except OSError:
+            return
+
+
+@pytest.fixture(params=["delivered", "not delivered"])
+def proxy(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Iterator[tuple[CuttingProxy, bool]]:
+    deliver = request.param == "delivered"
+    made = CuttingProxy(postgres_server.port, deliver=deliver)
+    yield made, deliver
+    made.close()
+
+
+def test_a_lost_answer_to_commit_is_settled_by_the_server_itself(
+    proxy: tuple[CuttingProxy, bool],
+    world: World,
+    uses: Uses,
+    connect_to: Connect,
+    fresh_database: FreshDatabases,
+    postgres_server: PostgresServer,
+) -> None:
+    cutting, delivered = proxy
+    database = fresh_database("CREATE TABLE t (id int)")
+    connection = connect_to(database, port=cutting.port)
+    operation = Sql(name="q", connection=connection, statements=statements("INSERT INTO t VALUES (1) RETURNING id"))
+    outcome = world.perform(operation, uses(application="runbook/r-1/cut"))
+    assert cutting.cuts == 1
+    count = postgres_server.sql("SELECT count(*) FROM t", database)
+    if delivered:
+        assert fields_of(outcome)["id"] == 1
+        assert count == [(1,)]
+    else:
+        assert isinstance(outcome, Failed)
+        assert "was rolled back" in problem_of(outcome)
+        assert count == [(0,)]
+    left = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'runbook/r-1/cut'"
+    assert postgres_server.sql(left) == [(0,)]
+
+
+def kill_backend_soon(server: PostgresServer, application: str) -> None:
+    def work() -> None:
+        time.sleep(0.7)
+        server.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{application}'")
+
+    threading.Thread(target=work, daemon=True).start()
+
+
+@pytest.mark.parametrize(
+    ("transaction", "reads", "kind"),
+    [
+        (Transaction.ONE, False, Failed),
+        (Transaction.AUTOCOMMIT, False, Lost),
+        (Transaction.AUTOCOMMIT, True, Failed),
+    ],
+)
+def test_a_connection_that_breaks_in_the_middle(
+    transaction: Transaction,
+    reads: bool,
+    kind: type[Outcome],
+    world: World,
+    uses: Uses,
+    connect_to: Connect,
+    postgres_server: PostgresServer,
+) -> None:
+    kill_backend_soon(postgres_server, "runbook/r-1/broken")
+    text = statements("SELECT pg_sleep(20)")
+    operation = Sql(name="q", connection=connect_to(), statements=text, transaction=transaction, reads=reads)
+    assert isinstance(world.perform(operation, uses(application="runbook/r-1/broken")), kind)
+
+
+def test_a_session_holds_its_connection_round_its_body(
+    world: World, uses: Uses, connect_to: Connect, fresh_database: FreshDatabases, tmp_path: Path
+) -> None:
+    database = fresh_database("CREATE TABLE t (id int)", "INSERT INTO t VALUES (1)")
+    connection = connect_to(database)
+    count = Sql(
+        name="count",
+        connection=connection,
+        statements=statements("SELECT count(*) AS n FROM t"),
+        session="snap",
+        reads=True,
+    )
+    session = Session(
+        name="snap",
+        connection=connection,
+        begin=statements("BEGIN ISOLATION LEVEL REPEATABLE READ", "SELECT pg_export_snapshot() AS id"),
+        body=(
+            Sql(name="more", connection=connection, statements=statements("INSERT INTO t VALUES (2)")),
+            count,
+            Process(name="show", argv=("echo", Ref("snap", "id"), Ref("count", "n")), reads=True),
+            MakeDirectory(name="folder", path=str(tmp_path / "made")),
+        ),
+        end=statements("COMMIT"),
+    )
+    outcome = world.perform(session, uses())
+    assert isinstance(outcome, Succeeded)
+    assert outcome.inner["count"]["n"] == 1  # the snapshot was taken before the second row
+    assert outcome.inner["show"]["stdout"] == f"{outcome.fields['id']} 1\n"
+    assert (tmp_path / "made").is_dir()
+    assert [note["inside"] for note in uses.notes] == ["more"]
+
+
+def test_a_session_whose_body_fails_fails_and_lets_go(
+    world: World, uses: Uses, connect_to: Connect, postgres_server: PostgresServer
+) -> None:
+    session = Session(
+        name="lock",
+        connection=connect_to(),
+        begin=statements("SELECT pg_advisory_lock(4711)"),
+        body=(Process(name="no", argv=("false",)),),
+    )
+    outcome = world.perform(session, uses())
+    assert isinstance(outcome, Failed)
+    assert postgres_server.sql("SELECT pg_try_advisory_lock(4711)") == [(True,)]
+
+
+def test_a_statement_of_a_session_cannot_run_outside_it(world: World, uses: Uses, connect_to: Connect) -> None:
+    with pytest.raises(Bug):
+        world.perform(Sql(name="q", connection=connect_to(), statements=statements("SELECT 1"), session="s"), uses())
