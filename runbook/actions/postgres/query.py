@@ -41,7 +41,7 @@ class Query(Action[Postgres, QueryInputs, NoFacts, Queried]):
   title: When was the last order written?
   uses: postgres.query
   on: db
-  with: {query: SELECT max(created_at)::text AS newest FROM orders}
+  with: {query: "SELECT max(created_at)::text AS newest FROM orders"}
   timeout: 1m
 """
 
