@@ -82,7 +82,7 @@ def problem(code: str, detail: str = "", *, fix: str = "", where: Place | None =
 
 def orderly(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """The problems by file and position, each once, those without a position last; crowds cut short and counted."""
-    once = {(p.code, p.where, p.summary, p.detail): p for p in problems}
+    once = {(_rank(p), p.code, p.summary, p.detail if p.code != "E180" else ""): p for p in problems}
     ranked = sorted(once.values(), key=_rank)
     shown: list[Problem] = []
     seen: Counter[str] = Counter()

@@ -208,8 +208,13 @@ def _model(fields: Mapping[str, object], marks: Marks, path: Path, problems: lis
 
 
 def _prune(tree: dict[str, Json], path: Path) -> bool:
-    if path[:1] == ("systems",) or not path:
-        return False
+    match path:
+        case ("systems", str(name), *_):
+            systems: Any = tree["systems"]
+            systems.pop(name, None)
+            return True
+        case ("systems",) | ():
+            return False
     tree.pop(str(path[0]), None)
     if path[0] == "environment":
         tree["environment"] = "unnamed"

@@ -69,6 +69,9 @@ def _problem(
     whole = (*base, *path)
     if error["type"] == "extra_forbidden":
         known = _keys(model, path[:-1])
+        if " " in name and _at(tree, path) is None:
+            fix = "quote the value before it: inside { } an unquoted value ends at a comma"
+            return problem("E102", fix=fix, where=marks.key(whole), name=name)
         fix = suggest(name, known) or f"known keys: {', '.join(known)}"
         return problem("E102", fix=fix, where=marks.key(whole), name=name)
     if error["type"] == "missing":
@@ -96,11 +99,9 @@ def _words(error: Mapping[str, Any], value: object) -> str:
     ctx = error.get("ctx") or {}
     match str(error["type"]):
         case "string_type":
-            return f"expected text, this is {kind(value)}" + (
-                ": quote it" if not isinstance(value, list | dict) else ""
-            )
+            return f"expected text, this is {kind(value)}" + (": quote it" if isinstance(value, int | float) else "")
         case "bool_type" | "bool_parsing":
-            return "expected true or false" + (": yes, no, on and off are text" if isinstance(value, str) else "")
+            return "expected true or false" + (": this is text" if value in ("yes", "no", "on", "off") else "")
         case "int_type" | "int_parsing" | "int_from_float":
             return f"expected a whole number, this is {kind(value)}"
         case "list_type" | "tuple_type":

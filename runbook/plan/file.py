@@ -145,6 +145,10 @@ def _prune(tree: dict[str, Json], path: Path) -> bool:
             steps: Any = tree[section]
             steps[number].pop(key, None)
             return True
+        case ("inputs", str(name), str(key), *_) if key != "type":
+            inputs: Any = tree["inputs"]
+            inputs[name].pop(key, None)
+            return True
         case (str(key), *_) if key not in ("runbook", "steps", "on_failure_steps", "finally", "inputs", "systems"):
             tree.pop(key, None)
             if key == "name":

@@ -18,6 +18,7 @@ from jinja2.tests import TESTS as JINJA_TESTS
 from runbook.plan.template import LARGEST_OUTPUT, TemplateFault, plain, show, too_large
 
 LARGEST_BITS = 256
+LONGEST_NUMBER = 40
 _NUMBERS = (int, float)
 _PLAIN_OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "-": operators.sub,
@@ -123,11 +124,18 @@ def _text(value: object) -> str:
 
 
 def _integer(value: Any) -> int:
-    return int(_text(value)[:40]) if isinstance(value, str | Undefined) else int(value)
+    return int(_digits(value) if isinstance(value, str | Undefined) else value)
 
 
 def _number(value: Any) -> float:
-    return float(_text(value)[:40]) if isinstance(value, str | Undefined) else float(value)
+    return float(_digits(value) if isinstance(value, str | Undefined) else value)
+
+
+def _digits(value: Any) -> str:
+    text = _text(value).strip()
+    if len(text) > LONGEST_NUMBER:
+        raise TemplateFault("E143", f"A number has at most {LONGEST_NUMBER} characters.")
+    return text
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {

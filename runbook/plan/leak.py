@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 from runbook.secret import MASK
 
-_REFERENCE = r"(?!\{\s*(?:env|file|command|aws_secret)\s*:)(?![\"']?\{\{)(?!\s*$)(?![|>][+-]?\s*$)(?!null\b|~)"
+_REFERENCE = (
+    r"(?!\{\s*(?:(?:env|file|aws_secret)\s*:[^,{}]*|command\s*:\s*\[[^\]{}]*\]\s*)\})"
+    r"(?![\"']?\{\{)(?!\s*$)(?![|>][+-]?\s*$)(?!null\b|~)"
+)
 _SHY_WORD = (
     r"(?:password|passwd|passphrase|pwd|(?<!aws_)secret|token|api_?key|access_?key|private_?key|credential"
     r"|authorization|cookie)"

@@ -55,10 +55,8 @@ class Marks:
     def value(self, path: Path) -> Place:
         """The place of the value at ``path``; of the key above it, where it has a block of its own."""
         key, spot, found = self._walk(path)
-        position = _of(spot)
-        if key is not None and found < len(path):
-            position = key
-        return self._place(position)
+        listed = isinstance(spot, int) and all(isinstance(part, int) for part in path[found:])
+        return self._place(_of(spot) if key is None or found == len(path) or listed else key)
 
     def inside(self, path: Path, fragment: str) -> Place:
         """The place of ``fragment`` within the text value at ``path``; of the value, where it can't be found."""

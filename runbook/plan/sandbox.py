@@ -38,6 +38,7 @@ from runbook.plan.template import (
     refer,
     show,
     too_large,
+    upper,
 )
 
 MOST_ROUNDS = 100_000
@@ -118,6 +119,8 @@ class _Undefined(UndefinedError):
 def _each(context: Context, value: object) -> Iterator[object]:
     """The items of a list, counted against the rendering's rounds."""
     budget = context.parent["_rounds"]
+    if isinstance(value, Undefined):
+        str(value)
     if not isinstance(value, list | tuple):
         raise TemplateFault("E144", "A loop needs a list.")
     for item in value:
@@ -163,7 +166,7 @@ def compiled(text: str) -> Compiled:
         code = _SANDBOX.compile(body)
         return Compiled(Template.from_code(_SANDBOX, code, {}), native is not None, found)
     except TemplateSyntaxError as fault:
-        raise TemplateFault("E140", f"{fault.message}.", fragment=_line(text, fault.lineno)) from None
+        raise TemplateFault("E140", f"{upper(fault.message or '')}.", fragment=_line(text, fault.lineno)) from None
     except (RecursionError, MemoryError):
         raise TemplateFault("E143", "It is nested too deep.") from None
 

@@ -122,7 +122,9 @@ def _value(path: str | tuple[str, ...], roots: Mapping[str, object]) -> object:
     for name in path[1:]:
         value = look_up(value, name)
     if isinstance(value, Absent):
-        raise missing(value)
+        fault = missing(value)
+        fault.fragment = ".".join(path)
+        raise fault
     return value
 
 

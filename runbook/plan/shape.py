@@ -21,9 +21,11 @@ from runbook.units import parse_duration
 MOST_ATTEMPTS = 1000
 
 
-def _duration(text: str) -> str:
-    parse_duration(text)
-    return text
+def _duration(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("expected a duration like 30s, 5m, 1h30m or 2d")  # noqa: TRY004 - pydantic's kind of refusal
+    parse_duration(value)
+    return value
 
 
 def _system_type(text: str) -> str:
@@ -39,7 +41,7 @@ def _hint(word: str, known: list[str]) -> str:
 
 def _version(value: object) -> object:
     if type(value) is not int or value != 1:
-        raise ValueError("this version of runbook reads format 1: write `runbook: 1`")
+        raise ValueError("this version of runbook reads format 1")
     return value
 
 
@@ -93,7 +95,7 @@ Identifier: TypeAlias = Annotated[
 PlanName: TypeAlias = Annotated[
     str, AfterValidator(check_plan_name), WithJsonSchema({"type": "string", "pattern": r"^[a-z][a-z0-9_-]{0,62}$"})
 ]
-Duration: TypeAlias = Annotated[str, AfterValidator(_duration)]
+Duration: TypeAlias = Annotated[str, BeforeValidator(_duration)]
 SystemType: TypeAlias = Annotated[
     str, AfterValidator(_system_type), WithJsonSchema({"type": "string", "enum": list(SYSTEMS)})
 ]

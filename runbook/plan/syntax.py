@@ -27,6 +27,7 @@ _WORDS = (
         "A ': ' stands inside an unquoted value, or the indentation is wrong.",
         "quote the value",
     ),
+    ("found unexpected ':'", "A ':' stands inside an unquoted value.", "quote the value"),
     ("did not find expected key", "A key was expected here: the indentation differs from the lines above.", "align it"),
     (
         "did not find expected '-'",

@@ -46,7 +46,7 @@ class Text:
             return Place(self.name, line + 1, column + 1, width)
         raw = self.lines[line]
         shown = mask(raw, self.lines[line - 1] if line else "")
-        if len(shown) > LONGEST_SHOWN:
+        if len(shown) > LONGEST_SHOWN or (shown != raw and column >= len(shown)):
             return Place(self.name, line + 1, column + 1, width)
         if shown != raw:
             return Place(self.name, line + 1, column + 1, max(1, min(width, len(shown) - column)), shown)

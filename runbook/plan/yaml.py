@@ -193,7 +193,7 @@ class _Composer:
         spots = level.spots
         if isinstance(spots, dict) and key in spots:
             line, column = line_and_column(spots[key][0])
-            detail = f"It is first defined at {line + 1}:{column + 1}; only one of them would count."
+            detail = "Only one of them would count."
             self._fault("E114", position, detail, fix=f"first defined at {line + 1}:{column + 1}", name=key)
         level.key, level.key_position, level.awaits_value = key, position, True
 
