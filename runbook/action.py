@@ -243,7 +243,8 @@ class Action(Generic[S, I, F, O]):
     """One kind of step. Subclass with ``Action[SystemModel, Inputs, Facts, Outputs]``; the docstring is its documentation.
 
     ``S`` is None for an action without ``on``. Its name is the file's (or folder's) and the class's: class ``RestoreToTime`` in
-    ``actions/postgres/restore_to_time.py`` or ``actions/postgres.py`` is ``postgres.restore_to_time``.
+    ``actions/postgres/restore_to_time.py`` or ``actions/postgres.py`` is ``postgres.restore_to_time``. ``holds`` says that its
+    effect has to last while other steps run, until one ``releases`` it; ``repair`` that it alters what would show the cause.
 
     May raise, from observe, plan or verify: :class:`CheckFailed` (exit 1), :class:`runbook.errors.Refused` (exit 4),
     :class:`Unreachable` (a failure while nothing was begun, else unknown), :class:`Undecidable`.
@@ -253,6 +254,7 @@ class Action(Generic[S, I, F, O]):
     interrupted: ClassVar[Interrupted] = Interrupted.OBSERVE
     rounds: ClassVar[int] = 1
     repair: ClassVar[bool] = False
+    holds: ClassVar[bool] = False
     example: ClassVar[str] = ""
 
     system_type: ClassVar[type[System] | None]

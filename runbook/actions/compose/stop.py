@@ -46,6 +46,7 @@ class Stop(Action[ComposeProject, StopInputs, StopFacts, Stopped]):
     """
 
     effect = Effect.CHANGES
+    holds = True
     example = """\
 - id: stop_writers
   title: Stop the services that write to the database
