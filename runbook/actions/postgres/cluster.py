@@ -1,8 +1,8 @@
 """The directories of a cluster and of its copy: what is there, whether a server runs in it, and how far a recovery is.
 
 Owns the reads of files that ``postgres.restore_to_time`` rests on, and the table from directories to what remains
-(:func:`stage_of`). Promises: nothing of it needs a running server; a lock file counts as a running server only if a process with
-that id was started when the file says so.
+(:func:`stage_of`). Promises: nothing of it needs a running server; a lock file counts as a running server only if a process of
+PostgreSQL with that id was started when the file says so.
 
 ============  ==========================  ============  ===================================================
 data          side                        old           remaining
@@ -31,6 +31,7 @@ from runbook.host import Host
 
 TICKS_PER_S = 100
 """USER_HZ: the unit of times in /proc, 100 on every Linux that PostgreSQL runs on."""
+PROGRAMS = ("postgres", "postmaster")
 SLACK_S = 60.0
 """How far the start of a process and the time in its lock file may differ: the clock may have been set since boot."""
 
@@ -137,8 +138,9 @@ def read_server(look: Look, host: Host, path: str) -> Server:
     booted = _BOOTED.search(look.text(host, "/proc/stat") or "")
     if process is None or booted is None:
         return Server.STALE
-    words = process.rpartition(")")[2].split()
-    if len(words) < 20 or words[0] in ("Z", "X"):
+    name, _, rest = process.partition("(")[2].rpartition(")")
+    words = rest.split()
+    if name not in PROGRAMS or len(words) < 20 or words[0] in ("Z", "X"):
         return Server.STALE
     born = int(booted[1]) + int(words[19]) / TICKS_PER_S
     return Server.RUNNING if abs(born - started) <= SLACK_S else Server.STALE

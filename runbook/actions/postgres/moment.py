@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from runbook.action import Look, Scope, Unreachable
-from runbook.actions.postgres import cluster
+from runbook.actions.postgres import cluster, swap
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.cluster import Control, Paths, Place, Server
 from runbook.artifact import Artifact, Format, Manifest
 from runbook.errors import Problem, Refused
-from runbook.host import Compose, Docker, Host
+from runbook.host import LOCAL, Compose, Docker, Host
 from runbook.operation import sql
 from runbook.system import Postgres
 from runbook.units import parse_instant, show_instant, show_size
@@ -66,10 +66,15 @@ class Found:
     control: Control
 
 
+def memory(scope: Scope) -> str:
+    """The file in the run's directory that keeps the data directory's path while the server is stopped."""
+    return f"{scope.directory}/{swap.own_name(scope)}.data_directory"
+
+
 def read_live(look: Look, db: Postgres, scope: Scope) -> Live:
-    """Ask the server; where it is down, the data directory must be in the environment."""
+    """Ask the server; where it is down, the data directory is in the environment, or this step has written it down."""
     at = db.connection(application=scope.application, database=MAINTENANCE_DATABASE)
-    given = db.data_directory.rstrip("/")
+    given = (db.data_directory or (look.text(LOCAL, memory(scope)) or "").strip()).rstrip("/")
     try:
         row = look.query(at, _LIVE)[0]
     except Unreachable as down:
@@ -96,14 +101,15 @@ def read_live(look: Look, db: Postgres, scope: Scope) -> Live:
 
 
 def read_log(look: Look, host: Host, path: str, place: Place | None) -> str:
-    """The file that the running server's messages go to; '' where that is no file, or nothing runs."""
+    """The file that the running server's messages go to; '' where that is no file of its own account, or nothing runs."""
     lock = look.text(host, f"{path}/postmaster.pid") if place and place.server is Server.RUNNING else None
-    if not lock:
+    if place is None or not lock:
         return ""
     ran = look.run(host, ("readlink", f"/proc/{lock.splitlines()[0]}/fd/2"))
     name = ran.stdout.strip()
     is_file = ran.exit_code == 0 and name.startswith("/") and not name.startswith(("/dev/", "/proc/"))
-    return name if is_file and not name.startswith(f"{path}/") and "(deleted)" not in name else ""
+    found = look.file(host, name) if is_file and not name.startswith(f"{path}/") else None
+    return name if found is not None and found.owner == place.owner else ""
 
 
 def archive_of(db: Postgres) -> str:

@@ -45,6 +45,10 @@ ACCESS = """\
 local all all trust
 """
 
+_STARTED = """\
+log=$1; shift
+"$@" --log="$log" || { code=$?; tail -n 12 "$log" >&2; exit $code; }"""
+
 _STATE = """\
 SELECT CASE WHEN NOT pg_is_in_recovery() THEN 'promoted' WHEN pg_is_wal_replay_paused() THEN 'paused' ELSE 'recovering' END"""
 
@@ -159,13 +163,7 @@ def extracted(source: str, sha256: str, where: Paths, tools: Tools) -> Operation
 def started(where: Paths, side: Side, goal: Goal, tools: Tools) -> Operations:
     """The side server, with its own socket, access file and log. A second start goes on where the first was killed."""
     given = " ".join(shlex.quote(word) for word in side_options(where, side, goal))
-    start = tools.run(
-        "start_side",
-        *_pg_ctl(tools, "start", where.side, STARTED_WITHIN_S),
-        f"--log={where.run}/log",
-        f"--options={given}",
-        daemon="the side server",
-    )
+    start = _start("start_side", where.side, f"{where.run}/log", given, tools)
     return (
         MakeDirectory(name="make_run", path=where.run, host=tools.host, mode=0o700, owner=tools.owner),
         Write(name="access", path=f"{where.run}/pg_hba.conf", content=ACCESS, host=tools.host, owner=tools.owner),
@@ -255,9 +253,14 @@ def live_started(where: Paths, side: Side, log: str, tools: Tools, *, by: Sequen
     if by:
         return Process(name="start_live", argv=tuple(by), host=tools.host, daemon=True)
     given = " ".join(shlex.quote(word) for word in side.options)
-    options = (f"--options={given}",) if given else ()
-    words = (*_pg_ctl(tools, "start", where.data, STARTED_WITHIN_S), f"--log={log}", *options)
-    return tools.run("start_live", *words, daemon="the server")
+    return _start("start_live", where.data, log, given, tools)
+
+
+def _start(name: str, directory: str, log: str, options: str, tools: Tools) -> Process:
+    """pg_ctl names no cause; the last lines of the server's log do."""
+    given = (f"--options={options}",) if options else ()
+    words = (*_pg_ctl(tools, "start", directory, STARTED_WITHIN_S), *given)
+    return tools.run(name, "sh", "-c", _STARTED, "sh", log, *words, daemon="a server")
 
 
 def unlocked(directory: str, marker: str, tools: Tools) -> Operation:

@@ -17,6 +17,7 @@ from runbook.actions.postgres.moment import (
     Found,
     Sought,
     archive_of,
+    memory,
     no_cluster,
     not_shown,
     read_live,
@@ -27,7 +28,7 @@ from runbook.actions.postgres.recovery import Goal, Side, Tools
 from runbook.actions.postgres.surroundings import read_artifact
 from runbook.artifact import Artifact
 from runbook.errors import Refused
-from runbook.operation import Operation, Operations
+from runbook.operation import Operation, Operations, Write
 from runbook.system import Postgres
 from runbook.units import parse_duration, show_instant
 
@@ -272,7 +273,9 @@ class _Step:
     @property
     def goal(self) -> Goal:
         archive, within_s = archive_of(self.system), parse_duration(self.inputs.within)
-        return Goal(self.facts.target, self.inputs.timeline, archive, within_s)
+        # recovery_target_time takes an offset, but no Z.
+        target = self.facts.target.replace("T", " ").replace("Z", "+00")
+        return Goal(target, self.inputs.timeline, archive, within_s)
 
     @property
     def side(self) -> Side:
@@ -291,7 +294,12 @@ class _Step:
         sha256 = next((piece.sha256 for piece in pieces if piece.path == artifact.name), "")
         at = self.system.connection(application=self.scope.application, database=MAINTENANCE_DATABASE)
         switched = recovery.switched(at, self.goal, self.tools) if self.facts.answers else ()
-        return (*switched, *recovery.extracted(f"{directory}/{artifact.name}", sha256, self.facts.where, self.tools))
+        remembered = Write(name="remember", path=memory(self.scope), content=f"{self.facts.where.data}\n")
+        return (
+            remembered,
+            *switched,
+            *recovery.extracted(f"{directory}/{artifact.name}", sha256, self.facts.where, self.tools),
+        )
 
     def recovered(self, server: Server) -> Operations:
         where = self.facts.where

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -11,7 +12,7 @@ import pytest
 
 from runbook.actions.postgres.dump import Dump
 from runbook.actions.postgres.restore import Restore
-from runbook.artifact import Artifact
+from runbook.artifact import Artifact, Format
 from runbook.errors import Refused
 from runbook.system import Postgres, Store
 from tests.actions.harness import Stage, StepFailed
@@ -307,8 +308,6 @@ def test_plain_text_that_connects_elsewhere_is_stopped(
 
 
 def _plain(server: PostgresServer, folder: Path, name: str, *options: str) -> Artifact:
-    from datetime import UTC, datetime
-
     file = folder / "old.sql.gz"
     dump = [str(server.tool("pg_dump")), f"--dbname={server.dsn(name)}", "--compress=6", f"--file={file}", *options]
     subprocess.run(dump, check=True)
@@ -316,7 +315,7 @@ def _plain(server: PostgresServer, folder: Path, name: str, *options: str) -> Ar
         store="backups",
         url=f"file://{file}",
         name=file.name,
-        format="plain_gzip",  # type: ignore[arg-type]
+        format=Format.PLAIN_GZIP,
         bytes=file.stat().st_size,
         finished_at=datetime.now(UTC),
     )
