@@ -69,4 +69,4 @@ def state_directory(text: str) -> Path:
         raise UsageFault(
             Problem("E204", "shared state isn't built yet", f"--state {text}", "give a directory on this machine")
         )
-    return Path(text)
+    return Path(text).absolute()

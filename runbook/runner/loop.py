@@ -137,8 +137,8 @@ class Loop:
     def _begin(self, step: str) -> bool:
         state = self._ledger.run.step(step)
         resumed = state.status is Status.UNKNOWN
-        if not resumed:
-            self._ledger.note(StepStarted(step, state.attempt + 1, resumed=False))
+        # told before it is settled, too: the engine must not send a second one after it
+        self._ledger.note(StepStarted(step, state.attempt + 1, resumed=resumed))
         return resumed
 
     def _live(self, prepared: Prepared, *, resumed: bool) -> None:
@@ -150,7 +150,6 @@ class Loop:
             if stuck is not None:
                 life.close(stuck)
                 return
-            self._ledger.note(StepStarted(step, self._ledger.run.step(step).attempt + 1, resumed=True))
         while True:
             ended = life.attempt()
             problem = self._retries(prepared, ended)
