@@ -67,7 +67,9 @@ def test_a_directory_would_stay_inside(stage: Stage, inside: Postgres, backups: 
 def test_a_directory_made_here_is_read_here(
     stage: Stage, inside: Postgres, backups: Store, pg_container: PostgresContainer, postgres_bin: Path
 ) -> None:
-    here = inside.model_copy(update={"host": LOCAL, "address": pg_container.host, "binaries": str(postgres_bin), "key": "here"})
+    here = inside.model_copy(
+        update={"host": LOCAL, "address": pg_container.host, "binaries": str(postgres_bin), "key": "here"}
+    )
     made = stage.live(Dump(), here, to=backups, format="directory").artifact
     assert stage.live(VerifyDump(), inside, artifact=made).artifact.proof is Proof.READ
 
