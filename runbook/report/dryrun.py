@@ -144,8 +144,6 @@ def _operation_lines(operations: Sequence[object], *, indent: int) -> list[str]:
         mark = "?" if getattr(operation, "reads", False) else "!"
         first, *rest = text.splitlines() or [""]
         lines += [f"{' ' * indent}{mark} {first}", *(f"{' ' * indent}  {line}" for line in rest)]
-        if isinstance(operation, Session):
-            lines += _operation_lines(operation.body, indent=indent + 4)
     return lines
 
 
