@@ -38,7 +38,8 @@ UNION ALL SELECT 'the prepared transaction ' || gid FROM pg_prepared_xacts WHERE
 _SIZES = """
 SELECT coalesce((SELECT pg_database_size(oid) FROM pg_database WHERE datname = {db}), 0)::bigint AS bytes,
        (SELECT count(*) FROM pg_stat_activity WHERE datname = {db} AND backend_type = 'client backend')::int AS sessions,
-       CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') THEN current_setting('data_directory') ELSE '' END AS directory
+       coalesce(nullif((SELECT pg_tablespace_location(dattablespace) FROM pg_database WHERE datname = {db}), ''),
+         CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') THEN current_setting('data_directory') END, '') AS directory
 """
 _ROLES = """
 SELECT rolname::text AS name FROM pg_roles WHERE rolname IN (SELECT jsonb_array_elements_text({names}::jsonb))
@@ -88,7 +89,7 @@ def read_cluster(look: Look, db: Postgres, names: Names, marks: Marks, scope: Sc
     rows = read_rows(look, connection, names.all)
     live, new, old = (rows.get(name) for name in names.all)
     sizes = look.query(connection, sql(_SIZES, db=names.live))[0]
-    directory = db.data_directory or str(sizes["directory"])
+    directory = str(sizes["directory"]) or db.data_directory
     visible = directory and look.file(db.host, directory) is not None
     return Cluster(
         identifier=server.identifier,

@@ -1,0 +1,225 @@
+"""Restoring while things go wrong: clients that come back at once, a server that dies, a full disk, odd names, what holds on."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from runbook.actions.postgres.dump import Dump
+from runbook.actions.postgres.restore import Restore
+from runbook.artifact import Artifact
+from runbook.errors import Refused
+from runbook.secret import FromFile
+from runbook.system import Postgres, Store
+from tests.actions.harness import Stage, StepFailed
+from tests.actions.postgres.life import Life
+from tests.fixtures.postgres import PostgresServer
+
+
+def system(server: PostgresServer, tmp_path: Path, database: str) -> Postgres:
+    secret = tmp_path / "own.password"
+    secret.touch(mode=0o600)
+    secret.write_text(server.password)
+    return Postgres(
+        type="postgres",
+        key="db",
+        address=server.host,
+        port=server.port,
+        user=server.user,
+        database=database,
+        password=FromFile(str(secret)),
+        binaries=str(server.bin_dir),
+    )
+
+
+def dumped(stage: Stage, db: Postgres, backups: Store, **written: str) -> Artifact:
+    found = stage.live(Dump(), db, stage.scope("dump"), to=backups, **written).artifact
+    assert isinstance(found, Artifact)
+    return found
+
+
+def life(stage: Stage, db: Postgres, artifact: Artifact, **written: object) -> Life:
+    return Life(stage, Restore(), db, stage.scope("restore"), {"artifact": artifact, **written})
+
+
+@contextlib.contextmanager
+def impatient(server: PostgresServer, name: str, *, clients: int) -> Iterator[list[tuple[float, int]]]:
+    """Clients that write, and connect again the moment they are thrown out. Gives (instant, rows) of what was answered."""
+    answers: list[tuple[float, int]] = []
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            with contextlib.suppress(psycopg.Error), psycopg.connect(server.dsn(name), autocommit=True) as link:
+                while not ended.is_set():
+                    row = link.execute("SELECT count(*) FROM users").fetchone()
+                    assert row is not None
+                    answers.append((time.monotonic(), int(row[0])))
+
+    threads = [threading.Thread(target=work) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answers
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_clients_that_come_back_at_once_wait_less_than_two_seconds(
+    stage: Stage, db: Postgres, backups: Store, postgres_server: PostgresServer
+) -> None:
+    artifact = dumped(stage, db, backups)
+    postgres_server.sql("DELETE FROM users WHERE id > 50", db.database)
+    with impatient(postgres_server, db.database, clients=6) as answers:
+        step = life(stage, db, artifact)
+        step.go()
+        out = step.end()
+        seen = len(answers)
+        for _ in range(200):
+            if len(answers) > seen + 20:
+                break
+            time.sleep(0.02)
+    counted = [rows for _, rows in answers]
+    assert counted[0] == 50 and counted[-1] == 200
+    last_old = max(moment for moment, rows in answers if rows == 50)
+    first_new = min(moment for moment, rows in answers if rows == 200)
+    assert 0 < first_new - last_old < 2.0
+    closed, swapped = datetime.fromisoformat(out.closed_at), datetime.fromisoformat(out.swapped_at)
+    assert 0 < (swapped - closed).total_seconds() < 2.0
+
+
+def test_a_database_may_be_called_anything(
+    stage: Stage, db: Postgres, backups: Store, postgres_server: PostgresServer
+) -> None:
+    name = "a\"; DROP DATABASE postgres; -- é='\\ {x}"
+    quoted = '"' + name.replace('"', '""') + '"'
+    postgres_server.sql(f"CREATE DATABASE {quoted}")
+    odd = db.model_copy(update={"database": name})
+    kept = ""
+    try:
+        artifact = dumped(stage, odd, backups)
+        step = life(stage, odd, artifact)
+        step.go()
+        out = step.end()
+        kept = out.kept_as
+        assert out.database == name
+        assert kept.startswith('a"; DROP DATABASE') and len(kept.encode()) <= 63
+    finally:
+        for one in filter(None, (name, kept)):
+            doubled = one.replace('"', '""')
+            postgres_server.sql(f'DROP DATABASE "{doubled}"')
+
+
+def test_a_server_that_dies_in_the_middle(
+    stage: Stage, backups: Store, tmp_path: Path, postgres_cluster: Callable[..., PostgresServer]
+) -> None:
+    server = postgres_cluster()
+    server.sql("CREATE DATABASE shop")
+    server.sql(
+        "CREATE TABLE users AS SELECT i AS id, md5(i::text) AS name FROM generate_series(1, 150000) AS i", "shop"
+    )
+    db = system(server, tmp_path, "shop")
+    artifact = dumped(stage, db, backups, format="custom")
+    step = life(stage, db, artifact)
+    assert step.go(stop_after=1) == ["create"]
+
+    def die() -> None:
+        name = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'rb\\_%'"
+        while server.sql(name) == [(0,)]:
+            pass
+        assert server.process is not None
+        server.process.kill()
+        server.process.wait()
+
+    assassin = threading.Thread(target=die)
+    assassin.start()
+    try:
+        with pytest.raises((StepFailed, Exception)):
+            step.go()
+    finally:
+        assassin.join()
+    _wait_for_orphans(server)
+    server.start()
+    assert server.sql("SELECT count(*) FROM users", "shop") == [(150000,)]
+    assert "drop_unfinished" in step.go()
+    step.end()
+    assert server.sql("SELECT count(*) FROM users", "shop") == [(150000,)]
+
+
+def _wait_for_orphans(server: PostgresServer) -> None:
+    """Backends of a killed postmaster end by themselves; until then its data directory can't be used."""
+    for _ in range(200):
+        found = subprocess.run(["pgrep", "-f", str(server.data_dir)], capture_output=True, check=False).stdout.split()
+        if not found:
+            return
+        time.sleep(0.05)
+
+
+@pytest.mark.root
+def test_a_full_disk_leaves_the_live_database_intact(
+    stage: Stage, backups: Store, tmp_path: Path, postgres_cluster: Callable[..., PostgresServer]
+) -> None:
+    server = postgres_cluster()
+    disk = server.data_dir.parent / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)], check=False).returncode:
+        pytest.skip("needs the right to mount a file system")
+    try:
+        (disk / "space").mkdir()
+        server.account.give(disk / "space")
+        server.sql(f"CREATE TABLESPACE small LOCATION '{disk}/space'")
+        server.sql("CREATE DATABASE shop TABLESPACE small")
+        server.sql(
+            "CREATE TABLE users AS SELECT i AS id, md5(i::text) AS name FROM generate_series(1, 60000) AS i", "shop"
+        )
+        db = system(server, tmp_path, "shop")
+        artifact = dumped(stage, db, backups, format="custom")
+        with pytest.raises(Refused, match="not enough space"):
+            life(stage, db, artifact).plan()
+        step = life(stage, db, artifact, space_factor=0)
+        with pytest.raises(StepFailed, match="No space left on device"):
+            step.go()
+        assert server.sql("SELECT count(*) FROM users", "shop") == [(60000,)]
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        assert step.go()[0] == "drop_unfinished"
+        step.end()
+    finally:
+        server.stop()
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_what_holds_on_to_the_database_is_named(
+    stage: Stage, backups: Store, tmp_path: Path, postgres_cluster: Callable[..., PostgresServer]
+) -> None:
+    server = postgres_cluster(wal_level="logical", max_prepared_transactions="5")
+    server.sql("CREATE DATABASE shop")
+    server.sql("CREATE TABLE users AS SELECT 1 AS id", "shop")
+    db = system(server, tmp_path, "shop")
+    artifact = dumped(stage, db, backups)
+    server.sql("SELECT pg_create_logical_replication_slot('feed', 'pgoutput')", "shop")
+    with server.connect("shop") as link:
+        link.execute("BEGIN")
+        link.execute("INSERT INTO users VALUES (2)")
+        link.execute("PREPARE TRANSACTION 'half'")
+    subscribed = "CREATE SUBSCRIPTION news CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false, slot_name = NONE)"
+    server.sql(subscribed, "shop")
+    with pytest.raises(Refused) as refused:
+        life(stage, db, artifact).plan()
+    for what in ("logical replication slot feed", "prepared transaction half", "subscription news"):
+        assert what in str(refused.value)
+    server.sql("SELECT pg_drop_replication_slot('feed')")
+    server.sql("ROLLBACK PREPARED 'half'", "shop")
+    server.sql("DROP SUBSCRIPTION news", "shop")
+    step = life(stage, db, artifact)
+    step.go()
+    step.end()
