@@ -1,0 +1,275 @@
+"""The far-side worker, run here by every POSIX shell that is at hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runbook.transports.supervisor import worker
+from runbook.transports.supervisor.worker import Finished, NeverStarted, Running, Unknown
+
+from .conftest import alive, eventually, pid_in
+
+SHELLS = {
+    "dash": ("dash",),
+    "bash": ("bash", "--posix"),
+    "busybox": (os.environ.get("RUNBOOK_TEST_BUSYBOX", "busybox"), "sh"),
+}
+PRESENT = [name for name, argv in SHELLS.items() if shutil.which(argv[0])]
+
+
+class Far:
+    """The far side: a shell, a records folder, and the worker's modes."""
+
+    def __init__(self, shell: tuple[str, ...], records: str) -> None:
+        self.shell = shell
+        self.records = records
+
+    def argv(self, argv: tuple[str, ...]) -> list[str]:
+        return [*self.shell, *argv[1:]]
+
+    def start(self, operation: str, script: str, *, head: str | None = None) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            self.argv(worker.run_argv(self.records, operation, ("sh", "-c", script))),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdin is not None
+        process.stdin.write(worker.header({}) if head is None else head)
+        process.stdin.flush()
+        return process
+
+    def run(self, operation: str, script: str, *, head: str | None = None, text: str = "") -> tuple[int, str, str]:
+        process = self.start(operation, script, head=head)
+        out, err = process.communicate(text, timeout=30)
+        return process.returncode, out, err
+
+    def ask(self, argv: tuple[str, ...]) -> str:
+        done = subprocess.run(self.argv(argv), capture_output=True, text=True, timeout=60, check=False)
+        assert done.stderr == ""
+        assert done.returncode == 0
+        return done.stdout
+
+    def status(self, operation: str) -> worker.FarState:
+        return worker.parse_status(self.ask(worker.status_argv(self.records, operation)))
+
+    def fence(self, operation: str) -> worker.FarState:
+        return worker.parse_status(self.ask(worker.fence_argv(self.records, operation)))
+
+    def home(self, operation: str) -> Path:
+        return Path(self.records) / operation.replace("/", "%")
+
+
+@pytest.fixture(params=PRESENT)
+def far(request: pytest.FixtureRequest) -> Iterator[Far]:
+    records = Path(worker.folder(f"test-{uuid.uuid4().hex[:12]}", os.getuid()))
+    yield Far(SHELLS[request.param], str(records))
+    shutil.rmtree(records, ignore_errors=True)
+
+
+def test_some_shell_is_tested() -> None:
+    assert PRESENT
+
+
+def test_it_passes_input_output_and_the_exit_code(far: Far) -> None:
+    assert far.run("s/1/1/n", "cat; echo err >&2; exit 3", text="in\nput") == (3, "in\nput", "err\n")
+    assert far.status("s/1/1/n") == Finished(3)
+
+
+def test_binary_input_comes_through_whole(far: Far) -> None:
+    data = os.urandom(300_000) + b"\n\0"
+    argv = far.argv(worker.run_argv(far.records, "a", ("cat",)))
+    done = subprocess.run(argv, input=worker.header({"A": "b"}).encode() + data, capture_output=True, check=True)
+    assert done.stdout == data
+
+
+def test_the_header_carries_any_value_and_files_and_the_folder(far: Far, tmp_path: Path) -> None:
+    value = "two words\n'quoted' \"$HOME\" \\0101 `x` é\n\n"
+    (tmp_path / "a b").mkdir()
+    head = worker.header({"A": value, "E": ""}, files={"PGPASSFILE": value}, cwd=str(tmp_path / "a b"), umask=0o027)
+    script = (
+        'printf %s "$A"; cat "$PGPASSFILE"; stat -c %a "$PGPASSFILE"; pwd; umask; echo "${E-unset}"; echo $PGPASSFILE'
+    )
+    code, out, err = far.run("a", script, head=head)
+    assert (code, err) == (0, "")
+    assert out.startswith(value + value + f"600\n{tmp_path}/a b\n0027\n\n")
+    assert not Path(out.splitlines()[-1]).exists()
+
+
+def test_no_secret_is_in_an_argv(far: Far) -> None:
+    process = far.start("a", "sleep 1", head=worker.header({"S": "canary-4711"}, files={"F": "canary-4711"}))
+    eventually(lambda: isinstance(far.status("a"), Running))
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            assert b"canary" not in entry.read_bytes()
+        except OSError:
+            continue
+    process.communicate(timeout=10)
+
+
+def test_the_start_record_is_there_before_it_executes_and_names_it(far: Far) -> None:
+    code, out, _ = far.run("a", f"echo $$; cat {far.home('a')}/start; cut -d' ' -f6,22 /proc/$$/stat")
+    pid, start, identity = out.splitlines()
+    session, ticks = identity.split()
+    assert code == 0
+    assert start == f"{pid} {ticks} {Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
+    assert session == pid
+    assert Path(far.records).stat().st_mode & 0o777 == 0o700
+
+
+def test_the_child_goes_on_when_its_client_dies(far: Far, tmp_path: Path) -> None:
+    process = far.start("a", f"echo $$ >{tmp_path}/pid; sleep 0.7; echo done >{tmp_path}/effect; exit 5")
+    pid = pid_in(tmp_path / "pid")
+    process.send_signal(signal.SIGHUP)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        assert pipe is not None
+        pipe.close()
+    assert far.status("a") == Running(pid)
+    eventually(lambda: far.status("a") == Finished(5))
+    assert (tmp_path / "effect").exists()
+    process.wait(5)
+
+
+def test_a_killed_worker_leaves_a_child_whose_end_is_unknown(far: Far, tmp_path: Path) -> None:
+    process = far.start("a", f"echo $$ >{tmp_path}/pid; sleep 0.5")
+    pid = pid_in(tmp_path / "pid")
+    process.kill()
+    process.wait(5)
+    assert far.status("a") == Running(pid)
+    process.communicate(timeout=5)
+    eventually(lambda: far.status("a") == Unknown())
+
+
+def test_term_is_passed_on(far: Far, tmp_path: Path) -> None:
+    process = far.start("a", f"trap 'exit 9' TERM; echo $$ >{tmp_path}/pid; while :; do sleep 0.05; done")
+    pid_in(tmp_path / "pid")
+    process.terminate()
+    process.communicate(timeout=10)
+    assert far.status("a") == Finished(9)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo $$ >{f}; exec sleep 300",
+        "trap '' TERM; echo $$ >{f}; while :; do sleep 1; done",
+        "(setsid sh -c 'echo $$ >{f}; exec sleep 300' &); exec sleep 300",
+        "(setsid sh -c 'sleep 300 & echo $! >{f}; wait' &); exit 0",
+    ],
+)
+def test_kill_leaves_nothing(far: Far, tmp_path: Path, started: list[int], script: str) -> None:
+    process = far.start("s/1/1/n", script.replace("{f}", str(tmp_path / "pid")))
+    pid = pid_in(tmp_path / "pid")
+    started.append(pid)
+    other = far.start("other", "exec sleep 300")
+    eventually(lambda: isinstance(far.status("other"), Running))
+    far.ask(worker.kill_argv(far.records, "s/1/1/n", 1))
+    assert not alive(pid)
+    assert isinstance(far.status("other"), Running)
+    far.ask(worker.kill_argv(far.records, "other", 1))
+    for one in (process, other):
+        one.communicate(timeout=10)
+    assert not isinstance(far.status("s/1/1/n"), Running)
+
+
+def test_killing_what_never_started_is_nothing(far: Far) -> None:
+    assert far.ask(worker.kill_argv(far.records, "a", 1)) == ""
+
+
+def test_an_id_is_never_begun_twice(far: Far, tmp_path: Path) -> None:
+    assert far.run("a", f"echo x >>{tmp_path}/effect")[0] == 0
+    code, _, err = far.run("a", f"echo x >>{tmp_path}/effect")
+    assert (code, "was begun already" in err) == (worker.CANNOT_RUN, True)
+    assert (tmp_path / "effect").read_text() == "x\n"
+
+
+def test_never_started_and_fenced_stays_so(far: Far, tmp_path: Path) -> None:
+    assert far.status("a") == NeverStarted()
+    assert far.fence("a") == NeverStarted()
+    assert far.run("a", f"touch {tmp_path}/effect")[0] == worker.CANNOT_RUN
+    assert (far.status("a"), far.fence("a")) == (NeverStarted(), NeverStarted())
+    assert not (tmp_path / "effect").exists()
+
+
+def test_a_worker_fenced_between_its_folder_and_its_child_executes_nothing(far: Far, tmp_path: Path) -> None:
+    process = far.start("a", f"touch {tmp_path}/effect", head="runbook-header-1 1\n")
+    eventually(lambda: far.home("a").exists())
+    assert far.fence("a") == NeverStarted()
+    assert process.stdin is not None
+    process.stdin.write("env A b\n")
+    process.communicate(timeout=10)
+    assert process.returncode == worker.CANNOT_RUN
+    assert not (tmp_path / "effect").exists()
+    assert far.status("a") == Finished(worker.CANNOT_RUN) or far.status("a") == NeverStarted()
+
+
+@pytest.mark.parametrize("head", ["", "runbook-header-1 2\nenv A b\n", "other 1\n", "runbook-header-1 1\nodd a b\n"])
+def test_a_header_that_is_not_whole_runs_nothing(far: Far, tmp_path: Path, head: str) -> None:
+    assert far.run("a", f"touch {tmp_path}/effect", head=head)[0] == worker.CANNOT_RUN
+    assert not (tmp_path / "effect").exists()
+
+
+@pytest.mark.parametrize("operation", ["", "../x", "a b", "a;b", "$(id)"])
+def test_an_id_that_is_none_is_refused(far: Far, operation: str) -> None:
+    code, _, err = far.run(operation, "true")
+    assert (code, "not an id" in err) == (worker.CANNOT_RUN, True)
+
+
+def test_a_folder_that_is_not_its_own_is_refused(far: Far, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    Path(far.records).parent.mkdir(mode=0o700, exist_ok=True)
+    Path(far.records).symlink_to(tmp_path / "real")
+    code, _, err = far.run("a", "true")
+    Path(far.records).unlink()
+    assert (code, "not a folder of this user" in err) == (worker.CANNOT_RUN, True)
+
+
+def test_sweep_removes_what_ended_and_keeps_what_runs(far: Far) -> None:
+    far.run("done", "true")
+    far.fence("fenced")
+    process = far.start("runs", "exec sleep 300")
+    eventually(lambda: isinstance(far.status("runs"), Running))
+    far.ask(worker.sweep_argv(far.records))
+    assert [entry.name for entry in Path(far.records).iterdir()] == ["runs"]
+    far.ask(worker.kill_argv(far.records, "runs", 1))
+    process.communicate(timeout=10)
+    eventually(lambda: isinstance(far.status("runs"), Finished))
+    far.ask(worker.sweep_argv(far.records))
+    assert not Path(far.records).exists()
+
+
+def test_secret_files_of_a_killed_worker_go_with_the_kill(far: Far) -> None:
+    process = far.start("a", 'echo "$F"; exec sleep 300', head=worker.header({}, files={"F": "canary"}))
+    assert process.stdout is not None
+    path = Path(process.stdout.readline().strip())
+    assert path.read_text() == "canary"
+    process.kill()
+    process.wait(5)
+    far.ask(worker.kill_argv(far.records, "a", 1))
+    process.communicate(timeout=5)
+    assert not path.exists()
+
+
+def test_what_a_status_says_is_understood_or_refused() -> None:
+    assert worker.parse_status("running 12\n") == Running(12)
+    with pytest.raises(ValueError, match="not an answer"):
+        worker.parse_status("sh: not found")
+    with pytest.raises(ValueError, match="NUL"):
+        worker.header({"A": "\0"})
+
+
+def test_a_fast_child_is_never_missed(far: Far) -> None:
+    before = time.monotonic()
+    for number in range(10):
+        assert far.run(f"n{number}", "exit 1")[0] == 1
+    assert time.monotonic() - before < 20
