@@ -66,13 +66,15 @@ def current() -> Any:
 class Inputs(BaseModel):
     """Base of an action's inputs: the fields of ``with``. A field typed as a system is written as that system's name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, defer_build=True, hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
 
 
 class Outputs(BaseModel):
     """Base of an action's outputs: what ``{{ steps.ID.FIELD }}`` gives."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class NoOutputs(Outputs):

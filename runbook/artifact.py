@@ -37,7 +37,7 @@ class Proof(StrEnum):
 class Piece(BaseModel):
     """One file of an artifact, relative to the store. ``bytes`` is its size, ``sha256`` in hex."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     path: str
     bytes: int = Field(ge=0)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -46,7 +46,7 @@ class Piece(BaseModel):
 class Manifest(BaseModel):
     """What was recorded when a backup was made (or adopted). Instants are aware; sizes are bytes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     manifest: Literal[1] = 1
     name: str
     format: Format
@@ -73,7 +73,7 @@ class Artifact(BaseModel):
     ``sha256`` is the hash of the manifest's file, which holds the pieces' hashes; empty where there is no manifest.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     store: str
     url: str = Field(description="The store's URL joined with the name")
     name: str

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -52,19 +53,29 @@ class Catalogue(Mapping[str, AnyAction]):
         return name in self._found
 
     def _look_near(self, name: str) -> None:
-        """Load the module that the name points at: the file of its own name, or that of its folder."""
+        """Load the module that the name points at: the file of its own name, that of its folder, or the one with its class."""
         parts = name.split(".")
         if not all(part.isidentifier() for part in parts):
             return
-        for path in (name, parts[0]):
+        for path in (name, parts[0], f"{parts[0]}.{_file_of(parts)}"):
             full = f"{actions.__name__}.{path}"
-            if _exists(full):
+            if name not in self._found and _exists(full):
                 self._take(import_module(full))
 
     def _take(self, module: ModuleType) -> None:
         for kind in vars(module).values():
             if isinstance(kind, type) and issubclass(kind, Action) and kind.__module__ == module.__name__:
                 self._found[kind.name] = kind()
+
+
+def _file_of(parts: list[str]) -> str:
+    """The file of the folder whose text has the class of that name: ``assert`` is a word of Python's, and no file's name."""
+    declared = f"\nclass {''.join(word.capitalize() for word in parts[-1].split('_'))}(Action["
+    for place in actions.__path__:
+        for file in sorted(Path(place, parts[0]).glob("*.py")):
+            if declared in file.read_text(encoding="utf-8"):
+                return file.stem
+    return ""
 
 
 def _exists(module: str) -> bool:

@@ -72,7 +72,9 @@ SecretField: TypeAlias = Annotated[
 class System(BaseModel):
     """What every system has: its type. ``key`` is its name in the environment."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, defer_build=True, hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
     kind: ClassVar[str]
     key: str = Field(default="", exclude=True, description="Its name in the environment; set by the loader")
 

@@ -11,11 +11,14 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from runbook.operation import Json
-from runbook.report.story import Line
+
+if TYPE_CHECKING:
+    from runbook.report.story import Line
 
 _COLORS = {"good": "green", "bad": "red", "ask": "yellow"}
 

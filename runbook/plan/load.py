@@ -21,7 +21,7 @@ from runbook.plan.steps import StepBuilder
 from runbook.plan.yaml import collection_paused
 from runbook.units import parse_duration
 
-__all__ = ["FrozenReader", "Reader", "load_plan"]
+__all__ = ["FrozenReader", "Reader", "examine_plan", "load_plan"]
 
 
 def load_plan(name: str, reader: Reader) -> Plan:
@@ -29,15 +29,24 @@ def load_plan(name: str, reader: Reader) -> Plan:
 
     :class:`InvalidInput` with every fault that was found.
     """
-    with collection_paused():
-        return _load(name, reader)
+    plan, problems = examine_plan(name, reader)
+    if plan is None or problems:
+        raise InvalidInput(*problems)
+    return plan
 
 
-def _load(name: str, reader: Reader) -> Plan:
+def examine_plan(name: str, reader: Reader) -> tuple[Plan | None, tuple[Problem, ...]]:
+    """The plan as far as it can be made out, and every fault, for checks that go on looking. Nothing that has faults may be run."""
     problems: list[Problem] = []
+    with collection_paused():
+        plan = _examine(name, reader, problems)
+    return plan, orderly(problems)
+
+
+def _examine(name: str, reader: Reader, problems: list[Problem]) -> Plan | None:
     file = read_plan_file(name, reader, problems)
     if file is None:
-        raise InvalidInput(*orderly(problems))
+        return None
     composer = Composer(reader, problems)
     level = composer.lay_out(file)
     sections = StepBuilder(problems).build(level)
@@ -46,8 +55,6 @@ def _load(name: str, reader: Reader) -> Plan:
     problems.extend(_people(file))
     if file.shape.environment is not None:
         read_inline(_set(file.shape.environment), file.marks, problems, default_name=file.shape.name)
-    if problems:
-        raise InvalidInput(*orderly(problems))
     return _plan(file, composer, level, steps)
 
 

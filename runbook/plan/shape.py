@@ -115,7 +115,7 @@ class Shape(BaseModel):
     """Base of the written forms: strict, closed, silent about values."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, populate_by_name=False
+        extra="forbid", strict=True, frozen=True, defer_build=True, hide_input_in_errors=True, populate_by_name=False
     )
 
 

@@ -1,0 +1,61 @@
+"""Everything that is wrong with a plan file, in one go: the loader's faults, those of the actions, and the rules.
+
+Owns the order and what depends on what. Promises: what is at fault already is not judged again, so that one mistake is one
+problem; the rules are asked of a plan only once it is otherwise whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import date
+
+from runbook.check.faults import faults
+from runbook.check.fields import AnyAction
+from runbook.check.places import base
+from runbook.check.rules import rules
+from runbook.errors import Problem, Severity
+from runbook.plan.codes import orderly
+from runbook.plan.environment import Environment
+from runbook.plan.marks import Below
+from runbook.plan.model import Plan, Step
+
+
+def examine(
+    plan: Plan,
+    loading: Iterable[Problem],
+    catalogue: Mapping[str, AnyAction],
+    *,
+    environment: Environment | None = None,
+    today: date | None = None,
+) -> list[Problem]:
+    """All problems of the plan; ``loading`` are those that the loader found in it."""
+    before = tuple(loading)
+    whole = plan if not before else replace(plan, steps=_clean(plan.steps, before))
+    found = [*before, *faults(whole, catalogue, environment)]
+    if not any(problem.severity is Severity.ERROR for problem in before):
+        found += rules(plan, catalogue, today=today)
+    return list(orderly(found))
+
+
+def _clean(steps: tuple[Step, ...], before: tuple[Problem, ...]) -> tuple[Step, ...]:
+    """The steps in whose lines nothing was found."""
+    begins: dict[str, list[int]] = {}
+    for step in steps:
+        file, line = _begin(step)
+        begins.setdefault(file, []).append(line)
+    bad = {(p.where.file, _owner(begins.get(p.where.file, []), p.where.line)) for p in before if p.where}
+    return tuple(step for step in steps if _begin(step) not in bad)
+
+
+def _begin(step: Step) -> tuple[str, int]:
+    """The file, and the line on which the step begins."""
+    if isinstance(step.marks, Below):
+        place = step.marks.marks.value(base(step))
+        return place.file, place.line
+    return (step.where.file, step.where.line) if step.where else ("", 0)
+
+
+def _owner(begins: list[int], line: int) -> int:
+    """The line of the last beginning before that line."""
+    return max((begin for begin in begins if begin <= line), default=0)
