@@ -12,11 +12,12 @@ from functools import cache
 from typing import Any, TypeAlias, get_args
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails, InitErrorDetails
+from pydantic_core import ErrorDetails
 
 from runbook.action import Action, Effect, Inputs, Interrupted
 from runbook.artifact import Artifact
 from runbook.check.places import base
+from runbook.check.refusals import Spotted, likeliest, spot
 from runbook.errors import Problem, suggest
 from runbook.operation import Json
 from runbook.plan.codes import problem
@@ -91,15 +92,15 @@ def _system_faults(plan: Plan, step: Step, field: str, kind: type[System]) -> It
 def _explained(step: Step, model: type[Inputs], refused: ValidationError) -> Iterator[Problem]:
     """The problems behind a refusal, without those that only a template's unknown value causes."""
     tree: Json = dict(step.with_)
-    kept: list[InitErrorDetails] = []
+    settled: list[Spotted] = []
     for error in refused.errors(include_url=False):
         if not error["loc"]:
             yield from _whole(step, error)
-        elif not _unsettled(error, tree):
-            kept.append(_again(error))
+        elif not (spotted := spot(error, tree)).open:
+            settled.append(spotted)
     marks = _marks(step)
-    if kept and marks is not None:
-        narrowed = ValidationError.from_exception_data(refused.title, kept)
+    if settled and marks is not None:
+        narrowed = ValidationError.from_exception_data(refused.title, [each.again() for each in likeliest(settled)])
         yield from explain(narrowed, model, tree, marks, base=(*base(step), "with"))
 
 
@@ -111,28 +112,6 @@ def _whole(step: Step, error: ErrorDetails) -> Iterator[Problem]:
     where = marks.value((*base(step), "with" if step.with_ else "uses")) if marks else step.where
     cause = (error.get("ctx") or {}).get("error")
     yield problem("E103", fix=str(cause or error["msg"]), where=where, name="with")
-
-
-def _again(error: ErrorDetails) -> InitErrorDetails:
-    again = InitErrorDetails(type=error["type"], loc=error["loc"], input=None)
-    if "ctx" in error:
-        again["ctx"] = error["ctx"]
-    return again
-
-
-def _unsettled(error: ErrorDetails, tree: Json) -> bool:
-    """Whether the fault lies in what a template will give. Of a union's branches one may fit once the value is known."""
-    loc = error["loc"]
-    about_key = error["type"] in ("missing", "extra_forbidden") or loc[-1] == "[key]"
-    here: Json = tree
-    for part in loc[:-1] if about_key else loc:
-        if isinstance(here, dict) and part in here:
-            here = here[str(part)]
-        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
-            here = here[part]
-        else:  # the name of a union's branch
-            return holds_template(here)
-    return not about_key and holds_template(here)
 
 
 def _is_expression(text: str) -> bool:

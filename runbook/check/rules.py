@@ -74,7 +74,7 @@ def unbounded(survey: Survey) -> Iterator[Problem]:
     for step in survey.steps():
         waits_only = step.uses in PEOPLE and step.with_.get("verify") is None
         if step.timeout_s is None and not waits_only:
-            detail = f"{step.uses} waits for a system, and would wait for ever."
+            detail = f"{step.uses} can hang, and the run would wait for it for ever."
             yield warning("DR004", detail, fix="add `timeout:`, longer than it ever took", where=step.where)
 
 

@@ -28,7 +28,7 @@ _SHELLS = frozenset(("sh", "bash", "dash", "ash", "ksh", "zsh"))
 _OURS = frozenset(("run", "systems", "environment"))
 _PLAIN = frozenset(("integer", "number", "boolean", "duration", "size", "datetime"))
 _UNSIGNED = frozenset(("boolean", "duration", "size", "datetime", "path"))
-_FIRST = re.compile(r"\{\{[^{}]*\}\}")
+_PIECE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _OPTIONLESS_START = re.compile(r"\^?(?:\[(?!\^)(?!-)[^\]]*(?<!-)\]|[A-Za-z0-9/_.])")
 
 
@@ -55,7 +55,7 @@ def _arguments(plan: Plan, step: Step, field: str, argv: list[Json]) -> Iterator
         if number in scripts:
             yield from _unquoted(plan, step, word, path)
         elif number and options and word.startswith("{{") and not _no_option(plan, step, word):
-            first = _FIRST.match(word)
+            first = _PIECE.match(word)
             detail = "If the value begins with '-', the program takes it for an option."
             fix = 'put "--" before it, or give the input a `pattern` or `choices`'
             yield fault("E223", detail, fix=fix, where=places.inside(step, path, first[0] if first else word))
@@ -73,42 +73,41 @@ def _scripts(argv: list[Json]) -> frozenset[int]:
 
 
 def _unquoted(plan: Plan, step: Step, text: str, path: tuple[str | int, ...]) -> Iterator[Problem]:
-    for fragment in sorted(_open_values(plan, step, text)):
+    for piece in dict.fromkeys(_PIECE.findall(text)):
+        if _quoted(plan, step, piece):
+            continue
+        written = piece[2:-2].strip(" -+")
         detail = "A shell reads the value as a part of the script: `; rm -rf /` in it would be run."
-        written = fragment.strip("{} ")
-        fix = f"write {{{{ {written} | sh }}}}, or use argv" if written else "end the expression with | sh, or use argv"
-        yield fault("E222", detail, fix=fix, where=places.inside(step, path, fragment or text.splitlines()[0]))
+        whole = written if re.fullmatch(r"[\w.]+", written) else f"({written})"
+        fix = f"write {{{{ {whole} | sh }}}}, or use argv"
+        yield fault("E222", detail, fix=fix, where=places.inside(step, path, piece))
 
 
-def _open_values(plan: Plan, step: Step, text: str) -> set[str]:
-    """The expressions in ``text`` whose value isn't quoted, as written where that is known."""
-    template = simple(text)
+def _quoted(plan: Plan, step: Step, piece: str) -> bool:
+    """Whether the value of a ``{{ expression }}`` is quoted, or harmless as it is."""
+    template = simple(piece)
     if template is not None:
-        parts = [part for part in template.parts if isinstance(part, tuple)]
-        return {".".join(part) for part in parts if not _harmless(plan, step, part, _PLAIN)}
+        return all(isinstance(part, str) or _harmless(plan, step, part, _PLAIN) for part in template.parts)
     from jinja2 import Environment, TemplateError, nodes
 
     try:
-        tree = Environment(autoescape=False).parse(text)  # noqa: S701 - parsed only, never rendered
+        tree = Environment(autoescape=False).parse(piece)  # noqa: S701 - parsed only, never rendered
     except TemplateError:
-        return set()
-    shown = [node for output in tree.find_all(nodes.Output) for node in output.nodes]
-    return {_written(node) for node in shown if not _quoted(plan, step, node)}
+        return True  # the loader has reported it
+    return all(_safe(plan, step, node) for output in tree.find_all(nodes.Output) for node in output.nodes)
 
 
-def _quoted(plan: Plan, step: Step, node: nodes.Node) -> bool:
+def _safe(plan: Plan, step: Step, node: nodes.Node) -> bool:
     from jinja2 import nodes
 
     match node:
-        case nodes.TemplateData() | nodes.Const():
-            return True
-        case nodes.Filter(name="sh"):
+        case nodes.TemplateData() | nodes.Const() | nodes.Filter(name="sh"):
             return True
         case nodes.CondExpr():
             branches = (node.expr1, node.expr2)
-            return all(branch is None or _quoted(plan, step, branch) for branch in branches)
+            return all(branch is None or _safe(plan, step, branch) for branch in branches)
         case nodes.Concat():
-            return all(_quoted(plan, step, part) for part in node.nodes)
+            return all(_safe(plan, step, part) for part in node.nodes)
     path = tuple(_written(node).split("."))
     return path[0] != "" and _harmless(plan, step, path, _PLAIN)
 
@@ -137,7 +136,7 @@ def _harmless(plan: Plan, step: Step, path: tuple[str, ...], types: frozenset[st
 
 def _no_option(plan: Plan, step: Step, text: str) -> bool:
     """Whether the value that a word begins with can't begin with a hyphen."""
-    first = _FIRST.match(text)
+    first = _PIECE.match(text)
     template = simple(first[0]) if first else None
     path = template.parts[0] if template else None
     if not isinstance(path, tuple):

@@ -116,6 +116,12 @@ def _words(error: Mapping[str, Any], value: object) -> str:
             return f"must match {ctx.get('pattern', '')}"
         case "value_error":
             return str(ctx.get("error", error["msg"]))
+        case str(code) if code.startswith("datetime_") or code == "timezone_aware":
+            return "expected a time with its zone, like 2026-02-14T12:00:00Z"
+        case "greater_than_equal":
+            return f"expected at least {ctx.get('ge')}"
+        case "less_than_equal":
+            return f"expected at most {ctx.get('le')}"
         case "too_short" | "string_too_short":
             return "must not be empty"
     return re.sub(r"^Input should be ", "expected ", str(error["msg"]))
@@ -141,7 +147,7 @@ def _model(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
             fields = {field.alias or name: field for name, field in here.model_fields.items()}
             here = fields[str(part)].annotation if part in fields else None
         elif get_args(here):
-            here = get_args(here)[-1]
+            here = next(argument for argument in reversed(get_args(here)) if argument is not Ellipsis)
         else:
             return None
     here = _bare(here)
