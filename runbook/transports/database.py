@@ -154,8 +154,10 @@ class Watch:
             self._interrupt("its time was over", CANCEL_WITHIN_S)
 
     def _interrupt(self, why: str, grace_s: float) -> None:
+        import psycopg
+
         self.why = why
-        with contextlib.suppress(Exception):  # whatever hinders a cancel, the cut below doesn't need it
+        with contextlib.suppress(psycopg.Error, OSError):  # whatever hinders a cancel, the cut below doesn't need it
             self._link.cancel_safe(timeout=max(0.1, min(grace_s, CANCEL_WITHIN_S)))
         if not self._over.wait(grace_s):
             self._cut()

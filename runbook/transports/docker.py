@@ -148,7 +148,7 @@ def asked(ask: Callable[[], _T]) -> _T:
 
 def facts_of(container: Container) -> ContainerFacts:
     """What observers may see of a container: never its environment."""
-    attrs: Mapping[str, Any] = container.attrs
+    attrs = container.attrs
     state, labels = attrs.get("State", {}), container.labels
     mounts = [
         f"{one.get('Name') or one.get('Source', '')}:{one.get('Destination', '')}" for one in attrs.get("Mounts", ())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import secrets as randomness
-import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from runbook.operation import Fields
 from runbook.transports.bound import Bound
 from runbook.transports.commands import Commands
 from runbook.transports.docker import DockerEngine
+from runbook.transports.docker_exec import Exec, exec_argv
 from runbook.transports.environment import allowed_environment
 from runbook.transports.supervisor import worker
 from runbook.transports.supervisor.requests import Stage
@@ -63,10 +63,9 @@ class FarSide:
         handle = Handle(host, user, worker.folder(self._run, self._uid(host, user)), _far_id(use_id, number))
         with self._lock:
             self._handles.setdefault(use_id, []).append(handle)
-        options = ("--user", user) if user else ()
-        program = (sys.executable, "-P", "-m", "runbook.transports.docker_exec", str(container.name), *options)
+        there = Exec(str(container.name), worker.run_argv(handle.records, handle.id, plain.argv), user=user)
         return Stage(
-            argv=(*program, "--", *worker.run_argv(handle.records, handle.id, plain.argv)),
+            argv=exec_argv(there),
             env=allowed_environment(),
             ok_codes=plain.ok_codes,
             preamble=worker.header(plain.env, files=plain.files, cwd=plain.cwd, umask=plain.umask),

@@ -86,7 +86,7 @@ class Fence:
         for handle, state in zip(handles, there, strict=True):
             if isinstance(state, worker.Running) or (state is None and self._far.lives(handle)):
                 return Lost(_still_runs(f"{operation.name}: on {handle.host} it still runs, or that can't be asked"))
-        if child.state is State.NEVER_STARTED:
+        if child.state is State.NEVER_STARTED and all(isinstance(one, worker.NeverStarted | None) for one in there):
             return NeverStarted()
         if child.ended is not None:
             outcome = self._processes.outcome(operation, child.ended, begun.id)

@@ -153,7 +153,7 @@ class Processes:
     def _spawn(self, operation: Process | Pipeline, use: Use, bound: Bound) -> Spawn:
         log = self._directory / "logs" / log_name(use.id)
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        common = _Common(use.id, str(log), bound.left_s())
+        outline = _Outline(use.id, str(log), bound.left_s())
         match operation:
             case Process():
                 planned = PlannedStage(
@@ -165,30 +165,30 @@ class Processes:
                 )
                 stage = self._stage(planned, use, cwd=operation.cwd, number=0)
                 spawn = Spawn(
-                    id=common.id,
+                    id=outline.id,
                     stages=(stage,),
                     input=Text(operation.stdin) if operation.stdin else Nothing(),
-                    log=common.log,
-                    timeout_s=common.timeout_s,
+                    log=outline.log,
+                    timeout_s=outline.timeout_s,
                     lifetime=Lifetime.DAEMON if operation.daemon else Lifetime.STEP,
                     forms=self._redactor.forms,
                 )
             case Pipeline():
-                spawn = self._pipeline(operation, use, common)
+                spawn = self._pipeline(operation, use, outline)
         return spawn
 
-    def _pipeline(self, operation: Pipeline, use: Use, common: _Common) -> Spawn:
+    def _pipeline(self, operation: Pipeline, use: Use, outline: _Outline) -> Spawn:
         if operation.sink and not operation.sink.endswith(PARTIAL):
             raise Bug(f"The sink of {operation.name} has to end in {PARTIAL}: {operation.sink}")
         stages = tuple(self._stage(one, use, cwd="", number=number) for number, one in enumerate(operation.stages))
         return Spawn(
-            id=common.id,
+            id=outline.id,
             stages=stages,
             input=File(operation.source) if operation.source else Nothing(),
             sink=File(operation.sink) if operation.sink else Captured() if stages else Discarded(),
             hash=Hash.SOURCE if operation.hashing is Hashing.SOURCE else Hash.SINK,
-            log=common.log,
-            timeout_s=common.timeout_s,
+            log=outline.log,
+            timeout_s=outline.timeout_s,
             forms=self._redactor.forms,
         )
 
@@ -232,7 +232,7 @@ class Processes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Common:
+class _Outline:
     id: str
     log: str
     timeout_s: float | None

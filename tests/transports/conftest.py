@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from runbook.host import LOCAL
-from runbook.operation import Connection, Fields
+from runbook.operation import Connection, Fields, Statement, sql
 from runbook.secret import FromFile, Redactor
-from runbook.transports.outcome import Progress, Use
+from runbook.transports.outcome import Failed, Lost, Outcome, Progress, Succeeded, Use
 from runbook.transports.world import World, boot_clock
 from tests.fixtures.postgres import PostgresServer
 
@@ -86,3 +86,17 @@ def connect_to(postgres_server: PostgresServer, tmp_path: Path) -> Callable[...,
         )
 
     return make
+
+
+def statements(*texts: str) -> tuple[Statement, ...]:
+    return tuple(sql(text) for text in texts)
+
+
+def fields_of(outcome: Outcome) -> Fields:
+    assert isinstance(outcome, Succeeded), outcome
+    return outcome.fields
+
+
+def problem_of(outcome: Outcome) -> str:
+    assert isinstance(outcome, Failed | Lost), outcome
+    return outcome.problem.render()

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from runbook.operation import Connection, Pipeline, Process, Session, Sql, Stage, Transaction, sql
+from runbook.operation import Connection, Fields, Pipeline, Process, Session, Sql, Stage, Transaction, sql
 from runbook.secret import Redactor
 from runbook.transports.outcome import Begun, Failed, Lost, NeverStarted, Succeeded, Unsettled
 from runbook.transports.supervisor.records import State, read_children
@@ -108,7 +108,7 @@ def abandoned(
     """A backend as a killed client leaves it, in the middle of a transaction."""
     connection = psycopg.connect(server.dsn(database), application_name=application)
     for statement in statements:
-        connection.execute(statement)  # type: ignore[call-overload]
+        connection.execute(statement)
     return connection
 
 
@@ -154,7 +154,11 @@ def test_a_noted_transaction_is_settled_by_the_server(
         assert row
         if committed:
             connection.commit()
-        note = {"transaction": row[0], "backend": connection.info.backend_pid, "result": '{"id": 1, "row_count": 1}'}
+        note: Fields = {
+            "transaction": str(row[0]),
+            "backend": connection.info.backend_pid,
+            "result": '{"id": 1, "row_count": 1}',
+        }
         settled = world.fence(Begun("step/1/1/op", insert(connect_to(database)), (note,)), uses())
         connection.close()
     if committed:
@@ -165,7 +169,7 @@ def test_a_noted_transaction_is_settled_by_the_server(
 
 
 def test_a_transaction_of_another_history_is_unsettled(world: World, uses: Uses, connect_to: Connect) -> None:
-    note = {"transaction": "99999999999", "backend": 1, "result": "{}"}
+    note: Fields = {"transaction": "99999999999", "backend": 1, "result": "{}"}
     assert world.fence(Begun("step/1/1/op", insert(connect_to()), (note,)), uses()) == Unsettled()
 
 

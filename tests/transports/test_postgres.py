@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,45 +13,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runbook.errors import Bug
 from runbook.operation import (
     Condition,
     Connection,
     Fields,
-    MakeDirectory,
     Name,
-    Process,
     Ref,
-    Session,
     SetPassword,
     Sql,
-    Statement,
     Test,
     Transaction,
     sql,
 )
 from runbook.quoting import sql_text
 from runbook.secret import FromFile
-from runbook.transports.outcome import Failed, Lost, Outcome, Succeeded
+from runbook.transports.outcome import Failed, Succeeded
 from runbook.transports.world import World
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
-from tests.transports.conftest import Uses
+from tests.transports.conftest import Uses, fields_of, problem_of, statements
 
 Connect = Callable[..., Connection]
-
-
-def statements(*texts: str) -> tuple[Statement, ...]:
-    return tuple(sql(text) for text in texts)
-
-
-def fields_of(outcome: Outcome) -> Fields:
-    assert isinstance(outcome, Succeeded), outcome
-    return outcome.fields
-
-
-def problem_of(outcome: Outcome) -> str:
-    assert isinstance(outcome, Failed | Lost), outcome
-    return outcome.problem.render()
 
 
 def test_a_single_row_gives_its_columns_as_json_scalars(world: World, uses: Uses, connect_to: Connect) -> None:
@@ -271,165 +251,3 @@ def test_a_password_is_set_by_its_verifier_alone(
         assert "pass:w" not in json.dumps(uses.notes)
     finally:
         postgres_server.sql('DROP ROLE "a""role"')
-
-
-class CuttingProxy:
-    """A TCP proxy that cuts the connection when COMMIT passes: before the server sees it, or before its answer comes back."""
-
-    def __init__(self, port: int, *, deliver: bool) -> None:
-        self._port = port
-        self._deliver = deliver
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.cuts = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        server = socket.create_connection(("127.0.0.1", self._port))
-        back = threading.Thread(target=self._pipe, args=(server, client), daemon=True)
-        back.start()
-        while data := client.recv(65536):
-            if b"COMMIT" in data:
-                self.cuts += 1
-                client.shutdown(socket.SHUT_RDWR)
-                if self._deliver:
-                    server.sendall(data)
-                    time.sleep(0.3)
-                    server.close()
-                return  # else the server's side stays open: its backend waits, as behind a lost network
-            server.sendall(data)
-        server.close()
-
-    def _pipe(self, source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-        except OSError:
-            return
-
-
-@pytest.fixture(params=["delivered", "not delivered"])
-def proxy(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Iterator[tuple[CuttingProxy, bool]]:
-    deliver = request.param == "delivered"
-    made = CuttingProxy(postgres_server.port, deliver=deliver)
-    yield made, deliver
-    made.close()
-
-
-def test_a_lost_answer_to_commit_is_settled_by_the_server_itself(
-    proxy: tuple[CuttingProxy, bool],
-    world: World,
-    uses: Uses,
-    connect_to: Connect,
-    fresh_database: FreshDatabases,
-    postgres_server: PostgresServer,
-) -> None:
-    cutting, delivered = proxy
-    database = fresh_database("CREATE TABLE t (id int)")
-    connection = connect_to(database, port=cutting.port)
-    operation = Sql(name="q", connection=connection, statements=statements("INSERT INTO t VALUES (1) RETURNING id"))
-    outcome = world.perform(operation, uses(application="runbook/r-1/cut"))
-    assert cutting.cuts == 1
-    count = postgres_server.sql("SELECT count(*) FROM t", database)
-    if delivered:
-        assert fields_of(outcome)["id"] == 1
-        assert count == [(1,)]
-    else:
-        assert isinstance(outcome, Failed)
-        assert "was rolled back" in problem_of(outcome)
-        assert count == [(0,)]
-    left = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'runbook/r-1/cut'"
-    assert postgres_server.sql(left) == [(0,)]
-
-
-def kill_backend_soon(server: PostgresServer, application: str) -> None:
-    def work() -> None:
-        time.sleep(0.7)
-        server.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{application}'")
-
-    threading.Thread(target=work, daemon=True).start()
-
-
-@pytest.mark.parametrize(
-    ("transaction", "reads", "kind"),
-    [
-        (Transaction.ONE, False, Failed),
-        (Transaction.AUTOCOMMIT, False, Lost),
-        (Transaction.AUTOCOMMIT, True, Failed),
-    ],
-)
-def test_a_connection_that_breaks_in_the_middle(
-    transaction: Transaction,
-    reads: bool,
-    kind: type[Outcome],
-    world: World,
-    uses: Uses,
-    connect_to: Connect,
-    postgres_server: PostgresServer,
-) -> None:
-    kill_backend_soon(postgres_server, "runbook/r-1/broken")
-    text = statements("SELECT pg_sleep(20)")
-    operation = Sql(name="q", connection=connect_to(), statements=text, transaction=transaction, reads=reads)
-    assert isinstance(world.perform(operation, uses(application="runbook/r-1/broken")), kind)
-
-
-def test_a_session_holds_its_connection_round_its_body(
-    world: World, uses: Uses, connect_to: Connect, fresh_database: FreshDatabases, tmp_path: Path
-) -> None:
-    database = fresh_database("CREATE TABLE t (id int)", "INSERT INTO t VALUES (1)")
-    connection = connect_to(database)
-    count = Sql(
-        name="count",
-        connection=connection,
-        statements=statements("SELECT count(*) AS n FROM t"),
-        session="snap",
-        reads=True,
-    )
-    session = Session(
-        name="snap",
-        connection=connection,
-        begin=statements("BEGIN ISOLATION LEVEL REPEATABLE READ", "SELECT pg_export_snapshot() AS id"),
-        body=(
-            Sql(name="more", connection=connection, statements=statements("INSERT INTO t VALUES (2)")),
-            count,
-            Process(name="show", argv=("echo", Ref("snap", "id"), Ref("count", "n")), reads=True),
-            MakeDirectory(name="folder", path=str(tmp_path / "made")),
-        ),
-        end=statements("COMMIT"),
-    )
-    outcome = world.perform(session, uses())
-    assert isinstance(outcome, Succeeded)
-    assert outcome.inner["count"]["n"] == 1  # the snapshot was taken before the second row
-    assert outcome.inner["show"]["stdout"] == f"{outcome.fields['id']} 1\n"
-    assert (tmp_path / "made").is_dir()
-    assert [note["inside"] for note in uses.notes] == ["more"]
-
-
-def test_a_session_whose_body_fails_fails_and_lets_go(
-    world: World, uses: Uses, connect_to: Connect, postgres_server: PostgresServer
-) -> None:
-    session = Session(
-        name="lock",
-        connection=connect_to(),
-        begin=statements("SELECT pg_advisory_lock(4711)"),
-        body=(Process(name="no", argv=("false",)),),
-    )
-    outcome = world.perform(session, uses())
-    assert isinstance(outcome, Failed)
-    assert postgres_server.sql("SELECT pg_try_advisory_lock(4711)") == [(True,)]
-
-
-def test_a_statement_of_a_session_cannot_run_outside_it(world: World, uses: Uses, connect_to: Connect) -> None:
-    with pytest.raises(Bug):
-        world.perform(Sql(name="q", connection=connect_to(), statements=statements("SELECT 1"), session="s"), uses())
