@@ -33,7 +33,7 @@ def bounded_operation(sign: str, left: Any, right: Any) -> Any:
     if sign == "*" and isinstance(left, int) and not isinstance(right, _NUMBERS):
         left, right = right, left
     match sign:
-        case "*" if isinstance(left, str | list) and isinstance(right, int):
+        case "*" if isinstance(left, str) and isinstance(right, int):
             if len(left) * right > LARGEST_OUTPUT:
                 raise too_large()
             return left * right

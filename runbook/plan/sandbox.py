@@ -7,7 +7,7 @@ even on the way; loops are counted; constants are folded under the same limits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NoReturn
@@ -41,8 +41,10 @@ from runbook.plan.template import (
     upper,
 )
 
-MOST_ROUNDS = 100_000
+MOST_ROUNDS = 10_000
 """Rounds of all loops of one rendering."""
+MOST_WORK = 32 * 1024 * 1024
+"""Characters and items that the operators and filters of one rendering may be given, all together."""
 DEEPEST_EXPRESSION = 100
 _TROUBLE = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError, MemoryError)
 
@@ -93,6 +95,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         for operand in (left, right):
             if isinstance(operand, Undefined):
                 str(operand)
+        _charge(context, (left, right))
         return bounded_operation(operator, left, right)
 
     def _field(self, obj: object, name: str) -> object:
@@ -115,17 +118,51 @@ class _Undefined(UndefinedError):
         self.absent = absent
 
 
+@dataclass(slots=True)
+class _Meter:
+    """What one rendering may still do."""
+
+    rounds: int = MOST_ROUNDS
+    work: int = MOST_WORK
+
+
+def _charge(context: Context, values: Iterable[object]) -> None:
+    """Count what an operator or a filter is given."""
+    meter: _Meter = context.parent["_meter"]
+    waiting = list(values)
+    while waiting:
+        value = waiting.pop()
+        meter.work -= len(value) + 1 if isinstance(value, str | list | tuple | dict) else 1
+        if meter.work < 0:
+            raise TemplateFault("E143", "It takes too much work.", fix="make it simpler")
+        if isinstance(value, list | tuple):
+            waiting.extend(value)
+        elif isinstance(value, dict):
+            waiting.extend(value.values())
+
+
+def _metered(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter, its arguments counted."""
+
+    @pass_context
+    def run(context: Context, *values: object, **named: object) -> object:
+        _charge(context, values)
+        return function(*values, **named)
+
+    return run
+
+
 @pass_context
 def _each(context: Context, value: object) -> Iterator[object]:
     """The items of a list, counted against the rendering's rounds."""
-    budget = context.parent["_rounds"]
+    meter: _Meter = context.parent["_meter"]
     if isinstance(value, Undefined):
         str(value)
     if not isinstance(value, list | tuple):
         raise TemplateFault("E144", "A loop needs a list.")
     for item in value:
-        budget[0] -= 1
-        if budget[0] < 0:
+        meter.rounds -= 1
+        if meter.rounds < 0:
             raise TemplateFault("E143", f"Its loops take more than {MOST_ROUNDS:,} rounds.")
         yield item
 
@@ -140,7 +177,8 @@ def _together(values: list[object]) -> str:
 def _environment() -> _Sandbox:
     sandbox = _Sandbox(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, finalize=show)
     sandbox.globals.clear()
-    sandbox.filters = {**FILTERS, "_each": _each, "_together": _together}
+    sandbox.filters = {name: _metered(function) for name, function in FILTERS.items()}
+    sandbox.filters |= {"_each": _each, "_together": _metered(_together)}
     sandbox.tests = dict(TESTS)
     return sandbox
 
@@ -173,7 +211,7 @@ def compiled(text: str) -> Compiled:
 
 def render_compiled(template: Compiled, context: Mapping[str, object]) -> object:
     """The template's value in ``context``: any value if it is native, else text."""
-    inner = template.template.new_context({**context, "_rounds": [MOST_ROUNDS]})
+    inner = template.template.new_context({**context, "_meter": _Meter()})
     try:
         if template.native:
             for _ in template.template.root_render_func(inner):
