@@ -9,10 +9,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from runbook.errors import Problem
 from runbook.host import Compose, Docker, Local, Ssh
 from runbook.operation import Connection
 from runbook.transports.docker import DockerEngine, asked
-from runbook.transports.trouble import not_built, trouble
+from runbook.transports.trouble import Absent, not_built, trouble
 
 SOCKET_FOLDERS = ("/var/run/postgresql", "/tmp")  # noqa: S108 - Debian's, and PostgreSQL's own default
 _SUMMARY = "the database's address can't be told"
@@ -48,7 +49,8 @@ def _container_address(host: Docker | Compose, engine: DockerEngine) -> str:
     asked(container.reload)
     if container.status != "running":
         detail = f"The container {container.name} is {container.status}, not running."
-        raise trouble("E315", _SUMMARY, detail, f"docker start {container.name}    # docker logs {container.name}")
+        fix = f"docker start {container.name}    # docker logs {container.name}"
+        raise Absent(Problem("E315", _SUMMARY, detail, fix))
     networks = container.attrs.get("NetworkSettings", {}).get("Networks") or {}
     if "host" in networks:
         return "127.0.0.1"

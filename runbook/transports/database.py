@@ -23,7 +23,7 @@ from runbook.transports.bound import Bound
 from runbook.transports.docker import DockerEngine
 from runbook.transports.rows import adapters
 from runbook.transports.secrets import SecretStore
-from runbook.transports.trouble import Trouble, trouble
+from runbook.transports.trouble import Absent, Trouble, trouble
 
 if TYPE_CHECKING:
     import psycopg
@@ -35,6 +35,7 @@ CANCEL_WITHIN_S = 5.0
 """How long a cancelled statement may take to answer before the connection is cut."""
 SERVER_ANSWERS_WITHIN_S = 2.0
 """How long after its deadline the server's own statement_timeout is awaited before a cancel is sent."""
+_NOBODY = re.compile(r"Connection refused|connection to server on socket .* failed: No such file or directory")
 _DENIED = re.compile(r'password authentication failed for user|FATAL:\s+role "[^\n]*" does not exist')
 
 
@@ -85,7 +86,8 @@ class Databases:
                 context=adapters(),
             )
         except psycopg.Error as error:
-            raise trouble(*self._explain(connection, host, error)) from None
+            problem = self._explain(connection, host, error)
+            raise (Absent if _NOBODY.search(problem.detail) else Trouble)(problem) from None
         left_s = bound.left_s()
         if left_s is not None:
             _set_timeout(link, left_s)
@@ -108,10 +110,11 @@ class Databases:
         with contextlib.closing(link):
             return True if link.pgconn.used_password or password is None else None
 
-    def _explain(self, connection: Connection, host: str, error: Exception) -> tuple[str, str, str, str]:
+    def _explain(self, connection: Connection, host: str, error: Exception) -> Problem:
         where = f"{connection.user}@{host}:{connection.port}/{connection.database}"
         fix = f"psql {self.redact(f'host={host} port={connection.port} user={connection.user} dbname={connection.database}')!r}"
-        return "E311", "the database could not be reached", self.redact(f"{where}: {str(error).strip()}"), fix
+        detail = self.redact(f"{where}: {str(error).strip()}")
+        return Problem("E311", "the database could not be reached", detail, fix)
 
 
 def _set_timeout(link: Link, seconds: float) -> None:

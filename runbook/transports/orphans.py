@@ -17,13 +17,15 @@ from runbook.operation import Connection, sql
 from runbook.quoting import shell_word, sql_text
 from runbook.transports.bound import Bound
 from runbook.transports.database import Databases, Link, server_words
-from runbook.transports.trouble import Trouble
+from runbook.transports.trouble import Absent, Trouble
 
 SETTLES_WITHIN_S = 30.0
 """How long a server may take to come back, and a transaction to end, before it is called unknown."""
 GONE_WITHIN_S = 30.0
 MAINTENANCE_DATABASE = "postgres"
 PAUSE_S = 0.2
+_BETWEEN = "the database system is"
+"""Of a server that is starting up or shutting down: worth another try."""
 
 
 class Fate(StrEnum):
@@ -90,23 +92,34 @@ def _ask(
 
 
 def end_backends(databases: Databases, connection: Connection, application: str, bound: Bound) -> Problem | None:
-    """End the backends of exactly that application name, and wait until they are gone. A problem: it could not be ensured."""
+    """End the backends of exactly that application name, and wait until they are gone. A problem: it could not be ensured.
+
+    A server that isn't there (nothing listens, its container is stopped) has no backends: those of a dead postmaster end too.
+    """
+    soon = bound.within(GONE_WITHIN_S)
+    while True:
+        try:
+            return _end_all(databases, connection, application, soon)
+        except Absent:
+            return None
+        except (Trouble, Unreachable) as error:
+            if _BETWEEN not in error.problem.detail or soon.over:
+                return error.problem
+        time.sleep(PAUSE_S)
+
+
+def _end_all(databases: Databases, connection: Connection, application: str, soon: Bound) -> Problem | None:
     import psycopg
 
-    soon = bound.within(GONE_WITHIN_S)
-    try:
-        with contextlib.closing(_anywhere(databases, connection, soon)) as link:
+    with contextlib.closing(_anywhere(databases, connection, soon)) as link:
+        try:
             while pids := _end(link, application):
                 if soon.over:
-                    named = ", ".join(pids)
-                    return _unfenced(
-                        f"Backends {named} of {application} still run after {GONE_WITHIN_S:.0f} s.", application
-                    )
+                    detail = f"Backends {', '.join(pids)} of {application} still run after {GONE_WITHIN_S:.0f} s."
+                    return _unfenced(detail, application)
                 time.sleep(PAUSE_S)
-    except (Trouble, Unreachable) as error:
-        return error.problem
-    except psycopg.Error as error:
-        return _unfenced(server_words(error, databases.redact), application)
+        except psycopg.Error as error:
+            return _unfenced(server_words(error, databases.redact), application)
     return None
 
 
@@ -122,6 +135,8 @@ def _anywhere(databases: Databases, connection: Connection, bound: Bound) -> Lin
     """A connection to the cluster, under a name of its own: to the connection's database, else the maintenance database."""
     try:
         return databases.connect(connection, bound, application="runbook/fence")
+    except Absent:
+        raise
     except Trouble:
         return databases.connect(connection, bound, application="runbook/fence", database=MAINTENANCE_DATABASE)
 

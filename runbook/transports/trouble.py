@@ -20,6 +20,10 @@ class Trouble(Exception):
         self.problem = problem
 
 
+class Absent(Trouble):
+    """Nobody is there who could answer (nothing listens, the container is stopped): so nothing moves there either."""
+
+
 def trouble(code: str, summary: str, detail: str = "", fix: str = "") -> Trouble:
     """Shorthand for a :class:`Trouble` with a problem of these parts."""
     return Trouble(Problem(code, summary, detail, fix))

@@ -179,7 +179,14 @@ def test_statements_on_their_own_leave_no_trace_to_tell_by(world: World, uses: U
 
 
 def test_a_database_that_cannot_be_asked_is_not_fenced(world: World, uses: Uses, connect_to: Connect) -> None:
-    assert isinstance(world.fence(Begun("step/1/1/op", insert(connect_to(port=1))), uses()), Lost)
+    assert isinstance(world.fence(Begun("step/1/1/op", insert(connect_to(user="nobody_here"))), uses()), Lost)
+
+
+def test_where_nobody_listens_nothing_moves(world: World, uses: Uses, connect_to: Connect) -> None:
+    nowhere = connect_to(port=1)
+    assert world.fence(Begun("step/1/1/op", insert(nowhere)), uses()) == NeverStarted()
+    noted: Fields = {"transaction": "1", "backend": 1, "result": "{}"}
+    assert isinstance(world.fence(Begun("step/1/1/op", insert(nowhere), (noted,)), uses(within_s=1)), Lost)
 
 
 def test_a_killed_client_program_leaves_no_backend(
