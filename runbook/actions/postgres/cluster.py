@@ -32,6 +32,7 @@ from runbook.host import Host
 TICKS_PER_S = 100
 """USER_HZ: the unit of times in /proc, 100 on every Linux that PostgreSQL runs on."""
 PROGRAMS = ("postgres", "postmaster")
+"""What the server's process is called."""
 SLACK_S = 60.0
 """How far the start of a process and the time in its lock file may differ: the clock may have been set since boot."""
 
@@ -135,15 +136,16 @@ def read_server(look: Look, host: Host, path: str) -> Server:
         return Server.STOPPED if lock is None else Server.STALE
     pid, started = lines[0].lstrip("-"), int(lines[2])
     process = look.text(host, f"/proc/{pid}/stat")
-    booted = _BOOTED.search(look.text(host, "/proc/stat") or "")
-    if process is None or booted is None:
+    if process is None:
         return Server.STALE
     name, _, rest = process.partition("(")[2].rpartition(")")
     words = rest.split()
-    if name not in PROGRAMS or len(words) < 20 or words[0] in ("Z", "X"):
-        return Server.STALE
+    booted = _BOOTED.search(look.text(host, "/proc/stat") or "")
+    if len(words) < 20 or booted is None:
+        return Server.RUNNING  # there is such a process; that it is another one can't be shown
     born = int(booted[1]) + int(words[19]) / TICKS_PER_S
-    return Server.RUNNING if abs(born - started) <= SLACK_S else Server.STALE
+    same = name in PROGRAMS and words[0] not in ("Z", "X") and abs(born - started) <= SLACK_S
+    return Server.RUNNING if same else Server.STALE
 
 
 def read_options(look: Look, host: Host, path: str) -> tuple[str, tuple[str, ...]]:
