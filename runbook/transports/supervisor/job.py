@@ -20,6 +20,8 @@ from .members import Carrier, Member, Stage, Wiring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .wire import CapturedWire, EndedWire, StartWire, Why
 
 WATCHED_AFTER_S = 0.004
@@ -97,6 +99,8 @@ class Job:
         """One member has ended. A member of a pipeline that did not end well ends the others."""
         ended = next(member for member in self.members if member.pid == pid)
         ended.status = status
+        if self._told and self.next_sweep is not None:
+            self.next_sweep = time.monotonic()  # the one before it is next
         if isinstance(ended, Carrier):
             while ended.read():
                 pass
@@ -158,7 +162,7 @@ class Job:
             self._detail = "still there after KILL: " + ", ".join(str(pid) for pid in sorted(left))
             return True
         number = signal.SIGKILL if now >= self._kill_at else signal.SIGTERM
-        for facts in left.values():
+        for facts in self._in_turn(left, ours):
             if number == signal.SIGKILL or (facts.pid, facts.start) not in self._told:
                 processes.send(facts.pid, facts.start, number)
                 self._told.add((facts.pid, facts.start))
@@ -167,6 +171,21 @@ class Job:
         if number == signal.SIGTERM:
             self.next_sweep = min(self.next_sweep, self._kill_at)
         return False
+
+    def _in_turn(self, left: dict[int, processes.Facts], ours: dict[int, processes.Facts]) -> Iterable[processes.Facts]:
+        """Of what is left, whom to signal now: a reader is ended before its writer.
+
+        Else the reader would see the end of its input and take it for the end of the data.
+        """
+        if len(self.members) < 2:
+            return left.values()
+        kin = [
+            processes.family({member.pid} if member.status is None else set(), {member.pid}, ours) & left.keys()
+            for member in self.members
+        ]
+        orphans = left.keys() - set().union(*kin)
+        last = next((pids for pids in reversed(kin) if pids), set())
+        return [left[pid] for pid in last | orphans]
 
     def close(self) -> EndedWire:
         """Take what is left in the pipes, close everything, and say how it ended."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 
 from . import children, processes, pump
 from .output import Log, Output
@@ -175,10 +176,7 @@ class Wiring:
         into = None
         if self._request["sink"]["kind"] == "file":
             path = self._request["sink"]["value"]
-            try:
-                os.unlink(path)  # a leftover of an earlier attempt, which may still be written to
-            except FileNotFoundError:
-                pass
+            _clear(path)
             into = self._own(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         self._pump(pump.Pump(flow, into, hashing=hashing))
         self._drop(flow)
@@ -206,3 +204,12 @@ class Wiring:
     def _drop(self, fd: int) -> None:
         self._ours.remove(fd)
         os.close(fd)
+
+
+def _clear(path: str) -> None:
+    """Remove what an earlier attempt left there, which may still be written to; nothing but a plain file is removed."""
+    try:
+        if stat.S_ISREG(os.lstat(path).st_mode):
+            os.unlink(path)
+    except FileNotFoundError:
+        pass

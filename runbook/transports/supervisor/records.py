@@ -107,7 +107,7 @@ def end_orphans(run_dir: Path, operation: str, *, grace_s: float) -> bool:
         if child is None or child.state is not State.RUNNING:
             return True
         number = signal.SIGKILL if time.monotonic() >= kill_at else signal.SIGTERM
-        for one in child.living:
+        for one in reversed(child.living):  # readers are the younger ones, and go before what they read from
             if number is signal.SIGKILL or one not in told:
                 processes.send(one.pid, one.start, number)
                 told.add(one)

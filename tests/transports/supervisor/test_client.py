@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
+import subprocess
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from runbook.errors import JournalFault
 from runbook.transports.supervisor.client import Supervisor, SupervisorLost, SupervisorRefused
+from runbook.transports.supervisor.records import State, read_children
 from runbook.transports.supervisor.requests import File, Lifetime, Nothing, Spawn, Stage, Text, User, Why
 
 from .conftest import ENV, alive, eventually, one, pid_in, sh
@@ -101,7 +103,7 @@ def test_a_preamble_comes_before_the_input(supervisor: Supervisor, tmp_path: Pat
     assert supervisor.spawn(Spawn(id="d", stages=(sh("printf made"), stage))).stdout.text == "head:made"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a child as somebody else")
+@pytest.mark.root
 def test_another_user(supervisor: Supervisor) -> None:
     stage = Stage(
         ("sh", "-c", "id -u; id -g; id -G; cat $S"), ENV, files={"S": "kept"}, user=User(65534, 65534, (65534,))
@@ -236,14 +238,17 @@ def test_when_nothing_can_be_recorded_nothing_starts(tmp_path: Path, started: li
     supervisor.close()
 
 
-def test_a_stopped_engine_does_not_hold_children_up(supervisor: Supervisor, tmp_path: Path) -> None:
-    """An engine that reads nothing: its supervisor still pumps, ends and records."""
-    calls = [
-        threading.Thread(target=lambda n=n: supervisor.spawn(one(f"a{n}", "head -c 200000 /dev/zero")))
-        for n in range(4)
-    ]
-    for call in calls:
-        call.start()
-    for call in calls:
-        call.join(10)
-        assert not call.is_alive()
+def test_a_stopped_engine_does_not_hold_its_child_up(
+    engine: Callable[[str], subprocess.Popen[str]], run_dir: Path, tmp_path: Path
+) -> None:
+    process = engine(f"""
+        script = "echo $$ >{tmp_path}/pid; sleep 0.5; for i in 1 2 3 4 5; do head -c 1000000 /dev/zero; sleep 0.1; done"
+        stage = Stage(("sh", "-c", script), ENV)
+        ended = supervisor.spawn(Spawn(id="a", stages=(stage,), sink=Discarded(), hash=Hash.SINK), lambda count: None)
+        print(ended.bytes)
+    """)
+    pid_in(tmp_path / "pid")
+    process.send_signal(signal.SIGSTOP)
+    eventually(lambda: read_children(run_dir)["a"].state is State.ENDED)
+    process.send_signal(signal.SIGCONT)
+    assert process.communicate(timeout=10)[0] == "5000000\n"
