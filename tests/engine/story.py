@@ -23,10 +23,11 @@ from runbook.engine.events import (
 from runbook.engine.run import Run, advance, begin
 from runbook.engine.transitions import RunStatus
 from runbook.graph import Graph, build
+from runbook.operation import Json
 from runbook.plan.model import OnFailure, Section, Step
 
 HEADER = RunCreated("p", "0" * 64, "sandbox", False, "kim", "2026-02-14T12:00:00Z", {}, {}, "0.1.0")
-PROBLEM = {"code": "E1", "summary": "it broke", "detail": "", "fix": ""}
+PROBLEM: Json = {"code": "E1", "summary": "it broke", "detail": "", "fix": ""}
 
 
 def step(

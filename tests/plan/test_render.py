@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runbook.operation import Json
 from runbook.plan.render import (
     MissingOutput,
     Scope,
@@ -100,7 +101,7 @@ def test_values(text: str, value: object) -> None:
 
 
 def test_trees_are_rendered_in_their_texts_only() -> None:
-    tree = {"{{ inputs.name }}": ["{{ inputs.count }}", {"a": "x{{ item }}"}, 5, None, True]}
+    tree: Json = {"{{ inputs.name }}": ["{{ inputs.count }}", {"a": "x{{ item }}"}, 5, None, True]}
     assert render(tree, SCOPE) == {"{{ inputs.name }}": [3, {"a": "xusers"}, 5, None, True]}
 
 

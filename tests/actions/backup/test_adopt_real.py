@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,8 +42,8 @@ def make(old: Path, server: PostgresServer, db: Postgres, form: str) -> None:
         old.write_bytes(gzip.compress(old.read_bytes()))
 
 
-def adopt(stage: Stage, backups: Store, db: Postgres, **more: object) -> Artifact:
-    written = {"name": NAME, "database": db.database, "binaries": db.binaries, **more}
+def adopt(stage: Stage, backups: Store, db: Postgres, **more: Any) -> Artifact:
+    written: dict[str, Any] = {"name": NAME, "database": db.database, "binaries": db.binaries, **more}
     found = stage.live(Adopt(), backups, stage.scope("adopt"), **written).artifact
     assert isinstance(found, Artifact)
     return found
@@ -83,7 +84,7 @@ def test_stopped_anywhere_and_resumed(
     stage: Stage, db: Postgres, backups: Store, old: Path, postgres_server: PostgresServer, stop_after: str
 ) -> None:
     make(old, postgres_server, db, "d")
-    written = {"name": NAME, "database": db.database, "binaries": db.binaries}
+    written: dict[str, Any] = {"name": NAME, "database": db.database, "binaries": db.binaries}
     assert stage.live(Adopt(), backups, stage.scope("adopt"), stop_after=stop_after, **written) is None
     made = adopt(stage, backups, db)
     assert stage.live(VerifyDump(), db, artifact=made).artifact.proof is Proof.READ

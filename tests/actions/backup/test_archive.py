@@ -42,7 +42,7 @@ def test_a_real_archive(
 ) -> None:
     name = fresh_database("CREATE TABLE t AS SELECT 1 AS n")
     argv = [
-        postgres_server.tool("pg_dump"),
+        str(postgres_server.tool("pg_dump")),
         f"--format={form}",
         f"--file={tmp_path / 'd'}",
         f"--dbname={postgres_server.dsn(name)}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -83,7 +84,7 @@ def app(stage: Stage, db: Postgres, postgres_server: PostgresServer, tmp_path: P
     postgres_server.sql(f"DROP ROLE {role}")
 
 
-def rotate(stage: Stage, db: Postgres, app: Postgres, **more: object) -> object:
+def rotate(stage: Stage, db: Postgres, app: Postgres, **more: Any) -> object:
     return stage.live(RotatePassword(), db, stage.scope("rotate"), role=app.user, escrow="app.password", **more)
 
 

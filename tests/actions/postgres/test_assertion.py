@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -64,12 +66,16 @@ def test_counts_are_compared_in_one_query() -> None:
     assert "IS DISTINCT FROM e.rows" in sql_text(operation.statements[0])
 
 
+NO_LOOK: Any = None
+"""Nothing is looked at."""
+
+
 def test_values_are_the_outputs() -> None:
     inputs = AssertInputs.model_validate(
         {"checks": [{"query": USERS, "at_least": 1}, {"query": USERS, "differs": "x"}]}
     )
     done = Done(AssertFacts("", ()), {"check_1": {"value": "12"}, "check_2": {"value": None}})
-    found = ASSERT.verify(None, database(), inputs, done)  # type: ignore[arg-type] - nothing is looked at
+    found = ASSERT.verify(NO_LOOK, database(), inputs, done)
     assert found.values == ("12", None)
 
 

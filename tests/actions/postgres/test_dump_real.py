@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def folder(backups: Store) -> Path:
     return Path(backups.directory)
 
 
-def dump(stage: Stage, db: Postgres, backups: Store, **written: object) -> Artifact:
+def dump(stage: Stage, db: Postgres, backups: Store, **written: Any) -> Artifact:
     found = stage.live(Dump(), db, stage.scope("dump"), to=backups, **written).artifact
     assert isinstance(found, Artifact)
     return found
@@ -102,7 +103,11 @@ def test_counts_and_rows_are_of_one_instant_while_others_write(
         ended.set()
         writer.join()
     side = fresh_database()
-    restore = [postgres_server.tool("pg_restore"), "--exit-on-error", f"--dbname={postgres_server.dsn(side)}"]
+    restore: list[str] = [
+        str(postgres_server.tool("pg_restore")),
+        "--exit-on-error",
+        f"--dbname={postgres_server.dsn(side)}",
+    ]
     subprocess.run([*restore, str(folder(backups) / made.name)], check=True)
     beside = db.model_copy(update={"database": side})
     assert stage.live(Assert(), beside, counts_of={"artifact": made}).tables == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from runbook.action import Effect
 from runbook.actions.postgres.verify_dump import VerifyDump, VerifyDumpInputs
 from runbook.artifact import Format, Piece, Proof
@@ -10,10 +12,10 @@ from runbook.operation import Hashing, Operations, Pipeline, Process, Stage, cha
 from tests.actions.backups import HASH, artifact, database, manifest, scope, store
 
 VERIFY = VerifyDump()
-TREE = {"format": Format.DIRECTORY, "pieces": (Piece(path="a.dump.sha256", bytes=80, sha256=HASH),)}
+TREE: dict[str, Any] = {"format": Format.DIRECTORY, "pieces": (Piece(path="a.dump.sha256", bytes=80, sha256=HASH),)}
 
 
-def planned(*, host: object = LOCAL, level: str = "read", **more: object) -> Operations:
+def planned(*, host: object = LOCAL, level: str = "read", **more: Any) -> Operations:
     system = database(host=host)
     inputs = VerifyDumpInputs.model_validate({"artifact": artifact(manifest(**more)), "level": level})
     facts = VERIFY.assume(system, inputs, scope(store()))
