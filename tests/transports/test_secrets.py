@@ -71,7 +71,7 @@ def test_what_is_missing_or_odd_is_refused_without_showing_it(store: SecretStore
     assert "exit code 3" in refused(store, FromCommand(("sh", "-c", f"echo {VALUE}; echo {VALUE} >&2; exit 3")))
     assert VALUE not in refused(store, FromCommand(("sh", "-c", f"echo {VALUE}; echo {VALUE} >&2; exit 3")))
     assert "gave nothing" in refused(store, FromCommand(("true",)))
-    assert "No such file" in refused(store, FromCommand(("no-such-program",)))
+    assert "`no-such-program`: " in refused(store, FromCommand(("no-such-program",)))
     for name in ("../x", "", ".hidden"):
         assert "can't be the name" in refused(store, FromEscrow(name))
 
