@@ -56,7 +56,7 @@ from runbook.transports.process import Processes
 from runbook.transports.running import Running
 from runbook.transports.secrets import SecretStore
 from runbook.transports.sessions import Sessions
-from runbook.transports.supervisor.client import LockMode, Supervisor, SupervisorLost
+from runbook.transports.supervisor.client import LockMode, Supervisor, SupervisorLost, SupervisorRefused
 from runbook.transports.trouble import Trouble, not_built
 from runbook.transports.wait import perform_wait
 from runbook.units import show_instant
@@ -192,12 +192,23 @@ class World:
         self._locks[path] = (mode, line)
 
     def close(self) -> None:
-        """Give connections back. What runs goes on under the supervisor. May be called again."""
+        """Give connections back, and the locks where nothing runs; what runs goes on under the supervisor, and they with it.
+
+        May be called again.
+        """
         with self._lock:
             if self._held is not None:
+                self._unlock(self._held)
                 self._held.close()
                 self._held = None
         self._engine.close()
+
+    def _unlock(self, supervisor: Supervisor) -> None:
+        """At once, not when the supervisor leaves: the next run on these targets may be waiting to begin."""
+        with contextlib.suppress(SupervisorLost, SupervisorRefused):
+            if not supervisor.status():
+                for path in self._locks:
+                    supervisor.unlock(path)
 
     # --- dispatch ---------------------------------------------------------------------------------------------------
 
