@@ -76,6 +76,8 @@ class System(BaseModel):
         extra="forbid", frozen=True, defer_build=True, hide_input_in_errors=True, arbitrary_types_allowed=True
     )
     kind: ClassVar[str]
+    hidden: ClassVar[frozenset[str]] = frozenset({"key", "type"})
+    """Fields that templates don't see."""
     key: str = Field(default="", exclude=True, description="Its name in the environment; set by the loader")
 
     def public(self) -> Mapping[str, Json]:
@@ -83,7 +85,7 @@ class System(BaseModel):
         seen: dict[str, Json] = {"name": self.key, "type": self.kind}
         for key in type(self).model_fields:
             value = getattr(self, key)
-            if key not in ("key", "type", "headers") and isinstance(value, str | int | bool):
+            if key not in self.hidden and isinstance(value, str | int | bool):
                 seen[key] = value
         return seen
 
@@ -184,6 +186,7 @@ class Web(System):
     """A web service."""
 
     kind: ClassVar[str] = "web"
+    hidden = System.hidden | {"headers"}
     type: Literal["web"]
     url: str = Field(pattern=r"^https?://")
     headers: dict[str, str | SecretField] = Field(default_factory=dict)
@@ -193,6 +196,8 @@ class Channel(System):
     """Where notifications go: a URL as the notification library writes them, usually a secret."""
 
     kind: ClassVar[str] = "channel"
+    # a notification URL holds a token, also where it is written out
+    hidden = System.hidden | {"url"}
     type: Literal["channel"]
     url: str | SecretField
 

@@ -84,7 +84,7 @@ def apply(order: Order, caller: Caller) -> Ending:
     with _engine(run, clock) as world_at:
         world = world_at(caller.redactor, order.environment)
         try:
-            targets = claims(world.look, order.plan.steps, caller.actions, order.environment.systems)
+            targets = claims(world.look, order.plan, caller.actions, order.environment.systems)
             _lock(world, run, targets, clock)
             freeze(run, order.plan, order.environment)
         except BaseException:
@@ -135,7 +135,7 @@ def resume(run: RunDir, caller: Caller, skip: Mapping[str, str]) -> Ending:
             raise UsageFault(Problem("E264", "the run has no such step", ", ".join(unknown_steps)))
         world = world_at(caller.redactor, order.environment)
         try:
-            now = claims(world.look, order.plan.steps, caller.actions, order.environment.systems)
+            now = claims(world.look, order.plan, caller.actions, order.environment.systems)
             compare({**header.targets, **dict(state.rebound)}, now, excused(state, caller.actions))
             _lock(world, run, now, clock)
             caller.opened(run.run, graph)
@@ -229,9 +229,10 @@ def _connections(environment: Environment) -> tuple[Connection, ...]:
 
 def _lock(world: World, run: RunDir, targets: tuple[Claim, ...], clock: SystemClock) -> None:
     """Lock the run and each target, under the supervisor, which outlives this engine."""
-    owner = LockOwner.me(run=run.run, holds="", now=clock.now())
-    world.lock(run.run_lock, exclusive=True, owner=owner)
+    now = clock.now()
+    world.lock(run.run_lock, exclusive=True, owner=LockOwner.me(run=run.run, holds=f"the run {run.run}", now=now))
     for claim in targets:
+        owner = LockOwner.me(run=run.run, holds=f"the target {claim.system}", now=now)
         world.lock(target_lock_path(claim.key), exclusive=claim.changed, owner=owner)
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from runbook.action import Effect, Inputs, Scope
 from runbook.errors import InvalidInput, Problem
 from runbook.operation import Json
-from runbook.plan.model import Step
+from runbook.plan.model import Plan, Step
 from runbook.plan.render import render_step
 from runbook.plan.scope import Values
 from runbook.runner.setting import AnyAction, Setting
@@ -66,7 +66,8 @@ def prepare(
     if rendered.when is False:
         return NotNeeded(step)
     action = setting.actions[step.uses]
-    inputs = bind_inputs(action, step, rendered.with_, setting.environment.systems)
+    systems = visible_systems(setting.plan, step, setting.environment.systems)
+    inputs = bind_inputs(action, step, rendered.with_, systems)
     scope = Scope(
         run=setting.run,
         step=step.id,
@@ -80,6 +81,12 @@ def prepare(
     )
     system = setting.environment.systems[step.on] if step.on else None
     return Prepared(step, action, system, inputs, scope)
+
+
+def visible_systems(plan: Plan, step: Step, systems: Mapping[str, System]) -> Mapping[str, System]:
+    """The systems by the names that the step's own plan has for them: an included plan may have others than ours."""
+    names = plan.frames[step.frame].systems
+    return {theirs: systems[ours] for theirs, ours in names.items() if ours in systems} if step.frame else systems
 
 
 def bind_inputs(action: AnyAction, step: Step, rendered: Mapping[str, Json], systems: Mapping[str, System]) -> Inputs:

@@ -17,8 +17,8 @@ from runbook.engine.transitions import Status
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL, host_json
 from runbook.operation import Json, canonical, sql
-from runbook.plan.model import Step
-from runbook.runner.prepare import system_fields
+from runbook.plan.model import Plan, Step
+from runbook.runner.prepare import system_fields, visible_systems
 from runbook.runner.setting import AnyAction
 from runbook.system import Channel, ComposeProject, Machine, Postgres, Redis, Store, System, Volume, Web
 
@@ -96,20 +96,25 @@ def _cluster(look: Look, system: Postgres) -> Json:
 
 
 def claims(
-    look: Look, steps: Iterable[Step], actions: Mapping[str, AnyAction], systems: Mapping[str, System]
+    look: Look, plan: Plan, actions: Mapping[str, AnyAction], systems: Mapping[str, System]
 ) -> tuple[Claim, ...]:
-    """The targets of these steps, by name, each probed once."""
+    """The targets of the plan's steps, by the environment's names, each probed once."""
     changed: dict[str, bool] = {}
-    for step in steps:
+    for step in plan.steps:
         action = actions[step.uses]
+        seen = visible_systems(plan, step, systems)
         changes = action.effect is not Effect.READS
         named = [step.on] if step.on else []
         for name in system_fields(action.inputs_type):
             wanted = step.with_.get(name)
-            named += [wanted] if isinstance(wanted, str) and wanted in systems else []
+            named += [_environments_name(plan, step, wanted)] if isinstance(wanted, str) and wanted in seen else []
         for system in named:
             changed[system] = changed.get(system, False) or changes
     return tuple(Claim(name, identify(look, systems[name]), changed[name]) for name in sorted(changed))
+
+
+def _environments_name(plan: Plan, step: Step, name: str) -> str:
+    return plan.frames[step.frame].systems.get(name, name) if step.frame else name
 
 
 def excused(run: Run, actions: Mapping[str, AnyAction]) -> frozenset[str]:
