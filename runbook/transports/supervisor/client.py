@@ -28,7 +28,9 @@ from runbook.transports.supervisor.requests import Ended, Spawn
 from runbook.transports.supervisor.wire import EndedWire, RecordWire
 
 SOCKET = "supervisor.sock"
-CHUNK = 1 << 18
+CHUNK = 1 << 15
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_DECODER = json.JSONDecoder()
 START_S = 10.0
 """How long a supervisor may take until it listens, or the one before it until it is gone."""
 LONGEST_SOCKET_NAME = 100
@@ -193,7 +195,7 @@ class Supervisor:
                 self._hand_over()
 
     def _send(self, message: Mapping[str, object]) -> None:
-        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        line = _ENCODER.encode(message).encode() + b"\n"
         try:
             with self._sending:
                 self._connection.sendall(line)
@@ -226,7 +228,7 @@ class Supervisor:
                 if not data:
                     self._lost = "it hung up"
                 *lines, self._in = (self._in + data).split(b"\n")
-                for tell in [tell for line in lines if (tell := self._deliver(json.loads(line)))]:
+                for tell in [tell for line in lines if (tell := self._deliver(_DECODER.decode(line.decode())))]:
                     tell()
         except OSError as error:
             self._lost = f"receiving: {error.strerror}"

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     Request = StartWire | LockWire | KillWire | AskWire
 
-CHUNK = 1 << 18
+CHUNK = 1 << 15
+_DECODER = json.JSONDecoder()
 
 
 class EngineLine:
@@ -46,10 +47,13 @@ class EngineLine:
             return None
         if not data:
             return None
-        if not self._in and data.find(b"\n") == len(data) - 1:
-            return [json.loads(data)]
-        *lines, self._in = (self._in + data).split(b"\n")
-        return [json.loads(line) for line in lines]
+        try:
+            if not self._in and data.find(b"\n") == len(data) - 1:
+                return [_DECODER.decode(data.decode())]
+            *lines, self._in = (self._in + data).split(b"\n")
+            return [_DECODER.decode(line.decode()) for line in lines]
+        except ValueError:
+            return None  # whoever says such things is no engine
 
     def send(self, line: bytes) -> None:
         """Send a line, or keep it until there is room."""

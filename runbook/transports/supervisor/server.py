@@ -107,7 +107,10 @@ class Supervisor:
     # --- the engine -------------------------------------------------------------------------------------------------
 
     def _accept(self) -> None:
-        connection, _ = self._listener.accept()
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return  # it gave up meanwhile
         if self._line is not None:
             self._hang_up()
         self._line = EngineLine(connection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -157,6 +158,17 @@ def test_a_second_start_finds_the_first_and_replaces_its_connection(supervisor: 
         supervisor.spawn(one("a", "true"))
     assert second.spawn(one("b", "true")).code == 0
     second.close()
+
+
+def test_a_caller_that_speaks_nonsense_is_hung_up_on(supervisor: Supervisor, run_dir: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.connect(str(run_dir / "supervisor.sock"))
+        stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert stranger.recv(100) == b""
+    again = Supervisor.attach(run_dir)
+    assert again is not None
+    assert again.pid == supervisor.pid
+    again.close()
 
 
 def test_it_leaves_when_nobody_needs_it(run_dir: Path, started: list[int]) -> None:
