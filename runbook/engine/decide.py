@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from rpds import Queue
 
-from runbook.engine.run import Run
+from runbook.engine.run import Run, satisfied
 from runbook.engine.transitions import RunStatus, Status
 from runbook.plan.model import Section
 
@@ -69,12 +69,38 @@ def decide(run: Run, limits: Limits) -> Decision:
     busy = len(run.active) > 0
     if limits.stopping:
         return Await() if busy else End(RunStatus.INTERRUPTED)
-    if run.unsettled:
-        unsettled = [step for step in run.graph.order if step in run.unsettled]
-        return Settle(tuple(unsettled[:room])) if room > 0 else Await()
+    if run.unsettled and (decision := _unsettled(run, room)):
+        return decision
     if run.unknown:
         return Await() if busy else End(RunStatus.UNKNOWN)
     return _steps(run, room) or _aftermath(run, room) or (Await() if busy else End(_verdict(run)))
+
+
+def _unsettled(run: Run, room: int) -> Decision | None:
+    """What an earlier executor left: settled, but inside a hold only while that is in force; so holds are taken again first.
+
+    None where a hold can't be taken: what is inside it stays unknown.
+    """
+    holds = {step: _holds_round(run, step) for step in run.graph.order if step in run.unsettled}
+    free = [step for step, around in holds.items() if not around]
+    if free:
+        return Settle(tuple(free[:room])) if room > 0 else Await()
+    wanted = frozenset(hold for around in holds.values() for hold in around)
+    ready = [step for step in _pending(run, Section.STEPS) if step in wanted]
+    if ready:
+        return Begin(tuple(ready[:room])) if room > 0 else Await()
+    if run.active:
+        return Await()
+    return End(RunStatus.WAITING) if any(hold in run.waiting for hold in wanted) else None
+
+
+def _holds_round(run: Run, step: str) -> tuple[str, ...]:
+    """The holds round a step that are not in force now."""
+    return tuple(
+        hold
+        for hold, release in run.graph.releases().items()
+        if not satisfied(run, hold) and step in run.graph.inside(hold, release)
+    )
 
 
 def _steps(run: Run, room: int) -> Decision | None:

@@ -16,6 +16,9 @@ from runbook.operation import Json
 
 JsonObject: TypeAlias = Mapping[str, Json]
 
+CONFIRM = "confirm"
+"""The kind of question that is asked before a step begins; the other kinds are parts of a step."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunCreated:

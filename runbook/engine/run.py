@@ -14,6 +14,7 @@ from typing import assert_never
 from rpds import HashTrieMap, HashTrieSet, Queue
 
 from runbook.engine.events import (
+    CONFIRM,
     Event,
     JsonObject,
     OperationFinished,
@@ -62,7 +63,9 @@ class StepRun:
     """What the journal says of a step. ``attempt`` counts from 1; ``tries`` those since a person or a resume looked at it.
 
     ``approved`` are the digests of the operations that were shown for each round; ``pinned`` the baselines as first taken.
-    ``touched``: an operation that may change something was begun, in this attempt or an earlier one.
+    ``consent`` is a person's word that the step may begin, ``answer`` what they said to the step's own question.
+    ``touched``: an operation that may change something was begun, in this attempt or an earlier one. ``skipped_by`` is who
+    said that the step isn't needed.
     """
 
     status: Status = Status.PENDING
@@ -75,6 +78,7 @@ class StepRun:
     operations: Mapping[str, OperationRun] = field(default_factory=dict)
     outputs: JsonObject | None = None
     question: StepWaiting | None = None
+    consent: StepConfirmed | None = None
     answer: StepConfirmed | None = None
     approvals: tuple[StepApproved, ...] = ()
     problem: Json = None
@@ -82,6 +86,7 @@ class StepRun:
     duration_s: float = 0.0
     reason: str = ""
     touched: bool = False
+    skipped_by: str = ""
 
     @property
     def begun(self) -> tuple[OperationRun, ...]:
@@ -162,6 +167,8 @@ def _advance_step(run: Run, event: StepEvent) -> Run:
     if status is None:
         raise Bug(f"{event.event} can't follow: the step {event.step} is {before.status}")
     after = _told(replace(before, status=status), event)
+    if after.status is Status.SUCCEEDED and _released_early(run, event.step):
+        after = replace(after, status=Status.PENDING, tries=0)
     run = replace(run, steps=run.steps.insert(event.step, after))
     if after.outputs is not None and after.outputs is not before.outputs:
         run = replace(run, outputs=run.outputs.insert(event.step, after.outputs))
@@ -170,6 +177,12 @@ def _advance_step(run: Run, event: StepEvent) -> Run:
     if isinstance(event, StepUnknown):  # it was looked at, and is as unknown as before: not again in this execution
         return replace(run, unsettled=run.unsettled.discard(event.step))
     return run
+
+
+def _released_early(run: Run, step: str) -> bool:
+    """Whether the step releases a hold that has still to be taken again: then it has to release it once more, afterwards."""
+    hold = run.graph.steps[step].releases
+    return hold in run.steps and run.steps[hold].status is Status.PENDING
 
 
 def _told(step: StepRun, event: StepEvent) -> StepRun:
@@ -203,13 +216,19 @@ def _told(step: StepRun, event: StepEvent) -> StepRun:
         case StepRetried() | StepUnknown():
             return replace(step, problem=event.problem)
         case StepSkipped():
-            return replace(step, reason=event.reason)
+            return replace(step, reason=event.reason, skipped_by=event.by)
         case StepCancelled():
             return replace(step, reason=event.because)
         case StepWaiting():
-            return replace(step, question=event, answer=None)
+            if event.kind == CONFIRM:
+                return replace(step, question=event, consent=None)
+            return replace(
+                step, question=event, answer=None
+            )  # a part of the step: the word that it may begin still holds
         case StepConfirmed():
-            return replace(step, answer=event, tries=0)
+            consents = step.question is not None and step.question.kind == CONFIRM
+            told = replace(step, consent=event) if consents else replace(step, answer=event)
+            return replace(told, tries=0)
         case StepApproved():
             return _approved(step, event)
         case StepResolved():
@@ -300,8 +319,12 @@ def _satisfy(run: Run, step: str) -> Run:
 
 def satisfied(run: Run, step: str) -> bool:
     """Whether the step's successors may begin, as far as it is concerned."""
-    state = run.steps[step]
-    spec = run.graph.steps[step]
+    return _satisfies(run.graph, run.steps, step)
+
+
+def _satisfies(graph: Graph, steps: HashTrieMap[str, StepRun], step: str) -> bool:
+    state = steps[step]
+    spec = graph.steps[step]
     if state.status is Status.FAILED:
         return spec.on_failure is OnFailure.CONTINUE or spec.section is Section.FINALLY
     return state.status in (Status.SUCCEEDED, Status.SKIPPED)
@@ -333,10 +356,10 @@ def _resume(run: Run, event: RunResumed) -> Run:
 def _holds_again(graph: Graph, steps: HashTrieMap[str, StepRun]) -> HashTrieMap[str, StepRun]:
     """Put a hold and its release back where a step inside has still to run: it may have been released, or lost."""
     for hold, release in graph.releases().items():
-        inside = graph.inside(hold, release)
-        remains = any(steps[step].status not in (Status.SUCCEEDED, Status.SKIPPED) for step in inside)
+        remains = any(not _satisfies(graph, steps, step) for step in graph.inside(hold, release))
         for step in (hold, release):
-            if remains and steps[step].status in (Status.SUCCEEDED, Status.SKIPPED):
+            done = steps[step].status in (Status.SUCCEEDED, Status.SKIPPED) and not steps[step].skipped_by
+            if remains and done:
                 steps = steps.insert(step, replace(steps[step], status=Status.PENDING, tries=0))
     return steps
 

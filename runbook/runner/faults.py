@@ -48,3 +48,23 @@ def cannot_know(step: str, operation: str) -> Problem:
         f"step {step}: {operation} left no record of its end",
         f"look at the system, then `runbook resolve RUN {step} --as done|not-done --reason …`",
     )
+
+
+def no_longer_needed(step: str, condition: str) -> Problem:
+    """A step that was begun is to be settled, and its condition has become false."""
+    return Problem(
+        "E604",
+        "it was begun, and its condition has become false since",
+        f"step {step}: when: {condition}",
+        f"look at the system, then `runbook resolve RUN {step} --as done|not-done --reason …`",
+    )
+
+
+def out_of_time(step: str, operation: str) -> Problem:
+    """The time of the attempt is over before an operation began."""
+    return Problem(
+        "E212",
+        "the time for the step is over",
+        f"step {step}: {operation} was not begun any more",
+        "give the step a longer `timeout`, or look why it was slow; then `runbook resume`",
+    )

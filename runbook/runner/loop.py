@@ -7,12 +7,14 @@ nothing more is started; a chain runs in the calling thread, branches in threads
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import assert_never
 
 from runbook.action import Effect, Interrupted
 from runbook.engine.decide import Await, Begin, Cancel, End, Limits, Settle, decide
 from runbook.engine.events import (
+    CONFIRM,
     StepApproved,
     StepCancelled,
     StepConfirmed,
@@ -28,10 +30,14 @@ from runbook.engine.transitions import RunStatus, Status
 from runbook.errors import InvalidInput, Problem
 from runbook.operation import Json
 from runbook.plan.render import MissingOutput
+from runbook.runner.faults import no_longer_needed
 from runbook.runner.ledger import Ledger
 from runbook.runner.prepare import NotNeeded, Prepared, prepare, values
 from runbook.runner.setting import Setting
 from runbook.runner.step import Adrift, Broke, Ended, StepLife
+
+LONGEST_SLEEP_S = 0.5
+"""How late a stop may be noticed between two attempts."""
 
 
 class Loop:
@@ -115,9 +121,12 @@ class Loop:
                 self._ledger.commit(StepFailed(step_id, problem_json(problem), 0.0))
             return None
         if isinstance(prepared, NotNeeded):
-            self._ledger.commit(StepSkipped(step_id, f"when: {step.when} is false"))
+            if state.status is Status.UNKNOWN:
+                self._ledger.commit(StepUnknown(step_id, problem_json(no_longer_needed(step_id, step.when))))
+            else:
+                self._ledger.commit(StepSkipped(step_id, f"when: {step.when} is false"))
             return None
-        question = self.question(prepared) if state.status is Status.PENDING and state.answer is None else None
+        question = self.question(prepared) if state.status is Status.PENDING and state.consent is None else None
         if question is not None:
             self._ledger.commit(question)
             self._reply(step_id, question)
@@ -132,7 +141,7 @@ class Loop:
             return None
         target = prepared.action.replaces(prepared.system, prepared.inputs) if destroys else ""
         text = step.confirm or f"{step.title or step.id} replaces {target}."
-        return StepWaiting(step=step.id, kind="confirm", instructions=text, target=target)
+        return StepWaiting(step=step.id, kind=CONFIRM, instructions=text, target=target)
 
     def _begin(self, step: str) -> bool:
         state = self._ledger.run.step(step)
@@ -143,15 +152,11 @@ class Loop:
 
     def _live(self, prepared: Prepared, *, resumed: bool) -> None:
         """A step from its start to its end, with its retries."""
-        life = StepLife(self._setting, self._ledger, prepared)
         step = prepared.step.id
-        if resumed:
-            stuck = life.settle()
-            if stuck is not None:
-                life.close(stuck)
-                return
         while True:
-            ended = life.attempt()
+            life = StepLife(self._setting, self._ledger, prepared)
+            # what was begun and left may still move, after a crash and after a lost answer alike: the fence comes first
+            ended = (life.settle() if resumed else None) or life.attempt()
             problem = self._retries(prepared, ended)
             if problem is None:
                 life.close(ended)
@@ -159,9 +164,19 @@ class Loop:
             state = self._ledger.run.step(step)
             pause = prepared.step.retry.pause_s(state.tries)
             self._ledger.commit(StepRetried(step, state.attempt + 1, pause, problem_json(problem)))
-            self._setting.sleep(pause)
-            self._ledger.note(StepStarted(step, state.attempt + 1, resumed=isinstance(ended, Adrift)))
-            life = StepLife(self._setting, self._ledger, prepared)
+            self._pause(pause)
+            if self._stopping:
+                life.close(ended)
+                return
+            resumed = isinstance(ended, Adrift)
+            self._ledger.note(StepStarted(step, state.attempt + 1, resumed=resumed))
+            prepared = replace(prepared, scope=replace(prepared.scope, resumed=True))
+
+    def _pause(self, seconds: float) -> None:
+        """Wait between two attempts; a stop that is asked for ends it."""
+        end = self._setting.clock.monotonic() + seconds
+        while not self._stopping and (left := end - self._setting.clock.monotonic()) > 0:
+            self._setting.sleep(min(left, LONGEST_SLEEP_S))
 
     def _retries(self, prepared: Prepared, ended: Ended) -> Problem | None:
         """The problem that is worth another attempt, or None."""

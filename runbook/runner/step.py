@@ -30,7 +30,7 @@ from runbook.errors import InvalidInput, Problem, Refused
 from runbook.operation import Ask, Fields, Json, Operation, Operations, canonical, changes, digest, kind
 from runbook.paste import paste
 from runbook.revive import revive
-from runbook.runner.faults import cannot_know, drifted, not_approved, something_left
+from runbook.runner.faults import cannot_know, drifted, not_approved, out_of_time, something_left
 from runbook.runner.ledger import Ledger
 from runbook.runner.prepare import Prepared
 from runbook.runner.setting import Setting
@@ -163,8 +163,7 @@ class StepLife:
             if earlier.finished and earlier.finished.outcome == "succeeded":
                 self._remember(name, earlier.finished)
         facts = self._observe()
-        operations = self._plan(facts)
-        rounds = min(self._action.rounds, MOST_ROUNDS)
+        operations = self._admitted(self._plan(facts), facts)
         self._announce(operations, facts)
         while operations:
             for operation in operations:
@@ -177,10 +176,11 @@ class StepLife:
             self._scope = replace(self._scope, resumed=True)
             facts = self._observe()
             operations = self._plan(facts)
-            if self._round >= rounds:
+            if self._round >= self._rounds:
                 self._nothing_left(operations)
                 break
             self._round += 1
+            operations = self._admitted(operations, facts)
             self._announce(operations, facts)
         prepared = self._prepared
         done: Done[Any] = Done(facts, dict(self._results))
@@ -203,16 +203,30 @@ class StepLife:
 
     def _plan(self, facts: Any) -> Operations:
         prepared = self._prepared
-        operations = self._action.plan(prepared.system, prepared.inputs, facts, self._scope)
-        state = self._state
-        if not prepared.scope.resumed or not state.approved:
+        return self._action.plan(prepared.system, prepared.inputs, facts, self._scope)
+
+    @property
+    def _rounds(self) -> int:
+        return min(self._action.rounds, MOST_ROUNDS)
+
+    def _admitted(self, operations: Operations, facts: Any) -> Operations:
+        """What of these may run: where the step was begun before, only what was approved, what only a resume may add, clean-up,
+        or the first list of a round that was not reached then.
+        """
+        prepared, approved = self._prepared, self._state.approved
+        if not prepared.scope.resumed or not approved:
             return operations
-        known = frozenset().union(*state.approved.values())
         recovery = self._action.recovery(prepared.system, prepared.inputs, facts, prepared.scope)
-        known |= {digest(operation) for operation in recovery}
-        for operation in operations:
-            if changes(operation) and not operation.owned and digest(operation) not in known:
-                raise Refused(not_approved(self._step, operation))
+        shown = frozenset().union(*approved.values())
+        wanted = {digest(one): one for one in operations if changes(one) and not one.owned}
+        new = wanted.keys() - shown - {digest(operation) for operation in recovery}
+        if not new:
+            again = (number for number, digests in approved.items() if digests & wanted.keys())
+            self._round = max(self._round, min(again, default=self._round))
+        elif max(approved) < self._rounds and not shown & wanted.keys():
+            self._round = max(approved) + 1
+        else:
+            raise Refused(not_approved(self._step, next(one for key, one in wanted.items() if key in new)))
         if self._action.interrupted_of(prepared.inputs) is Interrupted.ASK:
             return tuple(operation for operation in operations if operation.name not in self._results)
         return operations
@@ -231,8 +245,9 @@ class StepLife:
         if isinstance(operation, Ask):
             self._results[operation.name] = self._answered(operation)
             return
-        state = self._state
-        use_id = f"{self._step}/{state.attempt}/{self._round}/{operation.name}"
+        if self._deadline is not None and self._setting.clock.monotonic() >= self._deadline:
+            raise _End(Broke(out_of_time(self._step, operation.name)))
+        use_id = f"{self._step}/{self._state.attempt}/{self._round}/{operation.name}"
         if changes(operation):
             form = canonical(operation)
             self._ledger.commit(OperationStarted(self._step, operation.name, use_id, changes=True, form=form))
