@@ -41,12 +41,18 @@ systems:
     port: {redis_port}
     password: {{file: {redis_password}}}
     data_directory: {redis_data}
+  app:
+    type: compose
+    project: sandbox
   site:
     type: web
     url: {web}
   backups:
     type: store
     url: {backups}
+  bases:
+    type: store
+    url: {bases}
   objects:
     type: store
     url: {bucket}
@@ -75,6 +81,7 @@ def write_environment(path: Path, postgres: Postgres, *, valkey: Valkey, s3: S3,
         "redis_data": valkey.home,
         "web": site.address,
         "backups": f"file://{postgres.layout.backups}",
+        "bases": f"file://{postgres.layout.bases}",
         "bucket": f"s3://{BUCKET}/",
         "endpoint": s3.address,
         "region": REGION,

@@ -67,6 +67,11 @@ class Layout:
         return self.servers / "backups"
 
     @property
+    def bases(self) -> Path:
+        """The file store for base backups."""
+        return self.servers / "bases"
+
+    @property
     def sockets(self) -> Path:
         """The directory of unix sockets, short enough for their addresses."""
         return (self.directory / "sockets").resolve()
@@ -105,7 +110,14 @@ class Layout:
             link.mkdir(exist_ok=True, mode=0o700)
         self.binaries.mkdir(exist_ok=True, mode=0o755)
         self.binaries.chmod(0o755)  # mkdir's mode is cut by the umask; nobody has to read this one
-        for path in (self.archive, self.backups, self.home("postgres"), self.home("valkey"), self.home("s3")):
+        for path in (
+            self.archive,
+            self.backups,
+            self.bases,
+            self.home("postgres"),
+            self.home("valkey"),
+            self.home("s3"),
+        ):
             self.account.own_directory(path)
         self._make_sockets()
 

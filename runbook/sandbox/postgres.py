@@ -156,6 +156,9 @@ class Postgres:
         making = self.home / _MAKING
         shutil.rmtree(making, ignore_errors=True)
         self._run_initdb(making)
+        # Without a postmaster, ids below 16384 would be given out (varsup.c), and pg_dump takes an extension with such an id
+        # for a part of every cluster (pg_dump.c): a restore would lack it.
+        self._run(("pg_resetwal", "-o", "16384", "-D", str(making)), "")
         self._write_settings(making)
         # A failed statement is logged; so the log may see the verifier, and never the password.
         verifier = scram_verifier(mint(self.layout.secret(APPLICATION)))

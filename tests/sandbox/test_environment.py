@@ -6,6 +6,9 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from runbook.cli.opening import environment_at, read_plan
+from runbook.cli.shipped import shipped_plan
+from runbook.plan.environment import check_fits
 from runbook.sandbox.stack import Stack
 from runbook.system import SYSTEMS, Postgres, Store
 
@@ -15,7 +18,7 @@ def test_every_system_is_one_that_an_environment_may_name(shared: Stack) -> None
     assert (body["environment"], body["live"]) == ("sandbox", False)
     assert body["inputs"] == {"writers": [], "probe": "SELECT count(*) FROM documents"}
     systems = {name: SYSTEMS[fields["type"]].model_validate(fields) for name, fields in body["systems"].items()}
-    assert list(systems) == ["db", "cache", "site", "backups", "objects"]
+    assert list(systems) == ["db", "cache", "app", "site", "backups", "bases", "objects"]
     db, backups = systems["db"], systems["backups"]
     assert isinstance(db, Postgres)
     assert isinstance(backups, Store)
@@ -24,6 +27,14 @@ def test_every_system_is_one_that_an_environment_may_name(shared: Stack) -> None
     assert db.port == int(shared.status().part("postgres").address.rpartition(":")[2])
     assert db.archive == f"file://{shared.layout.archive}"
     assert Path(backups.directory).is_dir()
+
+
+def test_the_shipped_plans_fit_it(shared: Stack) -> None:
+    environment = environment_at(shared.status().environment)
+    names = ("backup-db", "verify-backup", "restore-db", "restore-db-pitr")
+    assert {name: check_fits(read_plan(shipped_plan(name)), environment) for name in names} == {
+        name: [] for name in names
+    }
 
 
 def test_only_its_owner_may_read_it(shared: Stack) -> None:

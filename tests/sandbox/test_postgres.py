@@ -52,6 +52,13 @@ def test_vectors_work(shared: Stack) -> None:
     assert row == ("5",)
 
 
+def test_a_dump_carries_the_extension(shared: Stack) -> None:
+    """pg_dump leaves out what has an id below 16384, as the things that initdb makes have."""
+    with shared.login().connect() as connection:
+        row = connection.execute("SELECT oid >= 16384 FROM pg_extension WHERE extname = 'vector'").fetchone()
+    assert row == (True,)
+
+
 def test_a_wrong_password_is_refused(shared: Stack, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     write_private(wrong, "guessed\n")
