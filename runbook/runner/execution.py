@@ -105,9 +105,10 @@ def apply(order: Order, caller: Caller) -> Ending:
         )
         with LocalJournal.create(run.path, run=run.run, clock=clock, boot=boot_id()) as journal:
             caller.opened(run.run, graph)
-            ledger = Ledger(journal, begin(graph, header), caller.watch, first=header)
+            ledger = Ledger(journal, begin(graph, header), caller.watch, redactor=caller.redactor, first=header)
             ledger.commit()
-            return _carry_out(_setting(order, graph, caller, world, run, clock, header), ledger, world)
+            setting = _setting(order, graph, caller, world, run, clock, header)
+            return carry_out(setting, ledger, world, Loop(setting, ledger))
 
 
 def resume(run: RunDir, caller: Caller, skip: Mapping[str, str]) -> Ending:
@@ -139,16 +140,17 @@ def resume(run: RunDir, caller: Caller, skip: Mapping[str, str]) -> Ending:
             compare({**header.targets, **dict(state.rebound)}, now, excused(state, caller.actions))
             _lock(world, run, now, clock)
             caller.opened(run.run, graph)
-            ledger = Ledger(journal, state, caller.watch)
+            ledger = Ledger(journal, state, caller.watch, redactor=caller.redactor)
             ledger.commit(RunResumed(caller.operator, journal.writer.epoch))
             ledger.commit(*(StepSkipped(step, reason, caller.operator) for step, reason in skip.items()))
-            return _carry_out(_setting(order, graph, caller, world, run, clock, header), ledger, world)
+            setting = _setting(order, graph, caller, world, run, clock, header)
+            return carry_out(setting, ledger, world, Loop(setting, ledger))
         finally:
             world.close()
 
 
-def _carry_out(setting: Setting, ledger: Ledger, world: World) -> Ending:
-    loop = Loop(setting, ledger)
+def carry_out(setting: Setting, ledger: Ledger, world: World, loop: Loop) -> Ending:
+    """Go from where the ledger stands to the last record of this execution. Raises JournalFault, its stop recorded if it can be."""
     try:
         with _signals(loop, world, ledger) as caught:
             status = loop.go()
