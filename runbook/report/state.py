@@ -77,8 +77,8 @@ def ending(run: Run) -> tuple[Line, ...]:
     """What was kept and where, what is held, and the objectives."""
     lines = [*_kept(run), *_held(run)]
     finished = run.finished
-    if finished is not None:
-        lines += _objective("recovery time", finished.rto)
+    if finished is not None:  # without an objective the time is the run's duration, which is told already
+        lines += _objective("recovery time", finished.rto) if _target(finished.rto) is not None else []
         lines += _objective("recovery point", finished.rpo)
     return tuple(lines)
 
@@ -99,10 +99,14 @@ def _held(run: Run) -> list[Line]:
     ]
 
 
+def _target(measured: Json) -> Json:
+    return measured.get("target_s") if isinstance(measured, dict) else None
+
+
 def _objective(name: str, measured: Json) -> list[Line]:
     if not isinstance(measured, dict):
         return []
-    actual, target = measured.get("actual_s"), measured.get("target_s")
+    actual, target = measured.get("actual_s"), _target(measured)
     if not isinstance(actual, int | float):
         return []
     if not isinstance(target, int | float):

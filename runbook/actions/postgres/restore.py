@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
@@ -78,7 +79,7 @@ class Restored(Outputs):
     kept_as: str = Field(description="The name under which the former one is kept; empty where there was none")
     bytes: int = Field(description="Size of the restored database")
     restored_from: str = Field(description="Name of the backup")
-    data_until: str = Field(description="Instant to which the data goes back: the backup's end")
+    recovery_point: str = Field(description="Instant up to which data is there: that of the dump's snapshot")
     tables_counted: int = Field(description="Tables whose rows were compared with the dump's record")
     closed_at: str = Field(default="", description="When the former database stopped taking connections")
     swapped_at: str = Field(default="", description="When the restored one took its place")
@@ -201,7 +202,7 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
             kept_as=facts.names.old if facts.original_oid else "",
             bytes=int(size["bytes"] or 0),
             restored_from=inputs.artifact.name,
-            data_until=show_instant(inputs.artifact.finished_at),
+            recovery_point=show_instant(_snapshot_of(inputs.artifact)),
             tables_counted=len(facts.counts),
             closed_at=str(done.results.get("close", {}).get("closed_at", "")),
             swapped_at=str(done.results.get("swap", {}).get("swapped_at", "")),
@@ -235,6 +236,11 @@ def _marks(inputs: RestoreInputs, scope: Scope) -> Marks:
 
 def _maintenance(system: Postgres, facts: RestoreFacts, scope: Scope) -> Connection:
     return swap.maintenance(system, facts.names.live, scope.application)
+
+
+def _snapshot_of(artifact: Artifact) -> datetime:
+    """What was committed while the dump ran is not in it; a foreign dump is only known by its file's time."""
+    return artifact.manifest.started_at if artifact.manifest else artifact.finished_at
 
 
 def _oid(seen: Seen | None) -> int:

@@ -93,7 +93,7 @@ class RestoredToTime(Outputs):
 
     data_directory: str = Field(description="Where it is")
     kept_as: str = Field(description="Where the former data directory is kept; empty with mode side")
-    target: str = Field(description="The moment that was asked for (UTC)")
+    recovery_point: str = Field(description="The moment that was asked for (UTC): what was committed until then is there")
     last_transaction: str = Field(description="When the last transaction in it was committed, as the server says")
     timeline: int = Field(description="Its timeline")
     connect: str = Field(description="How to connect to it, as a command")
@@ -227,7 +227,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
         return RestoredToTime(
             data_directory=path,
             kept_as=where.old if swapped else "",
-            target=facts.target,
+            recovery_point=facts.target,
             last_transaction=str(done.results.get("proof", {}).get("stdout", "")).strip(),
             timeline=control.timeline,
             connect=f"psql -p {system.port} -U {system.user}" if swapped else f"sudo -u {facts.owner} {socket}",
