@@ -6,7 +6,7 @@ the JSON holds; what could not be known is said where it stands.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from runbook.action import Effect
@@ -137,13 +137,13 @@ def _known(known: str) -> str:
     return "not looked at; what runs is among these:"
 
 
-def _operation_lines(operations: Sequence[object], *, indent: int) -> list[str]:
+def _operation_lines(operations: Operations, *, indent: int) -> list[str]:
     lines: list[str] = []
     for operation in operations:
-        text = paste(operation)  # type: ignore[arg-type]
-        mark = "?" if getattr(operation, "reads", False) else "!"
+        text = paste(operation)
+        mark = "?" if operation.reads else "!"
         first, *rest = text.splitlines() or [""]
-        lines += [f"{' ' * indent}{mark} {first}", *(f"{' ' * indent}  {line}" for line in rest)]
+        lines += [f"{' ' * indent}{mark} {operation.name}: {first}", *(f"{' ' * indent}  {line}" for line in rest)]
     return lines
 
 
