@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from runbook.cli import options
-from runbook.cli.opening import open_order, parse_inputs
-from runbook.cli.person import Person
-from runbook.cli.plan import refuse_faults, show_plan
-from runbook.cli.running import RunningView
-from runbook.cli.screen import Screen
-from runbook.runner.consent import refuse_unforeseen
-from runbook.runner.execution import Order, apply
+
+if TYPE_CHECKING:
+    from runbook.cli.person import Person
+    from runbook.cli.screen import Screen
+    from runbook.runner.ending import Ending
+    from runbook.runner.execution import Order
 
 
 @click.command()
@@ -40,6 +40,11 @@ def command(
     no_color: bool,
 ) -> int:
     """Run PLAN in an environment, step by step, journalled."""
+    from runbook.cli.opening import open_order, parse_inputs
+    from runbook.cli.person import Person
+    from runbook.cli.plan import refuse_faults, show_plan
+    from runbook.cli.screen import Screen
+
     directory = options.state_directory(state)
     order = open_order(plan, env=env, given=parse_inputs(given, inputs_file), state=directory)
     refuse_faults(order)
@@ -47,11 +52,15 @@ def command(
     if dry_run:
         return show_plan(order, screen, as_json=as_json, offline=False)
     person = Person.here(yes=yes, confirmed=confirmed, as_json=as_json)
-    return run_order(order, person, screen, state=directory, parallel=parallel, as_json=as_json)
+    return int(run_order(order, person, screen, state=directory, parallel=parallel, as_json=as_json).exit_code)
 
 
-def run_order(order: Order, person: Person, screen: Screen, *, state: Path, parallel: int, as_json: bool) -> int:
-    """Run an order and show it; gives the exit code."""
+def run_order(order: Order, person: Person, screen: Screen, *, state: Path, parallel: int, as_json: bool) -> Ending:
+    """Run an order and show it."""
+    from runbook.cli.running import RunningView
+    from runbook.runner.consent import refuse_unforeseen
+    from runbook.runner.execution import apply
+
     view = RunningView.here(screen, person, as_json=as_json)
     caller = view.caller(state, parallel)
     if not person.terminal:
@@ -61,4 +70,4 @@ def run_order(order: Order, person: Person, screen: Screen, *, state: Path, para
     finally:
         view.close()
     view.finish(ended)
-    return int(ended.exit_code)
+    return ended

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
-import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from runbook.catalogue import CATALOGUE
 from runbook.cli import options
-from runbook.cli.opening import open_order, parse_inputs
-from runbook.cli.person import operator
-from runbook.cli.screen import Screen, print_json, visible
-from runbook.errors import ExitCode, InvalidInput, Severity
-from runbook.graph import build, critical_path
-from runbook.journal.clock import SystemClock
-from runbook.plan.model import Step
-from runbook.report.dryrun import DryRun, as_text
-from runbook.report.dryrun import as_json as dryrun_json
-from runbook.runner.execution import Order
-from runbook.runner.preview import Sight, preview
-from runbook.runner.setting import Setting
-from runbook.secret import Redactor
-from runbook.transports.world import World
-from runbook.units import show_instant
+
+if TYPE_CHECKING:
+    from runbook.cli.screen import Screen
+    from runbook.plan.model import Step
+    from runbook.report.dryrun import DryRun
+    from runbook.runner.execution import Order
 
 
 @click.command()
@@ -46,6 +35,9 @@ def command(
     no_color: bool,
 ) -> int:
     """Show what PLAN would do in an environment: steps, operations, what is replaced. Changes nothing."""
+    from runbook.cli.opening import open_order, parse_inputs
+    from runbook.cli.screen import Screen
+
     directory = options.state_directory(state)
     order = open_order(plan, env=env, given=parse_inputs(given, inputs_file), state=directory)
     refuse_faults(order)
@@ -55,7 +47,9 @@ def command(
 
 def refuse_faults(order: Order) -> None:
     """Raise InvalidInput with every error that ``runbook validate`` would find; warnings don't stop a run."""
+    from runbook.catalogue import CATALOGUE
     from runbook.check.faults import faults
+    from runbook.errors import InvalidInput, Severity
 
     errors = [p for p in faults(order.plan, CATALOGUE, order.environment) if p.severity is Severity.ERROR]
     if errors:
@@ -64,6 +58,11 @@ def refuse_faults(order: Order) -> None:
 
 def show_plan(order: Order, screen: Screen, *, as_json: bool, offline: bool) -> int:
     """Show the dry-run of an order; gives the exit code: what would stop the run at its first steps counts."""
+    from runbook.cli.screen import print_json, visible
+    from runbook.errors import ExitCode
+    from runbook.report.dryrun import as_json as dryrun_json
+    from runbook.report.dryrun import as_text
+
     dry = dry_run(order, offline=offline)
     if as_json:
         print_json(dryrun_json(dry))
@@ -77,6 +76,20 @@ def show_plan(order: Order, screen: Screen, *, as_json: bool, offline: bool) -> 
 
 def dry_run(order: Order, *, offline: bool) -> DryRun:
     """What would happen. The look has a private directory for what it needs, which is gone afterwards."""
+    import tempfile
+    import time
+
+    from runbook.catalogue import CATALOGUE
+    from runbook.cli.person import operator
+    from runbook.graph import build, critical_path
+    from runbook.journal.clock import SystemClock
+    from runbook.report.dryrun import DryRun
+    from runbook.runner.preview import Sight, preview
+    from runbook.runner.setting import Setting
+    from runbook.secret import Redactor
+    from runbook.transports.world import World
+    from runbook.units import show_instant
+
     graph = build(order.plan.steps)
     clock = SystemClock()
     with tempfile.TemporaryDirectory(prefix="runbook-plan-") as place:

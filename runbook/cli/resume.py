@@ -5,12 +5,7 @@ from __future__ import annotations
 import click
 
 from runbook.cli import options
-from runbook.cli.person import Person
-from runbook.cli.running import RunningView
-from runbook.cli.screen import Screen
 from runbook.errors import Problem, UsageFault
-from runbook.journal.layout import find_run
-from runbook.runner.execution import resume
 
 
 @click.command()
@@ -34,6 +29,12 @@ def command(
     no_color: bool,
 ) -> int:
     """Go on with RUN (default: the last one): find out what ran, look at the world, do what remains."""
+    from runbook.cli.person import Person
+    from runbook.cli.running import RunningView
+    from runbook.cli.screen import Screen
+    from runbook.journal.layout import find_run
+    from runbook.runner.execution import resume
+
     if skip and not reason:
         raise UsageFault(Problem("E207", "a skipped step needs a reason", ", ".join(skip), "--reason '…'"))
     directory = options.state_directory(state)

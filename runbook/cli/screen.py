@@ -25,10 +25,14 @@ _COLORS = {"good": "green", "bad": "red", "ask": "yellow"}
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Where lines go. ``color``: whether tones are shown; ``prose``: stdout, or stderr where stdout is for programs."""
+    """Where lines go. ``color``: whether tones are shown; ``to_stderr``: where stdout is for programs.
+
+    ``width``: a longer line is cut, and ends with an ellipsis; 0: none is.
+    """
 
     color: bool
     to_stderr: bool = False
+    width: int = 0
 
     @classmethod
     def of(cls, *, no_color: bool, as_json: bool = False) -> Screen:
@@ -43,10 +47,16 @@ class Screen:
             self.text(visible(str(line)).rstrip(), line.tone)
 
     def text(self, text: str, tone: str = "plain") -> None:
-        """Print text in a tone."""
+        """Print text in a tone: those of :class:`runbook.report.story.Line`, or ``title``."""
+        if self.width:
+            text = "\n".join(_cut(line, self.width) for line in text.split("\n"))
         if self.color:
-            text = click.style(text, fg=_COLORS.get(tone), dim=tone == "dim")
+            text = click.style(text, fg=_COLORS.get(tone), dim=tone == "dim", bold=tone == "title")
         click.echo(text, err=self.to_stderr, color=self.color)
+
+
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
 def print_json(value: Mapping[str, Json] | list[Json]) -> None:

@@ -1,0 +1,17 @@
+"""A terminal for each test, with a state directory of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.terminal import Terminal
+
+
+@pytest.fixture
+def runbook(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """``runbook(…)`` runs a command."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("RUNBOOK_ENV", raising=False)
+    return Terminal(tmp_path / "state", capsys)
