@@ -21,6 +21,12 @@ class Head:
     database: str
     server: str
 
+    @property
+    def server_major(self) -> int:
+        """The server's major version; 0 where the text does not begin with one."""
+        digits = self.server.partition(".")[0].partition(" ")[0]
+        return int(digits) if digits.isascii() and digits.isdigit() else 0
+
 
 def read_head(data: bytes) -> Head | None:
     """The head, or None where these bytes are no archive or too few."""

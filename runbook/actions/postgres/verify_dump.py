@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import Field
 
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Interrupted, Look, Outputs, Scope, current, guard
-from runbook.actions.backup.adopt import read_plain
+from runbook.actions.backup.adopt import HEAD_BYTES, read_plain
+from runbook.actions.backup.archive import read_head
 from runbook.actions.backup.layout import Broken, directory_of, flaw, read_manifest, sha256_of
 from runbook.actions.postgres.client import argv, read_client, read_server
 from runbook.artifact import Artifact, Format, Manifest, Proof
@@ -73,12 +74,13 @@ class VerifyDump(Action[Postgres, VerifyDumpInputs, VerifyDumpFacts, VerifiedDum
         _refuse_other_database(manifest, wanted=inputs.database or system.database)
         _fail_flawed(look, directory, manifest)
         server = read_server(look, system, scope.application)
-        if manifest.server_version // 10_000 > server.major:
+        made_of = max(manifest.server_version // 10_000, _major_in_archive(look, directory, manifest))
+        if made_of > server.major:
             raise Refused(
                 Problem(
                     "E641",
                     "the dump is of a newer server",
-                    f"{manifest.name} was made of version {manifest.server_version // 10_000}; "
+                    f"{manifest.name} was made of version {made_of}; "
                     f"{system.key or 'the server'} has version {server.major}.",
                     "Restore into a server of that version or newer.",
                 )
@@ -196,6 +198,21 @@ def _refuse_other_database(manifest: Manifest, *, wanted: str) -> None:
                 f"Choose another backup; or, if this one is meant, give `database: {manifest.database}`.",
             )
         )
+
+
+def _major_in_archive(look: Look, directory: str, manifest: Manifest) -> int:
+    """The server's version in the archive's own head, 0 where it tells none; refuses one that contradicts the manifest."""
+    if manifest.format not in (Format.CUSTOM, Format.DIRECTORY):
+        return 0
+    file = f"{manifest.name}/toc.dat" if manifest.format is Format.DIRECTORY else manifest.name
+    head = read_head(look.head(LOCAL, f"{directory}/{file}", HEAD_BYTES))
+    if head is None:
+        return 0  # it is damaged: the reading of the whole shows where
+    if head.database != manifest.database:
+        detail = f"{file} says that it was made of {head.database!r}, its manifest says of {manifest.database!r}."
+        fix = "One of the two was put there by mistake, or damaged: choose another backup."
+        raise Refused(Problem("E630", "it is a backup of another database", detail, fix))
+    return head.server_major
 
 
 def _fail_flawed(look: Look, directory: str, manifest: Manifest) -> None:

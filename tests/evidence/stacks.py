@@ -1,0 +1,353 @@
+"""The stacks on which the evidence is taken: a database, services that write to it, a web service, a store for backups.
+
+:class:`Guide` says what differs between the guides' stacks. A database is in a container of the project, as there, or a
+cluster of this machine's own. Everything has names of its own and is removed by id, so stacks may stand side by side.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import psycopg
+
+from tests.evidence.program import PLANS, Program, Ran
+from tests.evidence.site import site
+from tests.evidence.witness import ask, databases, pg_dump_schema
+from tests.fixtures.account import server_account, server_folder
+from tests.fixtures.containers import POSTGRES, ComposeProject, address, wait_healthy
+from tests.fixtures.postgres import find_binaries, make_cluster
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+PASSWORD = "canary-4f3a9c-correct-horse"
+QUICK = ("-c", "fsync=off", "-c", "shared_buffers=64MB", "-c", "max_wal_size=2GB", "-c", "full_page_writes=off")
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A guide's stack, by the names that its environment file has."""
+
+    key: str
+    project: str
+    container: str
+    service: str
+    database: str
+    user: str
+    writers: tuple[str, ...]
+    others: tuple[str, ...]
+    probe: str
+    data: tuple[str, ...]
+    url: str
+    store: str
+    bases: str
+
+    @property
+    def environment(self) -> Path:
+        """The environment file that ships for it."""
+        return PLANS / "environments" / f"{self.key}.yaml"
+
+
+CONTRACT_LUCIDITY = Guide(
+    key="contract-lucidity-production",
+    project="contract-lucidity",
+    container="cl-postgres",
+    service="cl-postgres",
+    database="contract_lucidity",
+    user="cl_user",
+    writers=("cl-backend", "cl-worker"),
+    others=("cl-frontend", "cl-redis"),
+    probe="documents",
+    url="https://contractlucidity.com",
+    store="/opt/backups/cl-postgres",
+    bases="/opt/backups/cl-base",
+    data=(
+        "CREATE SCHEMA audit",
+        "CREATE TYPE state AS ENUM ('draft', 'signed', 'void')",
+        "CREATE TABLE projects (id serial PRIMARY KEY, name text NOT NULL UNIQUE)",
+        "CREATE TABLE documents (id bigserial PRIMARY KEY, project_id int NOT NULL REFERENCES projects, state state NOT NULL, "
+        "body text NOT NULL CHECK (length(body) > 10), facts jsonb NOT NULL DEFAULT '{}', at timestamptz NOT NULL DEFAULT now())",
+        "CREATE TABLE audit.events (id bigint GENERATED ALWAYS AS IDENTITY, document_id bigint REFERENCES documents, what text)",
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "INSERT INTO audit.events (document_id, what) VALUES (NEW.id, TG_OP); RETURN NEW; END $$",
+        "INSERT INTO projects (name) SELECT 'project ' || n FROM generate_series(1, 50) n",
+        "INSERT INTO documents (project_id, state, body, facts) "
+        "SELECT 1 + n % 50, (ARRAY['draft','signed','void'])[1 + n % 3]::state, "
+        "'The parties agree, §' || n || ': ' || md5(n::text), jsonb_build_object('n', n) FROM generate_series(1, 8000) n",
+        "CREATE TRIGGER noted AFTER INSERT OR UPDATE ON documents FOR EACH ROW EXECUTE FUNCTION note()",
+        "CREATE INDEX ON documents USING gin (facts)",
+        "UPDATE documents SET state = 'void' WHERE id % 97 = 0",
+        "CREATE MATERIALIZED VIEW signed AS SELECT project_id, count(*) FROM documents WHERE state = 'signed' GROUP BY 1",
+    ),
+)
+CIVICQ = Guide(
+    key="civicq-production",
+    project="civicq",
+    container="civicq-postgres-prod",
+    service="postgres",
+    database="civicq",
+    user="civicq",
+    writers=("backend", "celery-worker", "celery-beat"),
+    others=("frontend", "redis"),
+    probe="users",
+    url="https://civicq.org",
+    store="/opt/civicq/backups/db",
+    bases="/opt/civicq/backups/base",
+    data=(
+        "CREATE TABLE cities (id serial PRIMARY KEY, name text NOT NULL UNIQUE)",
+        "CREATE TABLE users (id serial PRIMARY KEY, email text NOT NULL UNIQUE, city_id int REFERENCES cities)",
+        "CREATE TABLE questions (id serial PRIMARY KEY, user_id int NOT NULL REFERENCES users ON DELETE CASCADE, "
+        "body text NOT NULL, votes int NOT NULL DEFAULT 0, asked timestamptz NOT NULL DEFAULT now())",
+        "INSERT INTO cities (name) SELECT 'Städtchen ' || n FROM generate_series(1, 200) n",
+        "INSERT INTO users (email, city_id) SELECT 'u' || n || '@example.org', 1 + n % 200 FROM generate_series(1, 3000) n",
+        "INSERT INTO questions (user_id, body, votes) SELECT 1 + n % 3000, 'Why ' || md5(n::text) || '?', n % 17 "
+        "FROM generate_series(1, 9000) n",
+        "CREATE INDEX ON questions (asked)",
+        "CREATE VIEW popular AS SELECT body FROM questions WHERE votes > 10",
+    ),
+)
+GUIDES = (CONTRACT_LUCIDITY, CIVICQ)
+
+
+class Database(Protocol):
+    """Where the stack's database is: what the environment file says of it, and how the tests look into it."""
+
+    folder: Path
+
+    def connect(self, database: str) -> psycopg.Connection[tuple[Any, ...]]: ...
+    def schema(self, database: str) -> str: ...
+    def fields(self) -> str: ...
+
+
+@dataclass
+class InContainer:
+    """A server in a container of the project."""
+
+    container: Container
+    host: str
+    user: str
+    bin_dir: Path
+    folder: Path
+
+    def dsn(self, database: str) -> str:
+        return f"postgresql://{self.user}:{PASSWORD}@{self.host}:5432/{database}"
+
+    def connect(self, database: str) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(self.dsn(database), autocommit=True, connect_timeout=10)
+
+    def schema(self, database: str) -> str:
+        return pg_dump_schema(self.bin_dir / "pg_dump", self.dsn(database))
+
+    def fields(self) -> str:
+        return f"host: {{docker: {self.container.name}}}"
+
+    def pids(self) -> dict[int, str]:
+        """Processes in the container that are not the server's own, by their process id on this machine."""
+        self.container.reload()
+        top = self.container.top(ps_args="-eo pid,ppid,args")
+        rows = [(int(row[0]), int(row[1]), row[2]) for row in top["Processes"]]
+        own = {int(self.container.attrs["State"]["Pid"])}
+        for _ in rows:
+            own |= {pid for pid, parent, _ in rows if parent in own}
+        return {pid: words for pid, _, words in rows if pid not in own and "pg_isready" not in words}
+
+    def files(self) -> list[str]:
+        """What lies in the container's /tmp beside the records of processes."""
+        found = self.run("find", "/tmp", "-mindepth", "1", "-not", "-path", "/tmp/.runbook-*")
+        return sorted(found.decode().split())
+
+    def run(self, *argv: str) -> bytes:
+        """Run a program in the container, as root; what it printed, or an AssertionError."""
+        code, output = self.container.exec_run(list(argv))
+        assert isinstance(output, bytes)
+        assert code == 0, output.decode(errors="replace")
+        return output
+
+
+@dataclass
+class OnThisMachine:
+    """A cluster of this machine, reached over TCP."""
+
+    port: int
+    user: str
+    bin_dir: Path
+    folder: Path
+    log: Path
+
+    def dsn(self, database: str) -> str:
+        return f"postgresql://{self.user}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+    def connect(self, database: str) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(self.dsn(database), autocommit=True, connect_timeout=10)
+
+    def schema(self, database: str) -> str:
+        return pg_dump_schema(self.bin_dir / "pg_dump", self.dsn(database))
+
+    def fields(self) -> str:
+        return f'address: 127.0.0.1\n    port: {self.port}\n    binaries: "{self.bin_dir}"'
+
+
+@dataclass
+class Stack:
+    """One stack that stands. ``names`` are the services that ran when it was begun."""
+
+    guide: Guide
+    project: ComposeProject
+    server: InContainer | OnThisMachine
+    store: Path
+    bases: Path
+    program: Program
+    environment: Path
+    stopped: tuple[str, ...] = ()
+    made: list[str] = field(default_factory=list)
+
+    @property
+    def database(self) -> str:
+        """The live database's name."""
+        return self.guide.database
+
+    def plan(self, name: str) -> Path:
+        """A plan that ships."""
+        return PLANS / f"{name}.yaml"
+
+    def apply(self, plan: str | Path, *more: str) -> Ran:
+        """Run a plan, with every confirmation that it may ask for."""
+        return self.program.run("apply", *self.arguments(plan, *more))
+
+    def arguments(self, plan: str | Path, *more: str) -> list[str | Path]:
+        """The arguments of `apply` for a plan."""
+        path = self.plan(plan) if isinstance(plan, str) else plan
+        return [path, "--env", self.environment, "--confirm", self.database, "--yes", *more]
+
+    def resume(self, *more: str) -> Ran:
+        """Go on with the newest run."""
+        return self.program.run("resume", self.program.last, "--confirm", self.database, "--yes", *more)
+
+    def back_up(self) -> Path:
+        """A backup by the plan that ships; the dump's path."""
+        ran = self.apply("backup-db")
+        assert ran.code == 0, ran.said
+        return self.store / str(self.program.outputs("dump")["artifact"]["name"])
+
+    def sql(self, statement: str, database: str = "") -> list[tuple[Any, ...]]:
+        """Run a statement of the tests' own in the live database, or another."""
+        return ask(self.server, database or self.database, statement)
+
+    def states(self) -> dict[str, tuple[str, str]]:
+        """Every service: its state and since when it runs."""
+        found = {}
+        for service, container in self.project.containers.items():
+            container.reload()
+            found[service] = (container.status, str(container.attrs["State"]["StartedAt"]))
+        return found
+
+    @property
+    def running(self) -> set[str]:
+        """The services that run now, without the database."""
+        return {service for service, (state, _) in self.states().items() if state == "running"} - {self.guide.service}
+
+    def tidy(self) -> None:
+        """Drop what restores kept beside the live database, and start the services that ran at first."""
+        for name in databases(self.server) - {self.database, "postgres", "template0", "template1"}:
+            self.sql(f'DROP DATABASE "{name}" WITH (FORCE)', "postgres")
+        for service, container in self.project.containers.items():
+            if service not in self.stopped:
+                container.start()
+
+
+def write_environment(stack: Stack, url: str, path: Path, archive: str = "") -> None:
+    """The environment file that ships, with other names and places; nothing else is changed."""
+    guide, server = stack.guide, stack.server
+    text = guide.environment.read_text()
+    places = {
+        f"project: {guide.project}": f"project: {stack.project.name}",
+        f"host: {{docker: {guide.container}}}": server.fields(),
+        guide.url: url,
+        f"file://{guide.store}": f"file://{stack.store}",
+        f"file://{guide.bases}": f"file://{stack.bases}",
+        "file:///backups/wal": archive or "file:///backups/wal",
+    }
+    for old, new in places.items():
+        assert text.count(old) == 1, f"{old} stands {text.count(old)} times in {guide.environment}"
+        text = text.replace(old, new)
+    path.write_text(text)
+
+
+@contextmanager
+def stack(
+    client: DockerClient,
+    guide: Guide,
+    *,
+    local: bool = False,
+    stopped: Sequence[str] = (),
+    settings: Sequence[str] = (),
+) -> Iterator[Stack]:
+    """A stack with the guide's data. ``local``: its database is a cluster of this machine; ``stopped`` services don't run."""
+    with ExitStack() as stack_of:
+        folder = Path(tempfile.mkdtemp(prefix="rb-evidence-"))
+        stack_of.callback(shutil.rmtree, folder, ignore_errors=True)
+        store, bases, wal, home = folder / "store", folder / "bases", folder / "wal", folder / "home"
+        for place in (store, bases, wal, home):
+            place.mkdir()
+        project = _project(client, guide, folder)
+        stack_of.callback(project.remove)
+        url = stack_of.enter_context(site())
+        account = server_account()
+        bin_dir = find_binaries(folder, account)
+        server: InContainer | OnThisMachine
+        if local:
+            place = stack_of.enter_context(server_folder(account, "pg"))
+            pairs = dict(word.split("=", 1) for word in (*QUICK, *settings) if word != "-c")
+            cluster = make_cluster(place, bin_dir=bin_dir, account=account, settings=pairs)
+            stack_of.callback(cluster.stop)
+            cluster.sql(f"CREATE ROLE {guide.user} SUPERUSER LOGIN PASSWORD '{PASSWORD}'")
+            cluster.sql(f"CREATE DATABASE {guide.database} OWNER {guide.user}")
+            server = OnThisMachine(cluster.port, guide.user, bin_dir, place, cluster.log)
+        else:
+            container = _server(project, guide, [*QUICK, *settings], wal)
+            server = InContainer(container, address(container), guide.user, bin_dir, folder)
+        for service in (*guide.writers, *guide.others):
+            project.add(service)
+        environment = home / "environment.yaml"
+        program = Program(home, {"POSTGRES_PASSWORD": PASSWORD, "NO_COLOR": "1"})
+        made = Stack(guide, project, server, store, bases, program, environment, tuple(stopped))
+        write_environment(made, url, environment)
+        for service in stopped:
+            project.containers[service].stop(timeout=1)
+        with server.connect(guide.database) as connection:
+            for statement in guide.data:
+                connection.execute(statement.encode())
+        yield made
+
+
+def _project(client: DockerClient, guide: Guide, folder: Path) -> ComposeProject:
+    name = f"{guide.project}-{uuid.uuid4().hex[:8]}"
+    labels = {"com.docker.compose.project": name, "com.docker.compose.network": "default", "runbook-test": "1"}
+    network = client.networks.create(f"{name}_default", labels=labels)
+    return ComposeProject(client, name, folder, network)
+
+
+def _server(project: ComposeProject, guide: Guide, settings: Sequence[str], wal: Path) -> Container:
+    environment: Mapping[str, str] = {
+        "POSTGRES_USER": guide.user,
+        "POSTGRES_PASSWORD": PASSWORD,
+        "POSTGRES_DB": guide.database,
+    }
+    wal.chmod(0o777)
+    container = project.add(
+        guide.service,
+        image=POSTGRES,
+        command=("postgres", *settings),
+        environment=environment,
+        volumes={"postgres_data": "/var/lib/postgresql/data", str(wal): "/backups/wal"},
+    )
+    wait_healthy(container)
+    return container
