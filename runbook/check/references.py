@@ -17,8 +17,9 @@ from runbook.operation import Json
 from runbook.plan.codes import problem
 from runbook.plan.model import Plan, Step
 from runbook.plan.reach import texts_of
+from runbook.plan.references import references
 from runbook.plan.render import uses_of
-from runbook.plan.template import Reference, TemplateFault, as_template, references
+from runbook.plan.template import Reference, TemplateFault, as_template
 
 
 @dataclass(frozen=True)

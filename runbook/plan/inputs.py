@@ -18,9 +18,10 @@ from runbook.plan.compose import MOST_STEPS
 from runbook.plan.environment import Environment
 from runbook.plan.model import InputSpec, Plan, Step
 from runbook.plan.reach import item_fault
+from runbook.plan.references import references
 from runbook.plan.render import condition, truth
 from runbook.plan.scope import Values, evaluate, frame_scope, render
-from runbook.plan.template import TemplateFault, as_template, references
+from runbook.plan.template import TemplateFault, as_template
 from runbook.plan.values import from_text, from_value
 
 _LATE = frozenset(("steps", "run"))

@@ -14,8 +14,9 @@ from runbook.plan.codes import problem
 from runbook.plan.compose import Level, Node
 from runbook.plan.marks import Path
 from runbook.plan.model import Section
+from runbook.plan.references import references
 from runbook.plan.system_fields import public_fields
-from runbook.plan.template import ROOTS, Reference, TemplateFault, as_template, is_template, references
+from runbook.plan.template import ROOTS, Reference, TemplateFault, as_template, is_template
 
 _FIELDS = {"run": ("id", "started_at"), "environment": ("name", "live")}
 

@@ -16,9 +16,10 @@ from runbook.plan.codes import problem
 from runbook.plan.marks import Below
 from runbook.plan.model import Frame, Plan, Step
 from runbook.plan.reach import texts_of
+from runbook.plan.references import references
 from runbook.plan.scalar import kind
 from runbook.plan.scope import Scope, Values, evaluate, frame_scope, render
-from runbook.plan.template import Reference, TemplateFault, as_template, references
+from runbook.plan.template import Reference, TemplateFault, as_template
 
 __all__ = [
     "MissingOutput",

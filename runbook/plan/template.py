@@ -101,18 +101,6 @@ def simple(text: str) -> Simple | None:
     return Simple(kept, native=len(kept) == 1 and len(pieces) == 3)
 
 
-def references(text: str) -> frozenset[Reference]:
-    """Everything that a template reads; :class:`TemplateFault` where it can't be read or isn't safe."""
-    if not is_template(text):
-        return frozenset()
-    template = simple(text)
-    if template is not None:
-        return frozenset(refer(part) for part in template.parts if isinstance(part, tuple))
-    from runbook.plan.sandbox import compiled
-
-    return compiled(text).references
-
-
 def refer(path: Sequence[str], *, guarded: bool = False) -> Reference:
     """The reference that a dotted name makes; what lies below its third part doesn't matter."""
     root, name, field, *_ = (*path, "", "")
