@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
 
-from runbook.check.faults import faults
+from runbook.check.faults import faults, unknown_actions
 from runbook.check.fields import AnyAction
 from runbook.check.places import base
 from runbook.check.rules import rules
@@ -32,7 +32,7 @@ def examine(
     """All problems of the plan; ``loading`` are those that the loader found in it."""
     before = tuple(loading)
     whole = plan if not before else replace(plan, steps=_clean(plan.steps, before))
-    found = [*before, *faults(whole, catalogue, environment)]
+    found = [*before, *unknown_actions(plan, catalogue), *faults(whole, catalogue, environment)]
     if not any(problem.severity is Severity.ERROR for problem in before):
         found += rules(plan, catalogue, today=today)
     return list(orderly(found))

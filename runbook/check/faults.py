@@ -26,19 +26,20 @@ def faults(plan: Plan, catalogue: Mapping[str, AnyAction], environment: Environm
     """Every fault of the plan, in order of files and lines; notes among them. With an environment also what it lacks."""
     found: list[Problem] = []
     actions = known_actions(plan, catalogue)
+    found += unknown_actions(plan, catalogue)
     for step in plan.steps:
-        action = actions.get(step.id)
-        if action is None:
-            found.append(_unknown_action(step, catalogue))
+        if step.id not in actions:
             continue
+        action = actions[step.id]
         found += _on(plan, step, action)
         found += field_faults(plan, step, action)
         if SCRIPT in action.inputs_type.model_fields or "argv" in action.inputs_type.model_fields:
             found += word_faults(plan, step)
     found += _releases(plan, actions)
     found += Outputs(plan, actions).faults()
-    found += _schedule(plan)
-    found += unbuilt(plan, environment)
+    schedule = list(_schedule(plan))
+    found += schedule
+    found += [each for each in unbuilt(plan, environment) if not schedule or each.where != schedule[0].where]
     if environment is not None:
         found += check_fits(plan, environment)
     return list(orderly(found))
@@ -50,10 +51,19 @@ def known_actions(plan: Plan, catalogue: Mapping[str, AnyAction]) -> dict[str, A
     return {step.id: used[step.uses] for step in plan.steps if step.uses in used}
 
 
+def unknown_actions(plan: Plan, catalogue: Mapping[str, AnyAction]) -> Iterator[Problem]:
+    """Steps whose action doesn't exist."""
+    return (_unknown_action(step, catalogue) for step in plan.steps if step.uses not in catalogue)
+
+
 def _unknown_action(step: Step, catalogue: Mapping[str, AnyAction]) -> Problem:
-    known = sorted(catalogue)
-    kin = [name for name in known if name.split(".")[0] == step.uses.split(".")[0]]
-    fix = suggest(step.uses, known) or (f"there are: {', '.join(kin)}" if kin else "`runbook actions` lists them")
+    family, _, rest = step.uses.partition(".")
+    kin = [name for name in sorted(catalogue) if rest and name.startswith(f"{family}.")]
+    if kin:
+        near = suggest(rest, [name.partition(".")[2] for name in kin]).replace("'", f"'{family}.", 1)
+        fix = near or f"there are: {', '.join(kin)}"
+    else:
+        fix = suggest(step.uses, sorted(catalogue)) or "`runbook actions` lists them"
     return fault("E220", fix=fix, where=places.value(step, "uses"), name=step.uses)
 
 
