@@ -191,7 +191,7 @@ def stage_of(found: Directories, where: Paths) -> Stage:
         return Stage.PROMOTED if promoted else Stage.RECOVERING
     if aside and data is None and promoted:
         return Stage.HALF_SWAPPED
-    if aside and data is not None and side is None:
+    if aside and data is not None and not untouched and side is None:
         return Stage.SWAPPED
     raise Undecidable(
         Problem(
