@@ -83,9 +83,11 @@ def _unheeded(plan: Plan) -> Iterator[Problem]:
             "Nothing starts this plan at these times by itself.",
             f"have cron or a timer run `runbook apply {plan.sources[0].name if plan.sources else 'PLAN'}`",
         ),
-        ("notify", dict(plan.notify), "These channels aren't told by themselves.", "add steps with `uses: notify`"),
         ("escalation", list(plan.escalation), "Nobody is told by itself.", "it is documentation for those who run it"),
     )
     for key, written, detail, fix in keys:
         if written:
             yield note("E390", detail, fix=fix, where=plan.marks.get(key))
+    if plan.notify:  # whoever relies on a message that never comes is worse off than without it
+        detail = "These channels aren't told by themselves yet."
+        yield fault("E390", detail, fix="add steps with `uses: notify`", where=plan.marks.get("notify"))
