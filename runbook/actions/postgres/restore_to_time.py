@@ -93,7 +93,9 @@ class RestoredToTime(Outputs):
 
     data_directory: str = Field(description="Where it is")
     kept_as: str = Field(description="Where the former data directory is kept; empty with mode side")
-    recovery_point: str = Field(description="The moment that was asked for (UTC): what was committed until then is there")
+    recovery_point: str = Field(
+        description="The moment that was asked for (UTC): what was committed until then is there"
+    )
     last_transaction: str = Field(description="When the last transaction in it was committed, as the server says")
     timeline: int = Field(description="Its timeline")
     connect: str = Field(description="How to connect to it, as a command")

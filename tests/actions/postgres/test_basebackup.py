@@ -1,0 +1,53 @@
+"""Base backups: facts → operations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from runbook.actions.backup.layout import DATA, MANIFEST, Present
+from runbook.actions.postgres.basebackup import Basebackup, BasebackupInputs
+from runbook.operation import Operations, Pipeline, Remove, Rename
+from runbook.secret import FromEnv
+from tests.actions.backups import database, scope, store
+
+ACTION = Basebackup()
+NAME = "/backups/cluster-20260214T120000Z.tar.gz"
+
+
+def planned(state: Present | None = None, **written: object) -> Operations:
+    system = database(host={"docker": "pg"}, password=FromEnv("PW"))
+    inputs = BasebackupInputs.model_validate({"to": store(), **written})
+    facts = replace(ACTION.assume(system, inputs, scope()), state=state or Present())
+    return ACTION.plan(system, inputs, facts, scope())
+
+
+def names(operations: Operations) -> list[str]:
+    return [operation.name for operation in operations]
+
+
+def test_it_is_partial_until_it_was_read_again() -> None:
+    operations = planned()
+    assert names(operations) == ["began", "copy", "ended", "read_again", "draft", "publish_data", "publish_manifest"]
+    copy, last = operations[1], operations[-1]
+    assert isinstance(copy, Pipeline) and copy.sink.endswith(".partial") and copy.sink.startswith(NAME)
+    assert isinstance(last, Rename) and last.target == f"{NAME}.manifest.json"
+
+
+def test_the_bytes_come_out_of_the_container_and_are_packed_here() -> None:
+    copy = planned()[1]
+    assert isinstance(copy, Pipeline)
+    assert [str(stage.host) for stage in copy.stages] == ["docker:pg", "local"]
+    assert {"--format=tar", "--pgdata=-", "--wal-method=fetch", "--checkpoint=fast"} <= set(copy.stages[0].argv)
+    assert not [word for stage in copy.stages for word in stage.argv if "password=" in str(word)]
+    plain = planned(compress="none")
+    assert isinstance(plain[1], Pipeline) and len(plain[1].stages) == 1
+    assert isinstance(plain[-1], Rename) and plain[-1].target == NAME.removesuffix(".gz") + ".manifest.json"
+
+
+def test_what_is_there_is_not_made_again() -> None:
+    assert planned(Present(partials=(), finished=(DATA,), done=True)) == ()
+    assert names(planned(Present(partials=(DATA, MANIFEST)))) == ["publish_data", "publish_manifest"]
+    assert names(planned(Present(partials=(MANIFEST,), finished=(DATA,)))) == ["publish_manifest"]
+    left = planned(Present(partials=(DATA,)))
+    assert isinstance(left[0], Remove) and left[0].owned
+    assert left[1:] == planned()
