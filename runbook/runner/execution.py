@@ -234,8 +234,12 @@ def _lock(world: World, run: RunDir, targets: tuple[Claim, ...], clock: SystemCl
     now = clock.now()
     world.lock(run.run_lock, exclusive=True, owner=LockOwner.me(run=run.run, holds=f"the run {run.run}", now=now))
     for claim in targets:
-        owner = LockOwner.me(run=run.run, holds=f"the target {claim.system}", now=now)
-        world.lock(target_lock_path(claim.key), exclusive=claim.changed, owner=owner)
+        _lock_target(world, run, claim, clock)
+
+
+def _lock_target(world: World, run: RunDir, claim: Claim, clock: SystemClock) -> None:
+    owner = LockOwner.me(run=run.run, holds=f"the target {claim.system}", now=clock.now())
+    world.lock(target_lock_path(claim.key), exclusive=claim.changed, owner=owner)
 
 
 def _discard(run: RunDir) -> None:
@@ -269,4 +273,5 @@ def _setting(
         ask=caller.ask,
         progress=caller.progress,
         parallel=caller.parallel,
+        rebind=lambda claim: _lock_target(world, run, claim, clock),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runbook.action import Action, Look
 from runbook.engine.events import StepWaiting
@@ -18,6 +18,9 @@ from runbook.operation import Json
 from runbook.plan.environment import Environment
 from runbook.plan.model import Plan
 from runbook.transports.outcome import Performer, Progress
+
+if TYPE_CHECKING:
+    from runbook.runner.targets import Claim
 
 AnyAction = Action[Any, Any, Any, Any]
 
@@ -55,6 +58,8 @@ class Setting:
     ask: Ask
     progress: Callable[[str, str, Progress], None]
     parallel: int = 4
+    rebind: Callable[[Claim], None] = lambda _claim: None
+    """Lock a target's new identity, after a step replaced it."""
 
     @cached_property
     def public(self) -> Mapping[str, Mapping[str, Json]]:
