@@ -18,7 +18,7 @@ from runbook.plan.codes import problem
 from runbook.plan.model import Plan, Step
 from runbook.plan.reach import texts_of
 from runbook.plan.references import references
-from runbook.plan.render import uses_of
+from runbook.plan.render import Use, uses_of
 from runbook.plan.template import Reference, TemplateFault, as_template
 
 
@@ -44,7 +44,7 @@ class Outputs:
     def faults(self) -> Iterator[Problem]:
         """Every reference to an output that its step's action doesn't have."""
         for step in self.plan.steps:
-            for use in uses_of(step):
+            for use in _uses(step):
                 yield from self._unknown(step.frame, use.reference, use.where)
         for value, frame, where in self._elsewhere():
             for _, text in texts_of(value, ()):
@@ -106,6 +106,13 @@ class Outputs:
     def _place(self, frame: str, reference: Reference) -> Place | None:
         marks = marks_of(self.plan, frame)
         return marks.inside((), ".".join(part for part in reference[:3] if part)) if marks else None
+
+
+def _uses(step: Step) -> list[Use]:
+    try:
+        return list(uses_of(step))
+    except TemplateFault:
+        return []  # the loader has reported it
 
 
 def _read(text: str) -> frozenset[Reference]:

@@ -8,6 +8,7 @@ loader.
 from __future__ import annotations
 
 import re
+import warnings
 from datetime import date
 from typing import Annotated, Literal, TypeAlias
 
@@ -47,7 +48,9 @@ def _version(value: object) -> object:
 
 def _regular(text: str) -> str:
     try:
-        re.compile(text)
+        with warnings.catch_warnings():  # of what a later Python may read differently
+            warnings.simplefilter("ignore")
+            re.compile(text)
     except (re.error, RecursionError, OverflowError):
         raise ValueError("expected a regular expression as Python's re module writes them") from None
     return text
