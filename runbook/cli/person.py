@@ -54,7 +54,10 @@ class Person:
         match question.kind:
             case "confirm" if question.target:
                 typed = click.prompt(
-                    f"Type {question.target!r} to go on, or nothing to stop here", default="", err=True
+                    f"Type {question.target!r} to go on, or nothing to stop here",
+                    default="",
+                    show_default=False,
+                    err=True,
                 )
                 return Reply(operator()) if typed == question.target else None
             case "confirm":

@@ -20,7 +20,15 @@ import click
 from runbook.catalogue import CATALOGUE
 from runbook.cli.person import Person, operator
 from runbook.cli.screen import Screen, visible
-from runbook.engine.events import Event, StepFailed, StepStarted, StepSucceeded, StepUnknown, StepWaiting
+from runbook.engine.events import (
+    Event,
+    OperationStarted,
+    StepFailed,
+    StepStarted,
+    StepSucceeded,
+    StepUnknown,
+    StepWaiting,
+)
 from runbook.graph import Graph
 from runbook.journal.record import Record
 from runbook.report.state import ending, what_next
@@ -49,6 +57,7 @@ class _Moving:
     def text(self, now: float) -> str:
         """Its part of the moving line."""
         spent = show_duration(now - self.since)
+        spent = f"{self.operation} {spent}" if self.operation else spent
         if not self.done:
             return spent
         began, at = self.first
@@ -118,6 +127,8 @@ class RunningView:
             match event:
                 case StepStarted(step):
                     self._moving[step] = _Moving(time.monotonic())
+                case OperationStarted(step, operation) if step in self._moving:
+                    self._moving[step] = _Moving(self._moving[step].since, operation)
                 case StepSucceeded(step) | StepFailed(step) | StepUnknown(step) | StepWaiting(step):
                     self._moving.pop(step, None)
                 case _:
@@ -132,7 +143,7 @@ class RunningView:
         now = time.monotonic()
         with self._lock:
             moving = self._moving.setdefault(step, _Moving(now))
-            if moving.operation != operation:
+            if moving.operation != operation or not moving.done:
                 moving.operation, moving.first = operation, (now, progress.done)
             moving.done, moving.total = progress.done, progress.total
         if self.as_json:
