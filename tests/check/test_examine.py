@@ -50,4 +50,4 @@ def test_the_rules_wait_for_a_plan_that_is_whole() -> None:
 def test_a_template_that_cannot_be_read_stops_no_check() -> None:
     steps = 'steps:\n- {id: a, uses: shell.run, with: {argv: [rm, "{{ inputs.text\n}"]}}\n'
     steps += '- {id: b, uses: shell.rn, with: {argv: [rm, --, "{{ inputs.text }}"]}}\n'
-    assert sorted(examined(HEAD + steps)) == ["E140", "E220"]
+    assert {"E140", "E220"} <= set(examined(HEAD + steps))
