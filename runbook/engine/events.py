@@ -65,7 +65,10 @@ class RunInterrupted:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """The run ended with ``status``. Objectives: ``{target_s, actual_s, met}`` each, None where none is set."""
+    """The run ended with ``status``. Objectives: ``{target_s, actual_s, met}`` each, None where there is nothing to say.
+
+    ``by`` and ``reason``: who abandoned it, and why.
+    """
 
     event: ClassVar[str] = "run.finished"
     status: str
@@ -74,6 +77,8 @@ class RunFinished:
     rto: Json = None
     rpo: Json = None
     kept: tuple[str, ...] = ()
+    by: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

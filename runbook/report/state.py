@@ -6,10 +6,15 @@ state that is not final names the next command, and says what it would do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from runbook.engine.decide import open_holds
+from runbook.engine.events import StepWaiting
 from runbook.engine.run import Run, StepRun
 from runbook.engine.transitions import RunStatus, Status
 from runbook.operation import Json
+from runbook.quoting import shell_word
 from runbook.report.story import Line, problem_lines
 from runbook.units import show_duration
 
@@ -25,6 +30,18 @@ _MARKS = {
     Status.UNDONE: "↶",
 }
 _TONES = {Status.SUCCEEDED: "good", Status.FAILED: "bad", Status.UNKNOWN: "ask", Status.WAITING: "ask"}
+
+
+_STATUS_TONES = {
+    RunStatus.RUNNING: "plain",
+    RunStatus.WAITING: "ask",
+    RunStatus.INTERRUPTED: "ask",
+    RunStatus.UNKNOWN: "ask",
+    RunStatus.FAILED: "bad",
+    RunStatus.COMPLETED_WITH_FAILURES: "bad",
+    RunStatus.SUCCEEDED: "good",
+    RunStatus.ABANDONED: "dim",
+}
 
 
 def as_json(name: str, run: Run, status: RunStatus) -> dict[str, Json]:
@@ -53,24 +70,46 @@ def _step_json(step: str, state: StepRun) -> dict[str, Json]:
     }
 
 
-def as_lines(name: str, run: Run, status: RunStatus) -> tuple[Line, ...]:
-    """The page of ``runbook show``."""
+def as_lines(
+    name: str, run: Run, status: RunStatus, doing: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Line, ...]:
+    """The page of ``runbook show``. ``doing`` says of running steps what they do now."""
     header = run.header
     lines = [
         Line("▸", f"{name}: {header.plan} in {header.environment}{' (live)' if header.live else ''}"),
-        Line(" ", f"{status.value}; begun {header.started_at} by {header.operator}"),
+        Line(
+            " ", f"{_stands(run, status)}; begun {header.started_at[:19]}Z by {header.operator}", _STATUS_TONES[status]
+        ),
         Line(" ", ""),
     ]
     for step in run.graph.order:
         state = run.step(step)
-        spent = f"  {show_duration(state.duration_s)}" if state.duration_s else ""
+        spent = f"  {doing.get(step) or (show_duration(state.duration_s) if state.duration_s else '')}".rstrip()
         tries = f"  ({state.attempt} attempts)" if state.attempt > 1 else ""
         title = run.graph.steps[step].title or step
         tone = _TONES.get(state.status, "plain" if state.status is Status.RUNNING else "dim")
         lines.append(Line(_MARKS[state.status], f"{step}: {title}{spent}{tries}", tone))
         if state.status in (Status.FAILED, Status.UNKNOWN):
             lines += problem_lines(state.problem)
+        if state.status is Status.WAITING and state.question is not None:
+            lines += _asked(state, state.question)
     return (*lines, Line(" ", ""), *ending(run), *what_next(name, run, status))
+
+
+def _asked(state: StepRun, question: StepWaiting) -> list[Line]:
+    lines = [Line("   ", text) for text in question.instructions.strip().splitlines() if text.strip()]
+    given = [one.claimed or one.by for one in state.approvals if one.subject == question.subject]
+    return (
+        [*lines, Line("   ", f"approved by {', '.join(given)}, {len(given)} of {question.needs}")] if given else lines
+    )
+
+
+def _stands(run: Run, status: RunStatus) -> str:
+    finished = run.finished
+    if finished is None or status is RunStatus.RUNNING:
+        return status.value
+    reason = f" ({finished.reason}; by {finished.by})" if finished.reason else ""
+    return f"{status.value}{reason} after {show_duration(finished.duration_s)}"
 
 
 def ending(run: Run) -> tuple[Line, ...]:
@@ -116,14 +155,22 @@ def _objective(name: str, measured: Json) -> list[Line]:
     return [Line("◷", text, "good" if met else "bad")]
 
 
+def _answer(name: str, question: StepWaiting) -> str:
+    """The command that answers a question."""
+    if question.kind == "approval":
+        return f"runbook approve {name} {question.step}"
+    asked = [f"-i {one['name']}=…" for one in question.questions]
+    target = [f"--confirm {shell_word(question.target)}"] if question.target else []
+    return " ".join(["runbook confirm", name, question.step, *asked, *target])
+
+
 def what_next(name: str, run: Run, status: RunStatus) -> tuple[Line, ...]:
     """The commands that make sense now."""
     lines: list[Line] = []
     for step in run.graph.order:
         state = run.step(step)
         if state.status is Status.WAITING and state.question is not None:
-            word = "approve" if state.question.kind == "approval" else "confirm"
-            lines.append(Line("→", f"runbook {word} {name} {step}", "ask"))
+            lines.append(Line("→", _answer(name, state.question), "ask"))
         if state.status is Status.UNKNOWN:
             done = f"runbook resolve {name} {step} --as done|not-done --reason …"
             lines.append(Line("→", f"{done}   (after you looked: {run.graph.steps[step].title})", "ask"))
@@ -131,11 +178,15 @@ def what_next(name: str, run: Run, status: RunStatus) -> tuple[Line, ...]:
         case RunStatus.FAILED:
             lines.append(Line("→", f"runbook resume {name}   (tries again what failed; what is done stays done)"))
         case RunStatus.UNKNOWN:
-            lines.append(Line("→", f"runbook resume {name}   (looks at the world again, then goes on or asks)"))
-        case RunStatus.INTERRUPTED | RunStatus.RUNNING:
+            why = "looks at the world again, then goes on or asks" if run.unknown else "goes on: nothing is unknown now"
+            lines.append(Line("→", f"runbook resume {name}   ({why})"))
+        case RunStatus.RUNNING:
+            return (Line("→", f"runbook logs {name} -f   (what it does, as it goes)"),)
+        case RunStatus.INTERRUPTED:
             lines.append(Line("→", f"runbook resume {name}   (finds out what ran, then goes on)"))
         case RunStatus.WAITING:
-            lines.append(Line("→", f"runbook resume {name}   (once that is answered)"))
+            why = "once that is answered" if run.waiting else "goes on: all is answered"
+            lines.append(Line("→", f"runbook resume {name}   ({why})"))
         case RunStatus.SUCCEEDED | RunStatus.COMPLETED_WITH_FAILURES | RunStatus.ABANDONED:
             pass
     if not status.final:

@@ -6,7 +6,7 @@ same lines go to a terminal, to a log file and to ``runbook logs``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from runbook.engine.events import (
@@ -100,10 +100,15 @@ class Teller:
             case StepCancelled():
                 return (Line("–", f"{self._name(event.step)}: not begun, {event.because}", "dim"),)
             case StepWaiting():
-                asked = f" [{event.target}]" if event.target else ""
-                return (Line("…", f"{self._name(event.step)}: {event.instructions.strip()}{asked}", "ask"),)
+                return tuple(self._question(event))
             case StepConfirmed():
                 return (Line("✓", f"{self._name(event.step)}: confirmed by {event.claimed or event.by}", "good"),)
+
+    def _question(self, event: StepWaiting) -> Iterator[Line]:
+        asked = f" [{event.target}]" if event.target else ""
+        first, *rest = event.instructions.strip().splitlines() or [""]
+        yield Line("…", f"{self._name(event.step)}: {first}{asked}", "ask")
+        yield from (Line("   ", text, "ask") for text in rest if text.strip())
 
     def _name(self, step: str) -> str:
         spec = self._graph.steps[step]
