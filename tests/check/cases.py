@@ -113,6 +113,10 @@ CASES = {
         ).replace('"file:///srv/backups"', '"s3://shop-backups/", encrypt_to: age1xyz'),
         head=HEAD + "escalation: [{to: ops}]\ncontacts: {ops: Ops}\nschedule: '@daily'\n",
     ),
+    "notify-is-not-built": Case(
+        "- {id: run, uses: shell.run, with: {argv: [id]}}\n",
+        head=HEAD.replace("backups: store}", "backups: store, pager: channel}") + "notify: {failed: pager}\n",
+    ),
     "environment-that-does-not-fit": Case(
         PICK,
         environment=LAB.replace("  app: {type: compose, project: shop}\n", "").replace(
