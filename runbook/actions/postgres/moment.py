@@ -226,7 +226,7 @@ def _no_room(look: Look, db: Postgres, sought: Sought, live: Live, found: Found)
         problems.append(Problem("E794", "the side server can't have a socket there", detail, "Use a shorter path."))
     if sought.swapping and isinstance(host, Docker | Compose):
         detail = f"The server is the first process of {host}: stopping it would stop the container."
-        fix = "Use `mode: side`, then dump the side cluster's database and restore it (postgres.restore)."
+        fix = "Use `mode: side`; its `connect` tells how to reach the copy, and pg_dump in the container takes what is needed."
         problems.append(Problem("E795", "data directories can't be swapped in a container", detail, fix))
     elif sought.swapping and cluster.is_mount(look, host, found.place, where.data):
         detail = f"{where.data} is a file system of its own, and can't be renamed."
