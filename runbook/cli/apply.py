@@ -50,7 +50,7 @@ def command(
     refuse_faults(order)
     screen = Screen.of(no_color=no_color, as_json=as_json)
     if dry_run:
-        return show_plan(order, screen, as_json=as_json, offline=False)
+        return show_plan(order, screen, state=directory, as_json=as_json, offline=False)
     person = Person.here(yes=yes, confirmed=confirmed, as_json=as_json)
     return int(run_order(order, person, screen, state=directory, parallel=parallel, as_json=as_json).exit_code)
 

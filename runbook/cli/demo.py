@@ -104,7 +104,8 @@ class _Story:
 
         self._chapter(4, "What would the restore do? runbook plan plans/restore-db.yaml")
         width = shutil.get_terminal_size((_PLAIN_WIDTH, 24)).columns
-        show_plan(self._order("restore-db"), replace(self.screen, width=width), as_json=False, offline=False)
+        order, screen = self._order("restore-db"), replace(self.screen, width=width)
+        show_plan(order, screen, state=self.state, as_json=False, offline=False)
         self._aside("lines are cut here; `runbook plan` shows them whole, to be pasted")
 
     def restore(self) -> Ending:

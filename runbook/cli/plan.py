@@ -42,7 +42,7 @@ def command(
     order = open_order(plan, env=env, given=parse_inputs(given, inputs_file), state=directory)
     refuse_faults(order)
     screen = Screen.of(no_color=no_color, as_json=as_json)
-    return show_plan(order, screen, as_json=as_json, offline=offline)
+    return show_plan(order, screen, state=directory, as_json=as_json, offline=offline)
 
 
 def refuse_faults(order: Order) -> None:
@@ -56,14 +56,14 @@ def refuse_faults(order: Order) -> None:
         raise InvalidInput(*errors)
 
 
-def show_plan(order: Order, screen: Screen, *, as_json: bool, offline: bool) -> int:
+def show_plan(order: Order, screen: Screen, *, state: Path, as_json: bool, offline: bool) -> int:
     """Show the dry-run of an order; gives the exit code: what would stop the run at its first steps counts."""
     from runbook.cli.screen import print_json, visible
     from runbook.errors import ExitCode
     from runbook.report.dryrun import as_json as dryrun_json
     from runbook.report.dryrun import as_text
 
-    dry = dry_run(order, offline=offline)
+    dry = dry_run(order, state=state, offline=offline)
     if as_json:
         print_json(dryrun_json(dry))
     else:
@@ -74,7 +74,7 @@ def show_plan(order: Order, screen: Screen, *, as_json: bool, offline: bool) -> 
     return int(ExitCode.REFUSED if stopped.refused else ExitCode.FAILED)
 
 
-def dry_run(order: Order, *, offline: bool) -> DryRun:
+def dry_run(order: Order, *, state: Path, offline: bool) -> DryRun:
     """What would happen. The look has a private directory for what it needs, which is gone afterwards."""
     import tempfile
     import time
@@ -84,6 +84,7 @@ def dry_run(order: Order, *, offline: bool) -> DryRun:
     from runbook.graph import build, critical_path
     from runbook.journal.clock import SystemClock
     from runbook.report.dryrun import DryRun
+    from runbook.runner.experience import durations
     from runbook.runner.preview import Sight, preview
     from runbook.runner.setting import Setting
     from runbook.secret import Redactor
@@ -121,7 +122,7 @@ def dry_run(order: Order, *, offline: bool) -> DryRun:
         live=order.environment.live,
         steps=shown,
         critical=critical_path(graph, _bound),
-        expected_s={},
+        expected_s=durations(state, order.plan.name, order.environment.name),
     )
 
 

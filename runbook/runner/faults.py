@@ -40,23 +40,23 @@ def not_approved(step: str, operation: Operation) -> Problem:
     )
 
 
-def cannot_know(step: str, operation: str) -> Problem:
+def cannot_know(run: str, step: str, operation: str) -> Problem:
     """No record, no probe: only a person can tell."""
     return Problem(
         "E601",
         "it was begun, and how it ended can't be known from here",
         f"step {step}: {operation} left no record of its end",
-        f"look at the system, then `runbook resolve RUN {step} --as done|not-done --reason …`",
+        f"look at the system, then `runbook resolve {run} {step} --as done|not-done --reason …`",
     )
 
 
-def no_longer_needed(step: str, condition: str) -> Problem:
+def no_longer_needed(run: str, step: str, condition: str) -> Problem:
     """A step that was begun is to be settled, and its condition has become false."""
     return Problem(
         "E604",
         "it was begun, and its condition has become false since",
         f"step {step}: when: {condition}",
-        f"look at the system, then `runbook resolve RUN {step} --as done|not-done --reason …`",
+        f"look at the system, then `runbook resolve {run} {step} --as done|not-done --reason …`",
     )
 
 

@@ -122,7 +122,7 @@ class Loop:
             return None
         if isinstance(prepared, NotNeeded):
             if state.status is Status.UNKNOWN:
-                self._ledger.commit(StepUnknown(step_id, problem_json(no_longer_needed(step_id, step.when))))
+                self._ledger.commit(StepUnknown(step_id, problem_json(no_longer_needed(self._setting.run, step_id, step.when))))
             else:
                 self._ledger.commit(StepSkipped(step_id, f"when: {step.when} is false"))
             return None

@@ -162,7 +162,7 @@ class StepLife:
                 case Lost(problem):
                     return Adrift(problem)
                 case Unsettled() if asks:
-                    return Adrift(cannot_know(self._step, name))
+                    return Adrift(cannot_know(self._setting.run, self._step, name))
                 case NeverStarted() | Unsettled():
                     pass
                 case _:
@@ -229,7 +229,7 @@ class StepLife:
         or the first list of a round that was not reached then.
         """
         prepared, approved = self._prepared, self._state.approved
-        if not prepared.scope.resumed or not approved:
+        if not prepared.scope.resumed or not approved or self._state.renewed:
             return operations
         recovery = self._action.recovery(prepared.system, prepared.inputs, facts, prepared.scope)
         shown = frozenset().union(*approved.values())
