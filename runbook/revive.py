@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import is_dataclass
 from enum import Enum
 from functools import cache
-from typing import Any, cast, get_type_hints
+from typing import cast, get_type_hints
 
 from runbook import operation as operations
 from runbook import secret as secrets
@@ -50,7 +50,7 @@ def _revive(form: Json) -> object:
             return form
 
 
-def _field(key: str, hint: Any, value: Json) -> object:
+def _field(key: str, hint: object, value: Json) -> object:
     if key in _HOSTS:
         return parse_host(value)
     if isinstance(hint, type) and issubclass(hint, Enum):
@@ -59,5 +59,5 @@ def _field(key: str, hint: Any, value: Json) -> object:
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: type) -> dict[str, object]:
     return get_type_hints(kind)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
 from runbook.action import Effect, Inputs, Scope
+from runbook.check.fields import system_fields
 from runbook.errors import InvalidInput, Problem
 from runbook.operation import Json
 from runbook.plan.model import Plan, Step
@@ -104,16 +105,6 @@ def bind_inputs(action: AnyAction, step: Step, rendered: Mapping[str, Json], sys
         return action.inputs_type.model_validate(given)
     except ValidationError as error:
         raise InvalidInput(*(_fault(step, fault["loc"], fault["msg"]) for fault in error.errors())) from None
-
-
-def system_fields(inputs: type[Inputs]) -> dict[str, type[System]]:
-    """The fields of an action's inputs that name a system, with the type that they need."""
-    found: dict[str, type[System]] = {}
-    for name, spec in inputs.model_fields.items():
-        for kind in (spec.annotation, *get_args(spec.annotation)):
-            if isinstance(kind, type) and issubclass(kind, System):
-                found[name] = kind
-    return found
 
 
 def _wrong_system(step: Step, name: str, wanted: str, kind: type[System]) -> Problem:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from runbook.action import Effect, Look, Unreachable
+from runbook.check.fields import system_fields
 from runbook.engine.run import Run
 from runbook.engine.transitions import Status
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL, host_json
 from runbook.operation import Json, canonical, sql
 from runbook.plan.model import Plan, Step
-from runbook.runner.prepare import system_fields, visible_systems
+from runbook.runner.prepare import visible_systems
 from runbook.runner.setting import AnyAction
 from runbook.system import Channel, ComposeProject, Machine, Postgres, Redis, Store, System, Volume, Web
 
