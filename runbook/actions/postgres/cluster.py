@@ -9,12 +9,15 @@ data          side                        old           remaining
 ============  ==========================  ============  ===================================================
 as it was     –                           –             everything
 as it was     has ``recovery.signal``     –             recovery (again or further), then what follows it
+as it was     promotion cut off           –             remove the copy, then everything
 as it was     promoted                    –             stop both, archive the history, swap
 –             promoted                    as it was     the second rename, start
 another       –                           as it was     start, if it doesn't run
 ============  ==========================  ============  ===================================================
 
-``recovery.signal`` is written before the side directory gets its name, and the server removes it when it is promoted.
+``recovery.signal`` is written before the side directory gets its name, and the server removes it when it is promoted: first of
+all, and only then are the new timeline and the end of recovery written (StartupXLOG). A server that ends in between leaves a
+directory that, started again, replays all the WAL that it has, past the target. Its control file tells: still in recovery.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from runbook.action import FileFacts, Look, Undecidable
@@ -33,6 +36,9 @@ TICKS_PER_S = 100
 """USER_HZ: the unit of times in /proc, 100 on every Linux that PostgreSQL runs on."""
 PROGRAMS = ("postgres", "postmaster")
 """What the server's process is called."""
+IN_RECOVERY = ("in archive recovery", "shut down in recovery")
+"""What the control file says of a server that was never promoted."""
+PRODUCTION = "in production"
 SLACK_S = 60.0
 """How far the start of a process and the time in its lock file may differ: the clock may have been set since boot."""
 
@@ -53,6 +59,7 @@ class Stage(StrEnum):
 
     NOTHING = "nothing"
     RECOVERING = "recovering"
+    CUT_OFF = "cut_off"
     PROMOTED = "promoted"
     HALF_SWAPPED = "half_swapped"
     SWAPPED = "swapped"
@@ -71,13 +78,14 @@ class Paths:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A data directory. ``signal``: it has a recovery.signal."""
+    """A data directory. ``signal``: it has a recovery.signal. ``cut_off``: it has none, and no end of its recovery either."""
 
     inode: int
     device: int
     owner: str
     server: Server
     signal: bool
+    cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +187,24 @@ def read_control(look: Look, host: Host, program: str, path: str) -> Control:
     return Control(found["Database system identifier"], int(timeline), found["Database cluster state"])
 
 
+def read_end(look: Look, host: Host, program: str, path: str, place: Place | None) -> Place | None:
+    """The place, with whether its promotion was cut off; while a server runs there, that can't be told yet."""
+    if place is None or place.signal or place.server is Server.RUNNING:
+        return place
+    return replace(place, cut_off=read_control(look, host, program, path).state in IN_RECOVERY)
+
+
 def stage_of(found: Directories, where: Paths) -> Stage:
     """How far it is; raises :class:`Undecidable` for what no run of this step leaves behind."""
     data, side, old, original = found.data, found.side, found.old, found.original_inode
     untouched = data is not None and data.inode == original
     aside = old is not None and old.inode == original
-    promoted = side is not None and not side.signal
+    promoted = side is not None and not side.signal and not side.cut_off
     if untouched and old is None:
         if side is None:
             return Stage.NOTHING
+        if side.cut_off:
+            return Stage.CUT_OFF
         return Stage.PROMOTED if promoted else Stage.RECOVERING
     if aside and data is None and promoted:
         return Stage.HALF_SWAPPED

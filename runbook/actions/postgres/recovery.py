@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runbook.actions.postgres.cluster import Paths
+from runbook.actions.postgres.cluster import PRODUCTION, Paths
 from runbook.host import Host
 from runbook.operation import (
     Arg,
@@ -225,6 +225,17 @@ def reached(where: Paths, side: Side, goal: Goal, tools: Tools) -> Operations:
 def promoted(where: Paths, tools: Tools) -> Operation:
     """Recovery ends here: the side cluster begins a timeline of its own."""
     return tools.run("promote", *_pg_ctl(tools, "promote", where.side, PROMOTED_WITHIN_S))
+
+
+def promotion_over(where: Paths, tools: Tools) -> Operation:
+    """Wait until the control file says that recovery has ended. Only reads: for a resume that finds the promotion under way."""
+    return Wait(
+        name="in_production",
+        read=tools.run("control", tools.program("pg_controldata"), "-D", where.side, reads=True),
+        until=(Condition("stdout", Test.CONTAINS, PRODUCTION),),
+        interval_s=0.5,
+        deadline_s=PROMOTED_WITHIN_S,
+    )
 
 
 def stopped(name: str, directory: str, tools: Tools, *, by: Sequence[str] = ()) -> Operation:

@@ -142,7 +142,9 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
         program, options = cluster.read_options(look, host, at)
         folder = system.binaries or posixpath.dirname(program)
         tools = Tools(folder, host, original.owner)
-        control = cluster.read_control(look, host, tools.program("pg_controldata"), where.data if data else where.old)
+        controldata = tools.program("pg_controldata")
+        control = cluster.read_control(look, host, controldata, where.data if data else where.old)
+        side = cluster.read_end(look, host, controldata, where.side, side)
         facts = RestoreToTimeFacts(
             system_identifier=control.identifier,
             data_directory=where.data,
@@ -202,8 +204,12 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             case Stage.RECOVERING:
                 server = facts.side.server if facts.side else Server.STOPPED
                 return (*step.recovered(server), *step.ended(Server.RUNNING))
+            case Stage.CUT_OFF:
+                again = (*step.made(), *step.recovered(Server.STOPPED), *step.ended(Server.RUNNING))
+                return (*step.removed(), *again)
             case Stage.PROMOTED:
-                return step.ended(facts.side.server if facts.side else Server.STOPPED)
+                server = facts.side.server if facts.side else Server.STOPPED
+                return (*step.promotion_over(server), *step.ended(server))
             case Stage.HALF_SWAPPED:
                 return (step.into_place(), step.live_started(), *step.cleaned())
             case Stage.SWAPPED:
@@ -247,7 +253,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
         match cluster.stage_of(facts.directories, facts.where):
             case Stage.NOTHING:
                 return (*step.swept(), *step.live_again())
-            case Stage.RECOVERING | Stage.PROMOTED:
+            case Stage.RECOVERING | Stage.CUT_OFF | Stage.PROMOTED:
                 return (*step.side_stopped(side), *step.live_again(), *step.removed())
             case Stage.HALF_SWAPPED:
                 return (step.out_of_old(), step.live_started())
@@ -309,6 +315,11 @@ class _Step:
         started = () if server is Server.RUNNING else recovery.started(where, self.side, self.goal, self.tools)
         awaited = recovery.reached(where, self.side, self.goal, self.tools)
         return (*unlocked, *started, *awaited, recovery.promoted(where, self.tools))
+
+    def promotion_over(self, server: Server) -> Operations:
+        """The signal is gone; a server that runs may still be writing the end of its recovery, and may not be stopped in that."""
+        waits = server is Server.RUNNING and self.inputs.mode == "swap"
+        return (recovery.promotion_over(self.facts.where, self.tools),) if waits else ()
 
     def ended(self, server: Server) -> Operations:
         """After the promotion: the swap, or a side server that runs."""

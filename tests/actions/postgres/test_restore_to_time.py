@@ -29,11 +29,12 @@ def place(inode: int = 2, *, signal: bool = False, server: Server = Server.STOPP
 
 
 DATA = {"-": None, "original": place(ORIGINAL), "another": place(7)}
-SIDE = {"-": None, "signal": place(signal=True), "promoted": place()}
+SIDE = {"-": None, "signal": place(signal=True), "cut off": replace(place(), cut_off=True), "promoted": place()}
 OLD = {"-": None, "original": place(ORIGINAL), "another": place(9)}
 TABLE = {
     ("original", "-", "-"): Stage.NOTHING,
     ("original", "signal", "-"): Stage.RECOVERING,
+    ("original", "cut off", "-"): Stage.CUT_OFF,
     ("original", "promoted", "-"): Stage.PROMOTED,
     ("-", "promoted", "original"): Stage.HALF_SWAPPED,
     ("another", "-", "original"): Stage.SWAPPED,
@@ -141,7 +142,9 @@ def test_each_state_leaves_the_rest_of_one_list() -> None:
     running, live = place(server=Server.RUNNING), place(ORIGINAL, server=Server.RUNNING)
     assert planned(side=place(signal=True)) == whole[len(MADE) :]
     assert names(planned(side=replace(running, signal=True)))[:3] == ["recovered", "proof", "promote"]
-    assert planned(side=running) == whole[-len(SWAP) :]
+    assert names(planned(side=running)) == ["in_production", *SWAP], "its promotion may be under way"
+    assert planned(side=running)[1:] == whole[-len(SWAP) :]
+    assert names(planned(side=replace(place(), cut_off=True))) == ["remove_side", *names(whole)]
     assert names(planned(side=place()))[0] == "stop_live"
     assert names(planned(side=place(), data=place(ORIGINAL)))[0] == "archive_history"
     assert planned(side=place(), data=None, old=place(ORIGINAL)) == whole[-3:]
