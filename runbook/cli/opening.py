@@ -38,7 +38,7 @@ def open_order(path: Path, *, env: str, given: dict[str, Json], state: Path) -> 
     if faults:
         raise InvalidInput(*faults)
     bound = bind(plan, environment, given)
-    return Order(bound.plan, environment, bound.inputs)
+    return Order(bound.plan, environment, bound.inputs, root=str(rooted(path)[0].root))
 
 
 def find_environment(plan: Plan, path: Path, env: str, state: Path) -> Environment:

@@ -34,6 +34,7 @@ def command(
     from runbook.cli.screen import Screen
     from runbook.journal.layout import find_run
     from runbook.runner.execution import resume
+    from runbook.runner.frozen import edited
 
     if skip and not reason:
         raise UsageFault(Problem("E207", "a skipped step needs a reason", ", ".join(skip), "--reason '…'"))
@@ -42,6 +43,8 @@ def command(
     screen = Screen.of(no_color=no_color, as_json=as_json)
     person = Person.here(yes=yes, confirmed=confirmed, as_json=as_json)
     view = RunningView.here(screen, person, as_json=as_json)
+    for name in edited(found):
+        screen.text(f"▸ {name} is not what it was when the run began; the run goes on with its own copy", "ask")
     try:
         ended = resume(found, view.caller(directory, parallel), dict.fromkeys(skip, reason))
     finally:

@@ -68,11 +68,15 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be run: a bound plan (``foreach`` expanded), its environment and its effective inputs."""
+    """What is to be run: a bound plan (``foreach`` expanded), its environment and its effective inputs.
+
+    ``root`` is the directory that the names of the plan's files are relative to, where they came from files.
+    """
 
     plan: Plan
     environment: Environment
     inputs: Mapping[str, Json]
+    root: str = ""
 
 
 def apply(order: Order, caller: Caller) -> Ending:
@@ -86,7 +90,7 @@ def apply(order: Order, caller: Caller) -> Ending:
         try:
             targets = claims(world.look, order.plan, caller.actions, order.environment.systems)
             _lock(world, run, targets, clock)
-            freeze(run, order.plan, order.environment)
+            freeze(run, order.plan, order.environment, root=order.root)
         except BaseException:
             world.close()
             _discard(run)

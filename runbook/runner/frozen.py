@@ -27,9 +27,16 @@ class Frozen:
     environment: Environment
 
 
-def freeze(run: RunDir, plan: Plan, environment: Environment) -> None:
-    """Write the bytes of plan and environment below the run's directory, synced by the journal's creation that follows."""
-    index = {"plan": _write(run, "plan", plan.sources), "environment": _write(run, "environment", environment.sources)}
+def freeze(run: RunDir, plan: Plan, environment: Environment, *, root: str = "") -> None:
+    """Write the bytes of plan and environment below the run's directory, synced by the journal's creation that follows.
+
+    ``root`` is the directory that the plan's names are relative to, for :func:`edited`.
+    """
+    index = {
+        "plan": _write(run, "plan", plan.sources),
+        "environment": _write(run, "environment", environment.sources),
+        "root": root,
+    }
     path = run.frozen / "index.json"
     path.write_text(json.dumps(index, indent=1) + "\n")
     path.chmod(0o600)
@@ -45,6 +52,22 @@ def thaw(run: RunDir) -> Frozen:
     if inline is not None:
         return Frozen(plan, inline)
     return Frozen(plan, load_environment(index["environment"][0]["name"], environments))
+
+
+def edited(run: RunDir) -> tuple[str, ...]:
+    """The plan's files that are not any more what they were when the run began; the run goes on with what it froze."""
+    index = json.loads((run.frozen / "index.json").read_text())
+    root = index.get("root")
+    if not root:
+        return ()
+    return tuple(entry["name"] for entry in index["plan"] if _differs(Path(root) / entry["name"], entry["sha256"]))
+
+
+def _differs(path: Path, sha256: str) -> bool:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() != sha256
+    except OSError:
+        return True
 
 
 def _write(run: RunDir, folder: str, sources: Iterable[Source]) -> list[dict[str, str]]:
