@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from runbook.operation import Json
 if TYPE_CHECKING:
     from runbook.report.story import Line
 
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 _COLORS = {"good": "green", "bad": "red", "ask": "yellow"}
 
 
@@ -66,11 +68,4 @@ def print_json(value: Mapping[str, Json] | list[Json]) -> None:
 
 def visible(text: str) -> str:
     """The text with control and direction characters shown as escapes, newlines and tabs kept."""
-    return "".join(char if char in "\n\t" or _printable(char) else f"\\u{ord(char):04x}" for char in text)
-
-
-def _printable(char: str) -> bool:
-    code = ord(char)
-    return code >= 0x20 and not (
-        0x7F <= code < 0xA0 or 0x200B <= code <= 0x200F or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069
-    )
+    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 ALLOWED = (
     "PATH",
@@ -35,4 +34,4 @@ def allowed_environment(source: Mapping[str, str] | None = None) -> dict[str, st
     """What of ``source`` (default: the engine's environment) a child gets; there is always a ``PATH``."""
     given = os.environ if source is None else source
     kept = {name: value for name, value in given.items() if name in ALLOWED or name.startswith(_ALLOWED_PREFIX)}
-    return {"PATH": _DEFAULT_PATH, "HOME": str(Path("/")), **kept}
+    return {"PATH": _DEFAULT_PATH, "HOME": "/", **kept}

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import assert_never
 
@@ -79,6 +80,12 @@ class Processes:
         self._far = far
         self._running = running
         self._monotonic = monotonic
+        self._logs_made = False
+
+    @cached_property
+    def _inherited(self) -> Mapping[str, str]:
+        """What children get of the engine's environment, as it was at the first of them."""
+        return allowed_environment()
 
     def perform(self, operation: Process | Pipeline, use: Use) -> Outcome:
         """Run it to its end. Raises :class:`Trouble` before anything ran."""
@@ -152,7 +159,9 @@ class Processes:
 
     def _spawn(self, operation: Process | Pipeline, use: Use, bound: Bound) -> Spawn:
         log = self._directory / "logs" / log_name(use.id)
-        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._logs_made:
+            log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._logs_made = True
         outline = _Outline(use.id, str(log), bound.left_s())
         match operation:
             case Process():
@@ -200,7 +209,7 @@ class Processes:
                 user, about = _local_user(planned.user)
                 return Stage(
                     argv=argv,
-                    env={**allowed_environment(), **about, **env},
+                    env={**self._inherited, **about, **env},
                     files=files,
                     cwd=cwd or None,
                     user=user,

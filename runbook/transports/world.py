@@ -166,8 +166,7 @@ class World:
         """
         with self._lock:
             if self._held is not None:
-                with contextlib.suppress(SupervisorLost):
-                    self._held.status()
+                if self._held.connected:
                     return self._held
                 self._held.close()
                 self._held = None

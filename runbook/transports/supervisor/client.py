@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -34,6 +35,7 @@ _DECODER = json.JSONDecoder()
 START_S = 10.0
 """How long a supervisor may take until it listens, or the one before it until it is gone."""
 LONGEST_SOCKET_NAME = 100
+_HUNG_UP = getattr(select, "POLLRDHUP", 0)  # POLLHUP and POLLERR are told in any case
 KEPT = ("PATH", "TZ", "LD_LIBRARY_PATH", "RUNBOOK_CRASH")
 """Of the engine's environment, what its supervisor gets: secrets that stand there are none of its business."""
 
@@ -170,6 +172,13 @@ class Supervisor:
     def unlock(self, path: Path) -> None:
         """Give a lock back."""
         self._ask(f"lock {path}", {"op": "unlock", "path": os.fspath(path)}, None)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the other side still holds the line, as the kernel knows it: nothing is sent, nobody is waited for."""
+        line = select.poll()
+        line.register(self._connection, _HUNG_UP)
+        return not self._lost and not line.poll(0)
 
     def status(self) -> tuple[str, ...]:
         """The ids of the operations that run."""
