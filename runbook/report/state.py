@@ -88,12 +88,14 @@ def as_lines(
         tries = f"  ({state.attempt} attempts)" if state.attempt > 1 else ""
         title = run.graph.steps[step].title or step
         tone = _TONES.get(state.status, "plain" if state.status is Status.RUNNING else "dim")
-        lines.append(Line(_MARKS[state.status], f"{step}: {title}{spent}{tries}", tone))
+        why = f"  ({state.reason})" if state.reason else ""
+        lines.append(Line(_MARKS[state.status], f"{step}: {title}{spent}{tries}{why}", tone))
         if state.status in (Status.FAILED, Status.UNKNOWN):
             lines += problem_lines(state.problem)
         if state.status is Status.WAITING and state.question is not None:
             lines += _asked(state, state.question)
-    return (*lines, Line(" ", ""), *ending(run), *what_next(name, run, status))
+    foot = (*ending(run), *what_next(name, run, status))
+    return (*lines, Line(" ", ""), *foot) if foot else tuple(lines)
 
 
 def _asked(state: StepRun, question: StepWaiting) -> list[Line]:
@@ -165,7 +167,9 @@ def _answer(name: str, question: StepWaiting) -> str:
 
 
 def what_next(name: str, run: Run, status: RunStatus) -> tuple[Line, ...]:
-    """The commands that make sense now."""
+    """The commands that make sense now; none for a run that is finished."""
+    if status.final:
+        return ()
     lines: list[Line] = []
     for step in run.graph.order:
         state = run.step(step)
@@ -188,7 +192,7 @@ def what_next(name: str, run: Run, status: RunStatus) -> tuple[Line, ...]:
             why = "once that is answered" if run.waiting else "goes on: all is answered"
             lines.append(Line("→", f"runbook resume {name}   ({why})"))
         case RunStatus.SUCCEEDED | RunStatus.COMPLETED_WITH_FAILURES | RunStatus.ABANDONED:
-            pass
-    if not status.final:
-        lines.append(Line("→", f"runbook abandon {name}   (ends it; what is held stays held)", "dim"))
+            return ()
+    held = "what is held stays held" if open_holds(run) else "nothing is undone"
+    lines.append(Line("→", f"runbook abandon {name} --reason …   (ends it; {held})", "dim"))
     return tuple(lines)

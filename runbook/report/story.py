@@ -18,9 +18,11 @@ from runbook.engine.events import (
     RunInterrupted,
     RunResumed,
     RunWaiting,
+    StepApproved,
     StepCancelled,
     StepConfirmed,
     StepFailed,
+    StepResolved,
     StepRetried,
     StepSkipped,
     StepStarted,
@@ -72,7 +74,7 @@ class Teller:
                 return (Line("  ·", f"{step}: {operation} had {event.outcome} meanwhile", "dim"),)
             case StepStarted() | StepSucceeded() | StepFailed() | StepUnknown() | StepRetried():
                 return self._life(event)
-            case StepSkipped() | StepCancelled() | StepWaiting() | StepConfirmed():
+            case StepSkipped() | StepCancelled() | StepWaiting() | StepConfirmed() | StepApproved() | StepResolved():
                 return self._rest(event)
             case _:
                 return ()
@@ -93,7 +95,9 @@ class Teller:
                 wait = f", again in {show_duration(event.pause_s)}" if event.pause_s else ", again"
                 return (Line("↻", f"{self._name(event.step)}{wait}: {_summary(event.problem)}", "ask"),)
 
-    def _rest(self, event: StepSkipped | StepCancelled | StepWaiting | StepConfirmed) -> tuple[Line, ...]:
+    def _rest(
+        self, event: StepSkipped | StepCancelled | StepWaiting | StepConfirmed | StepApproved | StepResolved
+    ) -> tuple[Line, ...]:
         match event:
             case StepSkipped():
                 return (Line("–", f"{self._name(event.step)}: skipped, {event.reason}", "dim"),)
@@ -103,6 +107,11 @@ class Teller:
                 return tuple(self._question(event))
             case StepConfirmed():
                 return (Line("✓", f"{self._name(event.step)}: confirmed by {event.claimed or event.by}", "good"),)
+            case StepApproved():
+                return (Line("✓", f"{self._name(event.step)}: approved by {event.claimed or event.by}", "good"),)
+            case StepResolved():
+                done = "done" if event.outcome == "done" else "not done"
+                return (Line("✓", f"{self._name(event.step)}: taken as {done} by {event.by}: {event.reason}", "ask"),)
 
     def _question(self, event: StepWaiting) -> Iterator[Line]:
         asked = f" [{event.target}]" if event.target else ""

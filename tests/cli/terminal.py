@@ -51,3 +51,7 @@ class Terminal:
         environment = {**os.environ, "NO_COLOR": "1"}
         pipe = subprocess.PIPE
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+    def run(self) -> Path:
+        """The directory of the youngest run."""
+        return sorted((self.state / "runs").iterdir())[-1]

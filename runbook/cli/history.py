@@ -1,0 +1,97 @@
+"""A run as its directory tells it: the frozen plan, the fold of its records, and what is wrong with them.
+
+Owns :func:`read_history`, which ``show``, ``logs`` and a person's word begin with. Reads only, takes no lock. Promises: a damaged
+journal is folded as far as its chain holds, and its faults are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from runbook.engine.events import Event, RunCreated, parse
+from runbook.engine.run import Run, fold
+from runbook.engine.transitions import RunStatus
+from runbook.errors import InvalidInput, JournalFault, Problem
+from runbook.graph import Graph, build
+from runbook.journal.layout import RunDir
+from runbook.journal.local import read
+from runbook.journal.locks import LockOwner, holder
+from runbook.journal.record import Record
+from runbook.operation import Json
+from runbook.plan.inputs import bind
+from runbook.runner.execution import Order
+from runbook.runner.frozen import thaw
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is known of a run. ``problems`` are the journal's; ``later`` are whole records after a damage.
+
+    ``engine`` is the process that works on it now.
+    """
+
+    run: RunDir
+    order: Order
+    graph: Graph
+    state: Run
+    records: tuple[Record, ...]
+    later: int
+    problems: tuple[Problem, ...]
+    engine: LockOwner | None
+
+    @property
+    def status(self) -> RunStatus:
+        """The run's status; a run whose engine is gone is interrupted."""
+        if self.engine is not None:
+            return RunStatus.RUNNING
+        return RunStatus.INTERRUPTED if self.state.status is RunStatus.RUNNING else self.state.status
+
+
+def read_history(run: RunDir) -> History:
+    """Read a run. :class:`JournalFault` where not even its beginning can be read."""
+    engine = holder(run.engine_lock)
+    reading = read(run.path)
+    problems: tuple[Problem, ...] = ()
+    try:
+        reading.refuse_damage(run.run)
+    except JournalFault as fault:
+        problems = fault.problems
+    if not reading.records:
+        raise JournalFault(*problems or (_empty(run),))
+    order, graph, state = told(run, reading.records)
+    return History(run, order, graph, state, reading.records, len(reading.later), problems, engine)
+
+
+def told(run: RunDir, records: tuple[Record, ...]) -> tuple[Order, Graph, Run]:
+    """The run that these records tell, with its frozen plan bound as at its beginning."""
+    events = [event_of(record) for record in records]
+    header = events[0]
+    if not isinstance(header, RunCreated):
+        raise JournalFault(Problem("E711", "the journal does not begin with the run's creation", str(run.journal)))
+    try:
+        frozen = thaw(run)
+        bound = bind(frozen.plan, frozen.environment, header.inputs)
+    except (OSError, ValueError, LookupError) as error:
+        raise _not_thawed(run, f"{type(error).__name__}: {error}") from None
+    except InvalidInput as error:
+        raise _not_thawed(run, f"{error.problems[0].summary}: {error.problems[0].detail}") from None
+    graph = build(bound.plan.steps)
+    return Order(bound.plan, frozen.environment, bound.inputs), graph, fold(graph, events)
+
+
+def event_of(record: Record) -> Event:
+    """The event that a record carries."""
+    return parse(cast(Mapping[str, Json], record.payload))
+
+
+def _not_thawed(run: RunDir, why: str) -> JournalFault:
+    detail = f"{run.frozen}: {why}\nThe journal itself can be read: {run.journal}"
+    fix = "put the folder back from a copy, or look at the journal with jq"
+    return JournalFault(Problem("E721", "the run's frozen plan can't be read", detail, fix))
+
+
+def _empty(run: RunDir) -> Problem:
+    detail = f"{run.path} was made, and its run never began: nothing was done."
+    return Problem("E714", "the journal holds no record", detail, f"rm -r {run.path}")

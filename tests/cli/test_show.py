@@ -1,0 +1,90 @@
+"""Where a run stands, as a person and a program see it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests.cli.terminal import Terminal
+from tests.cli.written import plan, shell, wait_for
+
+
+def test_a_failed_run_says_what_failed_and_what_can_be_done(runbook: Terminal, tmp_path: Path) -> None:
+    steps = (shell("a", "exit 0"), shell("b", "echo broken >&2; exit 3"), shell("c", "exit 0"))
+    assert runbook("apply", plan(tmp_path, *steps)).code == 1
+    name = runbook.run().name
+    told = runbook("show")
+    assert told.code == 0
+    lines = told.out.splitlines()
+    assert lines[0] == f"▸ {name}: small in here"
+    assert lines[1].startswith("  failed after ")
+    assert any(line.startswith("✓ a: Run a") for line in lines)
+    assert any(line.startswith("✗ b: Run b") for line in lines)
+    assert "    sh: exit code 3" in lines
+    assert any(line.startswith("– c: Run c  (b failed)") for line in lines)
+    assert any(line.startswith(f"→ runbook resume {name}") for line in lines)
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id(runbook: Terminal, tmp_path: Path) -> None:
+    runbook("apply", plan(tmp_path, shell("a", "exit 0")))
+    name = runbook.run().name
+    assert runbook("show", name[:20]).code == 0
+    assert runbook("show", "last").code == 0
+    none = runbook("show", "1999")
+    assert none.code == 2
+    assert name in none.err
+
+
+def test_json_has_what_the_page_has(runbook: Terminal, tmp_path: Path) -> None:
+    runbook("apply", plan(tmp_path, shell("a", "exit 0"), shell("b", "exit 1")))
+    told = runbook("show", "--json").json
+    assert (told["plan"], told["environment"], told["status"]) == ("small", "here", "failed")
+    steps = told["steps"]
+    assert isinstance(steps, list)
+    shown = [step for step in steps if isinstance(step, dict)]
+    assert [(step["id"], step["status"], step["attempts"]) for step in shown] == [
+        ("a", "succeeded", 1),
+        ("b", "failed", 1),
+    ]
+    assert told["damage"] == []
+
+
+def test_a_running_run_says_what_runs_now(runbook: Terminal, tmp_path: Path) -> None:
+    engine = runbook.start("apply", plan(tmp_path, shell("a", "echo on; sleep 2")))
+    end = time.monotonic() + 20
+    while not list(runbook.state.glob("runs/*/logs/a.1.1.run.log")):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    wait_for(runbook.run() / "logs" / "a.1.1.run.log", "on")
+    told = runbook("show")
+    engine.communicate()
+    assert "  running; begun " in told.out
+    assert "▶ a: Run a  run  for " in told.out
+    assert f"→ runbook logs {runbook.run().name} -f" in told.out
+    assert "resume" not in told.out
+
+
+def test_a_damaged_journal_is_shown_as_far_as_it_goes(runbook: Terminal, tmp_path: Path) -> None:
+    runbook("apply", plan(tmp_path, shell("a", "exit 0"), shell("b", "exit 0")))
+    journal = runbook.run() / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    begun = next(at for at, line in enumerate(lines) if b'"step.started"' in line and b'"step":"b"' in line)
+    lines[begun] = lines[begun].replace(b'"attempt":1', b'"attempt":7')
+    journal.write_bytes(b"".join(lines))
+    told = runbook("show")
+    assert told.code == 7
+    assert "✓ a: Run a" in told.out
+    assert "· b: Run b" in told.out
+    assert "error[E701]: the journal is damaged" in told.err
+    assert f"ends with record {begun}; {len(lines) - begun - 1} readable ones stand after it" in told.err
+    assert runbook("show", "--json").json["damage"] != []
+
+
+def test_a_frozen_plan_that_was_changed_or_lost_is_said(runbook: Terminal, tmp_path: Path) -> None:
+    runbook("apply", plan(tmp_path, shell("a", "exit 0")))
+    frozen = next((runbook.run() / "frozen").glob("plan-*"))
+    frozen.write_text(frozen.read_text().replace("exit 0", "exit 9"))
+    assert (runbook("show").code, "E720" in runbook("show").err) == (7, True)
+    frozen.unlink()
+    lost = runbook("show")
+    assert (lost.code, "E721" in lost.err) == (7, True)
