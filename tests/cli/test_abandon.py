@@ -1,0 +1,45 @@
+"""The end of a run that will not be gone on with."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from tests.cli.terminal import Terminal
+from tests.cli.written import plan, shell, wait_for
+
+
+def test_an_abandoned_run_is_over_and_says_why(runbook: Terminal, tmp_path: Path) -> None:
+    runbook("apply", plan(tmp_path, shell("a", "exit 1")))
+    assert "--reason" in runbook("abandon", "last").err
+    told = runbook("abandon", "last", "--reason", "done by hand")
+    assert told.code == 0
+    assert f"– {runbook.run().name} is abandoned: done by hand\n" in told.out
+    assert "? a began to change something and did not end well: Run a" in told.out
+    assert "→" not in told.out
+    last = json.loads((runbook.run() / "journal.jsonl").read_text().splitlines()[-1])
+    assert (last["event"], last["status"], last["reason"]) == ("run.finished", "abandoned", "done by hand")
+    assert "abandoned (done by hand; by " in runbook("show").out
+    assert runbook("resume").code == 2
+    assert runbook("abandon", "last", "--reason", "again").code == 2
+
+
+def test_not_while_a_program_of_the_run_lives(runbook: Terminal, tmp_path: Path) -> None:
+    engine = runbook.start("apply", plan(tmp_path, shell("a", "echo on; sleep 3")))
+    while not list(runbook.state.glob("runs/*/logs/a.1.1.run.log")):
+        assert engine.poll() is None
+        time.sleep(0.02)
+    wait_for(runbook.run() / "logs" / "a.1.1.run.log", "on")
+    assert runbook("abandon", "last", "--reason", "x").code == 5, "its engine works"
+    engine.kill()
+    engine.communicate()
+    orphaned = runbook("abandon", "last", "--reason", "x")
+    assert orphaned.code == 5
+    assert "E502" in orphaned.err
+
+    end = time.monotonic() + 20
+    while runbook("abandon", "last", "--reason", "x").code == 5:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert "abandoned" in runbook("runs").out

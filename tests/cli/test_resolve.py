@@ -1,0 +1,88 @@
+"""How a step ended that nobody saw end: a person's word, verified where it can be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runbook.operation import Json
+from tests.cli.terminal import Terminal
+from tests.cli.written import plan, shell
+
+
+@pytest.fixture
+def unknown(runbook: Terminal, tmp_path: Path) -> Terminal:
+    """A run with a step that ran out of time, and one after it that uses its output."""
+    slow = shell("slow", "sleep 5", timeout="1s")
+    use = shell("use", "cat", stdin="{{ steps.slow.stdout }}")
+    assert runbook("apply", plan(tmp_path, slow, use)).code == 6
+    return runbook
+
+
+def test_what_is_done_gives_its_outputs(unknown: Terminal) -> None:
+    told = unknown("resolve", "last", "slow", "--as", "done", "--reason", "I saw it", "--output", "stdout=seen")
+    assert (told.code, told.err) == (0, "")
+    assert told.out.startswith("✓ slow: taken as done\n→ runbook resume ")
+    assert "goes on: nothing is unknown now" in told.out
+    assert unknown("resume").code == 0
+    assert "│ seen\n" in unknown("logs", "last", "use").out
+    assert "✓ slow: Run slow  (I saw it)" in unknown("show").out
+
+
+def test_what_is_not_done_runs_again(unknown: Terminal) -> None:
+    told = unknown("resolve", "last", "slow", "--as", "not-done", "--reason", "nothing there")
+    assert told.code == 0
+    assert "a resume runs it again" in told.out
+    assert unknown("resume").code == 6, "it is as slow as before"
+    assert "▶ 1/2 Run slow (attempt 2)" in unknown("logs").out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--as", "done", "--output", "exit=0"), "exit; it has: exit_code, stdout, log"),
+        (("--as", "done", "--output", "exit_code=zero"), "exit_code: Input should be a valid integer"),
+        (("--as", "not-done", "--output", "exit_code=0"), "a step that isn't done has no outputs"),
+        (("--as", "maybe"), "'maybe' is not one of 'done', 'not-done'"),
+    ],
+)
+def test_what_cannot_be_said_is_refused(unknown: Terminal, words: tuple[str, ...], said: str) -> None:
+    before = (unknown.run() / "journal.jsonl").read_bytes()
+    told = unknown("resolve", "last", "slow", "--reason", "x", *words)
+    assert told.code == 2
+    assert said in told.err
+    assert (unknown.run() / "journal.jsonl").read_bytes() == before
+
+
+def test_a_reason_is_wanted_and_the_step_has_to_be_unknown(unknown: Terminal) -> None:
+    assert "--reason" in unknown("resolve", "last", "slow", "--as", "done").err
+    told = unknown("resolve", "last", "use", "--as", "done", "--reason", "x")
+    assert told.code == 2
+    assert "use is pending, not unknown." in told.err
+    assert f"runbook resolve {unknown.run().name} slow --as done|not-done" in told.err
+
+
+def test_done_has_to_be_seen_unless_the_person_insists(runbook: Terminal, tmp_path: Path) -> None:
+    probe: list[Json] = ["sh", "-c", f"test -e {tmp_path}/made || exit 7"]
+    made = shell("make", "sleep 5", timeout="1s", probe=probe)
+    assert runbook("apply", plan(tmp_path, made)).code == 6
+
+    refused = runbook("resolve", "last", "make", "--as", "done", "--reason", "I think so")
+    assert refused.code == 4
+    assert "E415" in refused.err
+    assert "the probe can't tell" in refused.err
+    assert "--as not-done; or, if you know better, --unverified" in refused.err
+
+    (tmp_path / "made").touch()
+    assert runbook("resolve", "last", "make", "--as", "done", "--reason", "it is there").code == 0
+    assert runbook("resume").code == 0
+
+
+def test_a_word_against_the_world_is_taken_where_it_is_insisted_on(runbook: Terminal, tmp_path: Path) -> None:
+    made = shell("make", "sleep 5", timeout="1s", probe=["sh", "-c", "exit 7"])
+    assert runbook("apply", plan(tmp_path, made)).code == 6
+    needed = runbook("resolve", "last", "make", "--as", "done", "--reason", "x", "--unverified")
+    assert needed.code in (0, 2)
+    if needed.code == 2:
+        assert "--output" in needed.err
