@@ -60,14 +60,19 @@ def build(steps: Iterable[Step]) -> Graph:
 
 
 def _held(graph: Graph) -> Mapping[str, tuple[str, ...]]:
-    """Who waits for whom, with every step inside a hold waiting for the hold itself.
+    """Who waits for whom, with every step inside a hold waiting for the hold itself, and its release for all of them.
 
-    At first that says nothing new; after a resume it is what makes a hold be taken again before a step inside goes on.
+    At first that says nothing new; after a resume it is what makes a hold be taken again before a step inside goes on, and
+    released once nothing inside is left to do.
     """
     before = dict(graph.before)
     for hold, release in graph.releases().items():
-        for step in (*graph.inside(hold, release), release) if hold in before else ():
+        inside = graph.inside(hold, release) if hold in before else frozenset()
+        for step in inside:
             before[step] = tuple(dict.fromkeys((*before[step], hold)))
+        if hold in before:
+            within = (step for step in graph.order if step in inside)
+            before[release] = tuple(dict.fromkeys((*before[release], hold, *within)))
     return before
 
 

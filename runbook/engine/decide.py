@@ -77,41 +77,59 @@ def decide(run: Run, limits: Limits) -> Decision:
 
 
 def _unsettled(run: Run, room: int) -> Decision | None:
-    """What an earlier executor left: settled, but inside a hold only while that is in force; so holds are taken again first.
+    """What an earlier executor left: settled once all before it is done, so that holds are taken again first.
 
-    None where a hold can't be taken: what is inside it stays unknown.
+    None where that can't be: it stays unknown.
     """
-    holds = {step: _holds_round(run, step) for step in run.graph.order if step in run.unsettled}
-    free = [step for step, around in holds.items() if not around]
+    lacking = {step: _lacking(run, step) for step in run.graph.order if step in run.unsettled}
+    free = [step for step, wanted in lacking.items() if not wanted]
     if free:
         return Settle(tuple(free[:room])) if room > 0 else Await()
-    wanted = frozenset(hold for around in holds.values() for hold in around)
+    wanted = _with_lacking(run, frozenset(step for before in lacking.values() for step in before))
     ready = [step for step in _pending(run, Section.STEPS) if step in wanted]
     if ready:
         return Begin(tuple(ready[:room])) if room > 0 else Await()
     if run.active:
         return Await()
-    return End(RunStatus.WAITING) if any(hold in run.waiting for hold in wanted) else None
+    return End(RunStatus.WAITING) if any(step in run.waiting for step in wanted) else None
 
 
-def _holds_round(run: Run, step: str) -> tuple[str, ...]:
-    """The holds round a step that are not in force now."""
+def _lacking(run: Run, step: str) -> tuple[str, ...]:
+    """What has to be done before an unsettled step goes on: what precedes it, and was put back.
+
+    A release whose own hold was put back is ended first, within the holds round both: the hold is taken after that.
+    """
+    hold = run.graph.steps[step].releases
+    if hold not in run.steps or satisfied(run, hold):
+        return tuple(need for need in run.graph.before[step] if not satisfied(run, need)) if run.blocked[step] else ()
+    pairs = run.graph.releases().items()
     return tuple(
-        hold
-        for hold, release in run.graph.releases().items()
-        if not satisfied(run, hold) and step in run.graph.inside(hold, release)
+        other
+        for other, release in pairs
+        if other != hold and not satisfied(run, other) and step in run.graph.inside(other, release)
     )
+
+
+def _with_lacking(run: Run, steps: frozenset[str]) -> frozenset[str]:
+    """These steps and all that has to be done before them."""
+    found: set[str] = set()
+    todo = list(steps)
+    while todo:
+        step = todo.pop()
+        if step not in found:
+            found.add(step)
+            todo += [need for need in run.graph.before[step] if not satisfied(run, need)]
+    return frozenset(found)
 
 
 def _steps(run: Run, room: int) -> Decision | None:
     """The main section: None once nothing of it is left to do."""
     if not main_failures(run):
-        ready = _ready(run, Section.STEPS, room)
-        if ready:
-            return Begin(ready)
+        if decision := _begin(run, Section.STEPS, room):
+            return decision
         waiting = [step for step in run.waiting if run.graph.steps[step].section is Section.STEPS]
-        if waiting and not run.active:
-            return End(RunStatus.WAITING)
+        if waiting:
+            return Await() if run.active else End(RunStatus.WAITING)
     if any(run.graph.steps[step].section is Section.STEPS for step in run.active):
         return Await()
     kept = frozenset(release for hold, release in run.graph.releases().items() if _open(run, hold, release))
@@ -132,10 +150,8 @@ def _aftermath(run: Run, room: int) -> Decision | None:
 
 def _in_order(run: Run, section: Section, room: int, *, failed: bool) -> Decision | None:
     waiting = any(run.graph.steps[step].section is section for step in run.waiting)
-    if not failed:
-        ready = _ready(run, section, room)
-        if ready:
-            return Begin(ready)
+    if not failed and (decision := _begin(run, section, room)):
+        return decision
     if any(run.graph.steps[step].section is section for step in run.active):
         return Await()
     if waiting:
@@ -193,17 +209,30 @@ def _failures(run: Run, section: Section) -> bool:
     return any(run.graph.steps[step].section is section for step in run.failed)
 
 
-def _ready(run: Run, section: Section, room: int) -> tuple[str, ...]:
-    return tuple(step for _, step in zip(range(max(room, 0)), _pending(run, section), strict=False))
+def _begin(run: Run, section: Section, room: int) -> Decision | None:
+    """Begin what is ready, as far as there is room; None where nothing is ready, room or not."""
+    ready = tuple(step for _, step in zip(range(max(room, 1)), _pending(run, section), strict=False))
+    if not ready:
+        return None
+    return Begin(ready) if room > 0 else Await()
 
 
 def _pending(run: Run, section: Section) -> Iterator[str]:
     queue: Queue[str] = run.ready.get(section) or Queue()
     seen: set[str] = set()
     for step in queue:
-        if step not in seen and run.steps[step].status is Status.PENDING and run.blocked[step] == 0:
+        ready = run.steps[step].status is Status.PENDING and run.blocked[step] == 0
+        if ready and step not in seen and not _being_released(run, step):
             seen.add(step)
             yield step
+
+
+def _being_released(run: Run, step: str) -> bool:
+    """Whether the step is a hold to be taken again whose release, begun earlier, has not come to its end."""
+    if run.steps[step].attempt == 0:
+        return False
+    release = run.graph.releases().get(step)
+    return release is not None and run.steps[release].status in (Status.RUNNING, Status.UNKNOWN)
 
 
 def _unbegun(run: Run, section: Section) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import assert_never
 
 from rpds import HashTrieMap, HashTrieSet, Queue
 
+from runbook.engine.again import put_back, satisfies, wholly_again
 from runbook.engine.events import (
     CONFIRM,
     Event,
@@ -64,6 +65,7 @@ class StepRun:
 
     ``approved`` are the digests of the operations that were shown for each round; ``pinned`` the baselines as first taken.
     ``consent`` is a person's word that the step may begin, ``answer`` what they said to the step's own question.
+    ``renewed``: it is to be done wholly again, and may then plan what the world wants by now.
     ``touched``: an operation that may change something was begun, in this attempt or an earlier one. ``skipped_by`` is who
     said that the step isn't needed.
     """
@@ -85,6 +87,7 @@ class StepRun:
     refused: bool = False
     duration_s: float = 0.0
     reason: str = ""
+    renewed: bool = False
     touched: bool = False
     skipped_by: str = ""
 
@@ -168,7 +171,7 @@ def _advance_step(run: Run, event: StepEvent) -> Run:
         raise Bug(f"{event.event} can't follow: the step {event.step} is {before.status}")
     after = _told(replace(before, status=status), event)
     if after.status is Status.SUCCEEDED and _released_early(run, event.step):
-        after = replace(after, status=Status.PENDING, tries=0)
+        after = wholly_again(after)
     run = replace(run, steps=run.steps.insert(event.step, after))
     if after.outputs is not None and after.outputs is not before.outputs:
         run = replace(run, outputs=run.outputs.insert(event.step, after.outputs))
@@ -189,16 +192,12 @@ def _told(step: StepRun, event: StepEvent) -> StepRun:
     """The step with what the event says of it; ``status`` is already the table's."""
     match event:
         case StepStarted():
-            operations = step.operations if event.resumed else {}
+            operations = step.operations if event.resumed else _ended_well(step)
             return replace(
                 step, attempt=event.attempt, tries=step.tries + 1, round=0, operations=operations, problem=None
             )
         case StepPlanned():
-            digests = frozenset(str(operation["digest"]) for operation in event.operations)
-            approved = step.approved if event.round in step.approved else {**step.approved, event.round: digests}
-            pinned = step.pinned or event.pinned
-            guards = step.guards or event.guards
-            return replace(step, round=event.round, approved=approved, pinned=pinned, guards=guards)
+            return _planned(step, event)
         case OperationStarted():
             operations = {**step.operations, event.operation: OperationRun(event.id, event.form)}
             return replace(step, operations=operations, touched=step.touched or event.changes)
@@ -234,11 +233,32 @@ def _told(step: StepRun, event: StepEvent) -> StepRun:
         case StepResolved():
             if event.outcome == "done":
                 return replace(step, outputs=event.outputs, reason=event.reason)
-            return replace(step, status=Status.PENDING, tries=0, operations={}, reason=event.reason)
+            return replace(step, status=Status.PENDING, tries=0, operations=_ended_well(step), reason=event.reason)
         case StepUndone():
             return step
         case _:
             assert_never(event)
+
+
+def _planned(step: StepRun, event: StepPlanned) -> StepRun:
+    digests = frozenset(str(operation["digest"]) for operation in event.operations)
+    approved = step.approved.get(event.round)
+    if approved is None or step.renewed:
+        approved = (approved or frozenset()) | digests
+    return replace(
+        step,
+        round=event.round,
+        approved={**step.approved, event.round: approved},
+        pinned=step.pinned or event.pinned,
+        guards=step.guards or event.guards,
+        renewed=False,
+    )
+
+
+def _ended_well(step: StepRun) -> dict[str, OperationRun]:
+    """What a new attempt still knows of the earlier ones: the operations that succeeded, which need not be repeated."""
+    known = step.operations.items()
+    return {name: one for name, one in known if one.finished is not None and one.finished.outcome == "succeeded"}
 
 
 def _approved(step: StepRun, event: StepApproved) -> StepRun:
@@ -319,49 +339,12 @@ def _satisfy(run: Run, step: str) -> Run:
 
 def satisfied(run: Run, step: str) -> bool:
     """Whether the step's successors may begin, as far as it is concerned."""
-    return _satisfies(run.graph, run.steps, step)
-
-
-def _satisfies(graph: Graph, steps: HashTrieMap[str, StepRun], step: str) -> bool:
-    state = steps[step]
-    spec = graph.steps[step]
-    if state.status is Status.FAILED:
-        return spec.on_failure is OnFailure.CONTINUE or spec.section is Section.FINALLY
-    return state.status in (Status.SUCCEEDED, Status.SKIPPED)
-
-
-_AGAIN = {
-    Status.RUNNING: Status.UNKNOWN,
-    Status.FAILED: Status.PENDING,
-    Status.CANCELLED: Status.PENDING,
-}
+    return satisfies(run.graph, run.steps, step)
 
 
 def _resume(run: Run, event: RunResumed) -> Run:
-    """What ran is unknown; what failed or was cancelled is tried again; holds round it are taken again."""
-    steps = run.steps
-    for step, state in run.steps.items():
-        spec = run.graph.steps[step]
-        again = _AGAIN.get(state.status, state.status)
-        if state.status is Status.FAILED and spec.on_failure is OnFailure.CONTINUE:
-            again = Status.FAILED
-        if spec.section is not Section.STEPS and state.status is not Status.RUNNING:
-            again = state.status if state.status in (Status.UNKNOWN, Status.WAITING) else Status.PENDING
-        if again is not state.status:
-            steps = steps.insert(step, replace(state, status=again, tries=0))
-    run = replace(run, steps=_holds_again(run.graph, steps), status=RunStatus.RUNNING, epoch=event.at_epoch)
-    return _reckon(replace(run, finished=None))
-
-
-def _holds_again(graph: Graph, steps: HashTrieMap[str, StepRun]) -> HashTrieMap[str, StepRun]:
-    """Put a hold and its release back where a step inside has still to run: it may have been released, or lost."""
-    for hold, release in graph.releases().items():
-        remains = any(not _satisfies(graph, steps, step) for step in graph.inside(hold, release))
-        for step in (hold, release):
-            done = steps[step].status in (Status.SUCCEEDED, Status.SKIPPED) and not steps[step].skipped_by
-            if remains and done:
-                steps = steps.insert(step, replace(steps[step], status=Status.PENDING, tries=0))
-    return steps
+    steps = put_back(run.graph, run.steps)
+    return _reckon(replace(run, steps=steps, status=RunStatus.RUNNING, epoch=event.at_epoch, finished=None))
 
 
 def _reckon(run: Run) -> Run:

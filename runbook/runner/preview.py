@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from runbook.action import CheckFailed, Done, Effect, Role, Undecidable, Unreachable, roles
+from runbook.check.fields import system_fields
 from runbook.errors import InvalidInput, Problem, Refused
 from runbook.operation import Json, Operations
 from runbook.plan.model import Section, Step
@@ -28,9 +29,9 @@ class Sight(StrEnum):
 
 
 def preview(setting: Setting, sight: Sight) -> tuple[Shown, ...]:
-    """Every step in the order in which it may run."""
+    """Every step in the order in which it may run, section by section."""
     eye = _Preview(setting, sight)
-    return tuple(eye.show(setting.graph.steps[step]) for step in setting.graph.order)
+    return tuple(eye.show(setting.graph.steps[step]) for section in Section for step in setting.graph.section(section))
 
 
 class _Preview:
@@ -113,14 +114,34 @@ class _Preview:
         return self._pinned.get(step.releases, {}) if step.releases else None
 
     def _settled_after(self, step: Step) -> str:
-        """The nearest earlier step that changes a system of this step, or ''. Reckoned along the graph, once a step."""
+        """The nearest earlier step that changes a system of this step, or ''. Reckoned along the graph, once a step.
+
+        A release undoes what its hold does, and the last sections follow everything that the first one may have changed.
+        """
         changed: dict[str, str] = {}
-        for need in self._setting.graph.before[step.id]:
-            changed |= self._changed[need]
-            before = self._setting.graph.steps[need]
-            if before.on and self._effects[need] in (Effect.CHANGES, Effect.DESTROYS):
-                changed = changed | {before.on: need}
-        self._changed[step.id] = changed
         if step.section is not Section.STEPS:
-            return ""
-        return changed.get(step.on, "") if step.on else ""
+            for earlier in self._setting.graph.section(Section.STEPS):
+                changed |= dict.fromkeys(self._changes(earlier), earlier)
+        for need in self._setting.graph.before[step.id]:
+            changed |= self._changed.get(need, {})
+            changed |= dict.fromkeys(self._changes(need), need)
+        self._changed[step.id] = changed
+        return next((changed[system] for system in self._systems(step) if system in changed), step.releases)
+
+    def _changes(self, step_id: str) -> tuple[str, ...]:
+        """The systems that a step changes: its own; one that it creates something on is where that goes to."""
+        step = self._setting.graph.steps[step_id]
+        named = self._systems(step)
+        match self._effects[step_id]:
+            case Effect.READS:
+                return ()
+            case Effect.CREATES:
+                return tuple(system for system in named if system != step.on) or named
+            case Effect.CHANGES | Effect.DESTROYS:
+                return named
+
+    def _systems(self, step: Step) -> tuple[str, ...]:
+        """The systems that a step names: ``on`` and the fields of ``with`` that are one."""
+        fields = system_fields(self._setting.actions[step.uses].inputs_type)
+        written = (step.on, *(step.with_.get(name) for name in fields))
+        return tuple(dict.fromkeys(name for name in written if isinstance(name, str) and name))

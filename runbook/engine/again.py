@@ -1,0 +1,75 @@
+"""What a resume puts back: steps that are tried again, and holds that have to be taken again before what is inside them.
+
+Owns :func:`put_back`, :func:`wholly_again` and :func:`satisfies`: a part of the fold in ``run.py``. Promises: what succeeded
+stays done, but for holds and their releases round a step that has still to run, and for the steps of a run's end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rpds import HashTrieMap
+
+from runbook.engine.transitions import Status
+from runbook.graph import Graph
+from runbook.plan.model import OnFailure, Section
+
+if TYPE_CHECKING:
+    from runbook.engine.run import StepRun
+
+_AGAIN = {
+    Status.RUNNING: Status.UNKNOWN,
+    Status.FAILED: Status.PENDING,
+    Status.CANCELLED: Status.PENDING,
+}
+_OVER = (Status.SUCCEEDED, Status.SKIPPED)
+
+
+def put_back(graph: Graph, steps: HashTrieMap[str, StepRun]) -> HashTrieMap[str, StepRun]:
+    """The steps as a new executor finds them: what ran is unknown; what failed or was cancelled is tried again."""
+    for step, state in steps.items():
+        spec = graph.steps[step]
+        again = _AGAIN.get(state.status, state.status)
+        if state.status is Status.FAILED and spec.on_failure is OnFailure.CONTINUE:
+            again = Status.FAILED
+        if spec.section is not Section.STEPS and state.status is not Status.RUNNING:
+            again = state.status if state.status in (Status.UNKNOWN, Status.WAITING) else Status.PENDING
+        if again is not state.status:
+            before = wholly_again(state) if state.status in _OVER else state
+            steps = steps.insert(step, replace(before, status=again, tries=0))
+    return _holds_again(graph, steps)
+
+
+def _holds_again(graph: Graph, steps: HashTrieMap[str, StepRun]) -> HashTrieMap[str, StepRun]:
+    """Put a hold and its release back where a step inside has still to run: it may have been released, or lost.
+
+    A hold that is put back may itself stand inside another one, so this goes on until nothing more is (at most once a hold).
+    """
+    pairs = {(hold, release): graph.inside(hold, release) for hold, release in graph.releases().items()}
+    while pairs:
+        wanted = {
+            pair for pair, inside in pairs.items() if any(not satisfies(graph, steps, within) for within in inside)
+        }
+        if not wanted:
+            break
+        for step in (step for pair in wanted for step in pair):
+            over = steps[step].status in (*_OVER, Status.PENDING)
+            if over and not steps[step].skipped_by:
+                steps = steps.insert(step, wholly_again(steps[step]))
+        pairs = {pair: inside for pair, inside in pairs.items() if pair not in wanted}
+    return steps
+
+
+def wholly_again(step: StepRun) -> StepRun:
+    """The step as one that has all before it, but for its baselines and guards: the world may want other operations by then."""
+    return replace(step, status=Status.PENDING, tries=0, operations={}, renewed=True)
+
+
+def satisfies(graph: Graph, steps: HashTrieMap[str, StepRun], step: str) -> bool:
+    """Whether the step's successors may begin, as far as it is concerned."""
+    state = steps[step]
+    spec = graph.steps[step]
+    if state.status is Status.FAILED:
+        return spec.on_failure is OnFailure.CONTINUE or spec.section is Section.FINALLY
+    return state.status in _OVER
