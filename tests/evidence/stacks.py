@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 PASSWORD = "canary-4f3a9c-correct-horse"
+KEEPER = "keeper"
+DATA = "/var/lib/postgresql/data"
 QUICK = ("-c", "fsync=off", "-c", "shared_buffers=64MB", "-c", "max_wal_size=2GB", "-c", "full_page_writes=off")
 
 
@@ -149,6 +151,12 @@ class InContainer:
     def fields(self) -> str:
         return f"host: {{docker: {self.container.name}}}"
 
+    def restart(self) -> None:
+        """Start the container again, as its restart policy would; its address may be another one afterwards."""
+        self.container.start()
+        wait_healthy(self.container)
+        self.host = address(self.container)
+
     def pids(self) -> dict[int, str]:
         """Processes in the container that are not the server's own, by their process id on this machine."""
         self.container.reload()
@@ -252,7 +260,8 @@ class Stack:
     @property
     def running(self) -> set[str]:
         """The services that run now, without the database."""
-        return {service for service, (state, _) in self.states().items() if state == "running"} - {self.guide.service}
+        up = {service for service, (state, _) in self.states().items() if state == "running"}
+        return up - {self.guide.service, KEEPER}
 
     def tidy(self) -> None:
         """Drop what restores kept beside the live database, and start the services that ran at first."""
@@ -289,8 +298,12 @@ def stack(
     local: bool = False,
     stopped: Sequence[str] = (),
     settings: Sequence[str] = (),
+    disk: str = "",
 ) -> Iterator[Stack]:
-    """A stack with the guide's data. ``local``: its database is a cluster of this machine; ``stopped`` services don't run."""
+    """A stack with the guide's data. ``stopped`` services don't run.
+
+    ``local``: its database is a cluster of this machine. ``disk``: the size of a container's data volume, in memory.
+    """
     with ExitStack() as stack_of:
         folder = Path(tempfile.mkdtemp(prefix="rb-evidence-"))
         stack_of.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -312,6 +325,11 @@ def stack(
             cluster.sql(f"CREATE DATABASE {guide.database} OWNER {guide.user}")
             server = OnThisMachine(cluster.port, guide.user, bin_dir, place, cluster.log)
         else:
+            if disk:
+                options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={disk}"}
+                name = f"{project.name}_postgres_data"
+                client.volumes.create(name, driver_opts=options, labels=project.labels(guide.service))
+                project.add(KEEPER, volumes={"postgres_data": DATA})  # a volume in memory lasts while somebody uses it
             container = _server(project, guide, [*QUICK, *settings], wal)
             server = InContainer(container, address(container), guide.user, bin_dir, folder)
         for service in (*guide.writers, *guide.others):
@@ -347,7 +365,7 @@ def _server(project: ComposeProject, guide: Guide, settings: Sequence[str], wal:
         image=POSTGRES,
         command=("postgres", *settings),
         environment=environment,
-        volumes={"postgres_data": "/var/lib/postgresql/data", str(wal): "/backups/wal"},
+        volumes={"postgres_data": DATA, str(wal): "/backups/wal"},
     )
     wait_healthy(container)
     return container

@@ -1,0 +1,209 @@
+"""One trial: a restore is killed at some instant, resumed, and looked at from outside."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import psycopg
+
+from tests.evidence.stacks import InContainer, Stack
+from tests.evidence.witness import Picture, children_of, databases, descendants, oid_of, picture, rows_of, until
+
+OWN = {"postgres", "template0", "template1"}
+SETTLES_IN_S = 20.0
+RESUMED_WITHIN_S = 600.0
+
+
+class Victim(StrEnum):
+    """What is killed. ``EVERYTHING``: engine, supervisor and children; in a container their far side too, or not."""
+
+    ENGINE = "engine"
+    EVERYTHING = "everything"
+    ALL_BUT_THE_FAR_SIDE = "all but the far side"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a trial found: the step that was going on, how many children lived then, and how many ends were adopted."""
+
+    at_s: float
+    step: str
+    children: int
+    adopted: int
+    resumed: bool
+
+
+@dataclass
+class Trials:
+    """Trials on one stack, one after the other. ``whole`` is the database as its backup has it."""
+
+    stack: Stack
+    whole: Picture
+    writers: set[str]
+    clean_s: float
+
+    @classmethod
+    def on(cls, stack: Stack) -> Trials:
+        """Back the stack up, and restore it once undisturbed: that tells how long it takes."""
+        writers = stack.running
+        whole = picture(stack.server, stack.database)
+        stack.back_up()
+        trials = cls(stack, whole, writers, clean_s=0.0)
+        began = trials.begun(stack.program.start("apply", *stack.arguments("restore-db")))
+        assert began.wait(RESUMED_WITHIN_S) == 0, (stack.program.folder / "output").read_text()
+        trials.clean_s = trials.stack.program.finished()["duration_s"]
+        return trials
+
+    def instants(self, seed: int, count: int) -> Iterator[float]:
+        """Moments of a restore, spread over all of it: one at random in each of ``count`` equal parts."""
+        chance = random.Random(seed)
+        for part in range(count):
+            yield self.clean_s * (part + chance.random()) / count
+
+    def begun(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+        """Wait until the run has its journal."""
+        program = self.stack.program
+        until(
+            lambda: process.poll() is not None or any(e["event"] == "step.started" for e in self._events()),
+            SETTLES_IN_S,
+            f"the run begins: {(program.folder / 'output').read_text()[-2000:]}",
+        )
+        return process
+
+    def trial(self, victim: Victim, at_s: float) -> Seen:
+        """Kill, resume, and check everything; an AssertionError says what did not hold."""
+        stack, program = self.stack, self.stack.program
+        self.tidy()
+        stack.sql("DELETE FROM questions WHERE id % 3 = 0")
+        stack.sql("CREATE TABLE damage AS SELECT now() AS at")
+        damaged, live = rows_of(stack.server, stack.database), oid_of(stack.server, stack.database)
+        before = stack.states()
+
+        engine = self.begun(program.start("apply", *stack.arguments("restore-db")))
+        time.sleep(at_s)
+        run = program.directory()
+        step, children = self._going_on(), children_of(run)
+        kill(victim, engine, run, stack)
+        if victim is Victim.ENGINE:
+            self._go_on(children, run)
+        # A child of PostgreSQL's first process that it does not know, and that a signal ended, makes it restart: where it is
+        # the first process of a container, whatever lost its parent there is such a child.
+        until(self._answers, SETTLES_IN_S, "the server answers")
+        ended = any(event["event"] == "run.finished" for event in program.events())
+        if not ended:
+            self._live_or_restored(damaged)
+            resumed = program.run(
+                "resume", program.last, "--confirm", stack.database, "--yes", within_s=RESUMED_WITHIN_S
+            )
+            assert resumed.code == 0, resumed.said
+        self._right(damaged, live, before)
+        adopted = sum(1 for event in program.events() if event.get("adopted"))
+        return Seen(at_s, step, len(children), adopted, resumed=not ended)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.stack.sql("SELECT 1", "postgres"))
+        except psycopg.OperationalError:
+            return False
+
+    def _live_or_restored(self, damaged: object) -> None:
+        """Whoever may connect finds the database as it was, or as it shall be; for the moment of the swap nobody may."""
+        try:
+            assert rows_of(self.stack.server, self.stack.database) in (damaged, self.whole.rows)
+        except psycopg.OperationalError as error:
+            assert "is not currently accepting connections" in str(error), error
+
+    def tidy(self) -> None:
+        """Away with what was kept beside the live database, and with earlier runs."""
+        self.stack.tidy()
+        runs = self.stack.program.state / "runs"
+        if runs.exists():
+            until(lambda: not processes_about(runs), SETTLES_IN_S, "supervisors of earlier runs leave")
+            shutil.rmtree(runs)
+
+    def _events(self) -> list[dict[str, object]]:
+        return self.stack.program.events() if self.stack.program.runs else []
+
+    def _going_on(self) -> str:
+        events = [e for e in self._events() if e["event"] in ("step.started", "operation.started")]
+        return f"{events[-1]['step']}.{events[-1].get('operation', '')}".rstrip(".") if events else ""
+
+    def _go_on(self, children: dict[int, str], run: Path) -> None:
+        """The children don't notice: each lives on, or has ended by itself."""
+        time.sleep(0.1)
+        left = children_of(run)
+        text = (run / "supervisor.jsonl").read_text()
+        assert set(left) == set(children) or '"why":"exited"' in text.splitlines()[-1], text[-2000:]
+        assert '"why":"killed"' not in text
+
+    def _right(self, damaged: object, live: int, before: dict[str, tuple[str, str]]) -> None:
+        """The database is the dump's, the former one is kept as it was, the services are back, and nothing else is left."""
+        stack, program = self.stack, self.stack.program
+        assert picture(stack.server, stack.database) == self.whole
+        kept = str(program.outputs("restore")["kept_as"])
+        assert databases(stack.server) == OWN | {stack.database, kept}
+        assert oid_of(stack.server, kept) == live
+        assert rows_of(stack.server, kept) == damaged
+        assert stack.running == self.writers
+        after = stack.states()
+        stopped = set(stack.guide.writers) & self.writers
+        assert {service for service in after if after[service] != before[service]} == stopped
+        assert not list(stack.store.rglob("*.partial*"))
+        until(lambda: not processes_about(program.directory()), SETTLES_IN_S, "nothing of the run lives any more")
+        if isinstance(stack.server, InContainer):
+            server = stack.server
+            until(lambda: not server.pids(), SETTLES_IN_S, f"nothing is left in the container: {server.pids()}")
+            assert server.files() == []
+
+
+def processes_about(place: Path) -> dict[int, str]:
+    """Living processes whose arguments name that folder or a run in it: supervisors, clients of containers, programs."""
+    names = [str(place), place.name] if place.parent.name == "runs" else [str(place)]
+    found: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with suppress(OSError):
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            if state not in "ZX" and any(name in command for name in names):
+                found[int(entry.name)] = command
+    return found
+
+
+def kill(victim: Victim, engine: subprocess.Popen[bytes], run: Path, stack: Stack) -> None:
+    """SIGKILL. Everything: the engine first, so that it starts nothing more, then whatever belongs to the run, until none lives."""
+    engine.kill()
+    engine.wait(30)
+    if victim is Victim.ENGINE:
+        return
+    far = isinstance(stack.server, InContainer)
+    while True:
+        doomed = {pid for found in processes_about(run) for pid in descendants(found)} if not far else set(near(run))
+        doomed |= set(children_of(run))
+        if victim is Victim.EVERYTHING and isinstance(stack.server, InContainer):
+            doomed |= set(stack.server.pids())
+        if not doomed:
+            return
+        for pid in doomed:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def near(run: Path) -> Iterator[int]:
+    """Processes of the run on this machine, not those in a container, which carry the run's name as well."""
+    own = Path("/proc/self/ns/pid").readlink()
+    for pid in processes_about(run):
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/ns/pid").readlink() == own:
+                yield pid
