@@ -7,12 +7,11 @@ is small. Promises: it ends (bounded), and a fault is told with the shortest way
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tests.prototype.life import Case, Ended, Life, State
+from tests.prototype.life import Case, Life, State
 
 W = TypeVar("W", bound=Hashable)
 MOST_STATES = 20_000
@@ -24,52 +23,57 @@ class Fault(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """How much was seen: states, the depth of crashes after which nothing new appears, how the goes ended."""
+    """How much was seen: states, and the depth of crashes after which nothing new appears."""
 
     states: int
     depth: int
-    ends: Counter[str]
 
 
-def explore(case: Case[W], *, fenced: bool = True, ends: tuple[str, ...] = ("succeeded",)) -> Explored:
+def explore(case: Case[W], *, fenced: bool = True) -> Explored:
     """Crash everywhere, resume, crash again, until no new state appears. Raises :class:`Fault`.
 
-    ``ends``: how a go may end. Every end that succeeded has to be like that of the go that nothing disturbed.
+    Every go has to succeed, and every end to be like that of the go that nothing disturbed.
     """
-    start = State(case.start)
-    trail: dict[State[W], tuple[str, ...]] = {start: ()}
+
+    def go(state: State[W], seen: Callable[[str, State[W]], None]) -> tuple[str, Hashable]:
+        ended = Life(case, state, seen, fenced=fenced).go()
+        why = case.wrong(ended.world) or (f"{ended.status}: {ended.why}" if ended.status != "succeeded" else "")
+        return (f"{why}\n{ended.world}" if why else "", case.end(ended.world))
+
+    return search(State(case.start), go, lambda state: case.wrong(state.world))
+
+
+S = TypeVar("S", bound=Hashable)
+
+
+def search(
+    start: S,
+    go: Callable[[S, Callable[[str, S], None]], tuple[str, Hashable]],
+    wrong: Callable[[S], str],
+) -> Explored:
+    """All states that are left from ``start`` on. ``go`` shows them and gives what is wrong with its end, and the end."""
+    trail: dict[S, tuple[str, ...]] = {start: ()}
     todo = [start]
-    wanted: Hashable = None
-    ended: Counter[str] = Counter()
+    ends: dict[Hashable, tuple[str, ...]] = {}
     for state in todo:
         way = trail[state]
 
-        def seen(where: str, left: State[W], way: tuple[str, ...] = way) -> None:
-            if why := case.wrong(left.world):
-                raise Fault(f"{why}\n{told((*way, where))}\n{left.world}")
+        def seen(where: str, left: S, way: tuple[str, ...] = way) -> None:
+            if why := wrong(left):
+                raise Fault(f"{why}\n{told((*way, where))}\n{left}")
             if left not in trail:
                 trail[left] = (*way, where)
                 todo.append(left)
 
-        found = Life(case, state, seen, fenced=fenced).go()
-        ended[found.status] += 1
-        wanted = _judged(case, found, wanted, ends, way)
+        why, end = go(state, seen)
+        if why:
+            raise Fault(f"{why}\n{told(way)}")
+        ends.setdefault(end, way)
+        if len(ends) > 1:
+            raise Fault(f"two ends\n{told(way)}\n" + "\n".join(map(str, ends)))
         if len(trail) > MOST_STATES:
             raise Fault(f"more than {MOST_STATES} states: the model grows without a bound")
-    return Explored(len(trail), max(map(len, trail.values())), ended)
-
-
-def _judged(case: Case[W], found: Ended[W], wanted: Hashable, ends: tuple[str, ...], way: tuple[str, ...]) -> Hashable:
-    if found.status not in ends:
-        raise Fault(f"{found.status}: {found.why}\n{told(way)}\n{found.world}")
-    if why := case.wrong(found.world):
-        raise Fault(f"{why}\n{told(way)}\n{found.world}")
-    if found.status != "succeeded":
-        return wanted
-    end = case.end(found.world)
-    if wanted is not None and end != wanted:
-        raise Fault(f"another end\n{told(way)}\nwanted {wanted}\nfound  {end}")
-    return end
+    return Explored(len(trail), max(map(len, trail.values())))
 
 
 def told(way: tuple[str, ...]) -> str:

@@ -66,8 +66,8 @@ class Case(Generic[W]):
         """What is left of a world when the engine dies; further ones: when the machine does, and so on."""
         return (world,)
 
-    def outlives(self, operation: Op) -> bool:
-        """Whether what was begun may go on after the engine's death: a child process, a server's backend."""
+    def outlives(self, operation: Op, world: W) -> bool:
+        """Whether what was begun may go on from here after the engine's death: a child process, a server's backend."""
         return isinstance(operation, Process | Pipeline | Sql)
 
     def same(self, operation: Op) -> str:
@@ -211,8 +211,8 @@ class Life(Generic[W]):
         begun = self._journal if operation.reads else replace(self._journal, begun=operation)
         results = {name: dict(found) for name, found in self._journal.results}
         worlds = ((self.world, ()), *self._case.perform(self.world, operation, results))
-        flies = not operation.reads and self._case.outlives(operation)
         for place, (world, found) in enumerate(worlds):
+            flies = not operation.reads and self._case.outlives(operation, world)
             last = place + 1 == len(worlds)
             where = f"{operation.name} {place}/{len(worlds) - 1}"
             for left in self._case.crashed(world):

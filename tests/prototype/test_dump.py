@@ -114,9 +114,6 @@ class Dumping(Case[Shop]):
             case _:
                 yield world
 
-    def outlives(self, operation: Op) -> bool:
-        return isinstance(operation, Process | Pipeline | Session)
-
     def crashed(self, world: Shop) -> tuple[Shop, ...]:
         return (replace(world, snapshot=None),)  # the session ends with its connection
 
