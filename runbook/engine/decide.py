@@ -97,16 +97,19 @@ def _unsettled(run: Run, room: int) -> Decision | None:
 def _lacking(run: Run, step: str) -> tuple[str, ...]:
     """What has to be done before an unsettled step goes on: what precedes it, and was put back.
 
-    A release whose own hold was put back is ended first, within the holds round both: the hold is taken after that.
+    A release whose own hold was put back is ended first, within the holds that were taken before it: its own is taken after.
     """
     hold = run.graph.steps[step].releases
     if hold not in run.steps or satisfied(run, hold):
         return tuple(need for need in run.graph.before[step] if not satisfied(run, need)) if run.blocked[step] else ()
-    pairs = run.graph.releases().items()
+    later = run.graph.descendants(hold)
     return tuple(
         other
-        for other, release in pairs
-        if other != hold and not satisfied(run, other) and step in run.graph.inside(other, release)
+        for other, release in run.graph.releases().items()
+        if other != hold
+        and other not in later
+        and not satisfied(run, other)
+        and step in run.graph.inside(other, release)
     )
 
 

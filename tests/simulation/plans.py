@@ -1,0 +1,120 @@
+"""Random plans: graphs of small steps with conditions, retries, failures, holds, people, and what follows a failure.
+
+Owns :func:`random_plan`. Promises: a plan is fixed by its seed, and carried out without faults it succeeds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from random import Random
+
+from runbook.operation import Json
+from runbook.plan.model import Backoff, OnFailure, Retry, Section, Step
+from tests.runner.memory_run import step
+
+MOST_STEPS = 60
+_KINDS = (
+    ("make",) * 6 + ("once",) * 4 + ("repeat",) * 2 + ("grow",) * 2 + ("check",) * 2 + ("mend", "manual", "approval")
+)
+_GIVES_VALUE = ("make", "mend", "check", "grow")
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """Steps, the facts that are there beforehand, and the services of each hold."""
+
+    steps: tuple[Step, ...]
+    facts: dict[str, str]
+    services: dict[str, tuple[str, ...]]
+
+
+def random_plan(chance: Random) -> Simulated:
+    """A plan of 1 to 60 steps."""
+    count = chance.randint(1, 10) if chance.random() < 0.75 else chance.randint(11, MOST_STEPS - 8)
+    main: list[Step] = []
+    for number in range(count):
+        main.append(_step(chance, f"s{number}", main))
+    facts: dict[str, str] = {}
+    services: dict[str, tuple[str, ...]] = {}
+    for number in range(chance.choice((0, 0, 1, 1, 2))):
+        main = _held(chance, f"h{number}", main, facts, services)
+    last = [_aside(chance, f"f{number}", Section.FINALLY) for number in range(chance.choice((0, 0, 1, 2)))]
+    alarm = [_aside(chance, f"a{number}", Section.ON_FAILURE) for number in range(chance.choice((0, 0, 1)))]
+    return Simulated((*main, *alarm, *last), facts, services)
+
+
+def _step(chance: Random, name: str, earlier: list[Step]) -> Step:
+    uses = chance.choice(_KINDS)
+    needs = _needs(chance, earlier)
+    with_: dict[str, Json] = {"thing": name}
+    match uses:
+        case "once":
+            with_ = {"parts": chance.choice((1, 1, 2, 3))}
+        case "manual":
+            with_ = {"instructions": "Do it."}
+        case "approval":
+            with_ = {"subject": "Is it well?", "needed": chance.choice((1, 2))}
+        case "check":
+            sure = [one for one in earlier if one.uses == "make" and _certain(one)]
+            if not sure:
+                uses = "make"
+            else:
+                seen = chance.choice(sure)
+                with_, needs = {"thing": seen.id, "value": seen.with_.get("value", "new")}, {*needs, seen.id}
+        case "make":
+            giving = [one for one in earlier if one.uses in _GIVES_VALUE and _certain(one)]
+            if giving and chance.random() < 0.4:
+                giver = chance.choice(giving)
+                with_, needs = {"thing": name, "value": f"{{{{ steps.{giver.id}.value }}}}"}, {*needs, giver.id}
+    made = replace(step(name, uses, *sorted(needs)), with_=with_)
+    return _adorned(chance, made)
+
+
+def _certain(one: Step) -> bool:
+    """Whether the step surely has outputs once it is done."""
+    return not one.when and one.on_failure is OnFailure.STOP
+
+
+def _adorned(chance: Random, made: Step) -> Step:
+    if chance.random() < 0.15:
+        retry = Retry(chance.randint(2, 4), chance.choice((0.0, 1.0, 30.0)), chance.choice(list(Backoff)))
+        made = replace(made, retry=retry)
+    if chance.random() < 0.1:
+        made = replace(made, when=chance.choice(("inputs.yes", "inputs.no")))
+    if chance.random() < 0.1:
+        made = replace(made, on_failure=OnFailure.CONTINUE)
+    if chance.random() < 0.05:
+        made = replace(made, confirm="Sure?")
+    if chance.random() < 0.2:
+        made = replace(made, timeout_s=20.0)
+    return made
+
+
+def _needs(chance: Random, earlier: list[Step]) -> set[str]:
+    if not earlier:
+        return set()
+    if chance.random() < 0.5:
+        return {earlier[-1].id}
+    return {one.id for one in chance.sample(earlier, min(len(earlier), chance.randint(0, 3)))}
+
+
+def _held(
+    chance: Random, name: str, main: list[Step], facts: dict[str, str], services: dict[str, tuple[str, ...]]
+) -> list[Step]:
+    """The list with a hold before some of its steps and its release after them; holds may nest and overlap."""
+    first = chance.randint(0, len(main) - 1)
+    last = chance.randint(first, min(len(main) - 1, first + 6))
+    mine = tuple(f"{name}.{letter}" for letter in "ab"[: chance.randint(1, 2)])
+    services[name] = mine
+    facts |= {service: "running" if chance.random() < 0.8 else "absent" for service in mine}
+    held: Json = list(mine)
+    inside = [replace(one, needs=(*one.needs, name)) for one in main[first : last + 1]]
+    before = _needs(chance, main[:first])
+    take = step(name, "pause", *sorted(before), services=held)
+    release = step(f"r{name}", "unpause", name, *(one.id for one in inside), releases=name, services=held)
+    after = [replace(one, needs=(*one.needs, release.id)) if chance.random() < 0.5 else one for one in main[last + 1 :]]
+    return [*main[:first], take, *inside, release, *after]
+
+
+def _aside(chance: Random, name: str, section: Section) -> Step:
+    return replace(step(name, chance.choice(("make", "repeat"))), section=section)
