@@ -20,8 +20,8 @@ from typing import cast
 
 from runbook import __version__
 from runbook.engine.events import RunCreated, RunInterrupted, RunResumed, RunWaiting, StepSkipped, parse
-from runbook.engine.run import begin, fold
-from runbook.engine.transitions import RunStatus
+from runbook.engine.run import Run, begin, fold
+from runbook.engine.transitions import RunStatus, Status
 from runbook.errors import InvalidInput, JournalFault, Problem, UsageFault
 from runbook.graph import Graph, build
 from runbook.journal.clock import SystemClock, boot_id
@@ -135,13 +135,12 @@ def resume(run: RunDir, caller: Caller, skip: Mapping[str, str]) -> Ending:
             raise UsageFault(
                 Problem("E263", "the run is finished", f"{run.run} {state.status}", f"`runbook show {run.run}`")
             )
-        unknown_steps = [step for step in skip if step not in graph.steps]
-        if unknown_steps:
-            raise UsageFault(Problem("E264", "the run has no such step", ", ".join(unknown_steps)))
+        _refuse_skips(state, skip)
         world = world_at(caller.redactor, order.environment)
         try:
             now = claims(world.look, order.plan, caller.actions, order.environment.systems)
-            compare({**header.targets, **dict(state.rebound)}, now, excused(state, caller.actions))
+            half_done = excused(state, order.plan, caller.actions, order.environment.systems)
+            compare({**header.targets, **dict(state.rebound)}, now, half_done)
             _lock(world, run, now, clock)
             caller.opened(run.run, graph)
             ledger = Ledger(journal, state, caller.watch, redactor=caller.redactor)
@@ -151,6 +150,20 @@ def resume(run: RunDir, caller: Caller, skip: Mapping[str, str]) -> Ending:
             return carry_out(setting, ledger, world, Loop(setting, ledger))
         finally:
             world.close()
+
+
+def _refuse_skips(run: Run, skip: Mapping[str, str]) -> None:
+    """Raise UsageFault for a step that isn't there, is done, or of which nobody knows how it ended."""
+    absent = [step for step in skip if step not in run.graph.steps]
+    if absent:
+        raise UsageFault(Problem("E264", "the run has no such step", ", ".join(absent)))
+    skippable = (Status.PENDING, Status.WAITING, Status.FAILED, Status.CANCELLED)
+    for step in skip:
+        status = run.step(step).status
+        if status not in skippable:
+            unsure = status in (Status.RUNNING, Status.UNKNOWN)
+            fix = "`runbook resume`, then `runbook resolve` if it stays unknown" if unsure else "leave it out of --skip"
+            raise UsageFault(Problem("E265", "the step can't be skipped", f"{step} is {status}", fix))
 
 
 def carry_out(setting: Setting, ledger: Ledger, world: World, loop: Loop) -> Ending:

@@ -34,7 +34,8 @@ from runbook.runner.faults import no_longer_needed
 from runbook.runner.ledger import Ledger
 from runbook.runner.prepare import NotNeeded, Prepared, prepare, values
 from runbook.runner.setting import Setting
-from runbook.runner.step import Adrift, Broke, Ended, StepLife
+from runbook.runner.step import Adrift, Broke, Ended, StepLife, Won
+from runbook.runner.targets import named_systems, rebound
 
 LONGEST_SLEEP_S = 0.5
 """How late a stop may be noticed between two attempts."""
@@ -122,7 +123,9 @@ class Loop:
             return None
         if isinstance(prepared, NotNeeded):
             if state.status is Status.UNKNOWN:
-                self._ledger.commit(StepUnknown(step_id, problem_json(no_longer_needed(self._setting.run, step_id, step.when))))
+                self._ledger.commit(
+                    StepUnknown(step_id, problem_json(no_longer_needed(self._setting.run, step_id, step.when)))
+                )
             else:
                 self._ledger.commit(StepSkipped(step_id, f"when: {step.when} is false"))
             return None
@@ -153,12 +156,15 @@ class Loop:
     def _live(self, prepared: Prepared, *, resumed: bool) -> None:
         """A step from its start to its end, with its retries."""
         step = prepared.step.id
+        self._bind(prepared, first_use=True)
         while True:
             life = StepLife(self._setting, self._ledger, prepared)
             # what was begun and left may still move, after a crash and after a lost answer alike: the fence comes first
             ended = (life.settle() if resumed else None) or life.attempt()
             problem = self._retries(prepared, ended)
             if problem is None:
+                if isinstance(ended, Won):
+                    self._bind(prepared, first_use=False)
                 life.close(ended)
                 return
             state = self._ledger.run.step(step)
@@ -171,6 +177,15 @@ class Loop:
             resumed = isinstance(ended, Adrift)
             self._ledger.note(StepStarted(step, state.attempt + 1, resumed=resumed))
             prepared = replace(prepared, scope=replace(prepared.scope, resumed=True))
+
+    def _bind(self, prepared: Prepared, *, first_use: bool) -> None:
+        """Journal what the targets of a step that changes something are, where the run doesn't know it yet."""
+        if prepared.effect is Effect.READS:
+            return
+        setting, run = self._setting, self._ledger.run
+        systems = setting.environment.systems
+        names = named_systems(setting.plan, prepared.step, prepared.action, systems)
+        self._ledger.note(*rebound(setting.look, run, prepared.step, names, systems, first_use=first_use))
 
     def _pause(self, seconds: float) -> None:
         """Wait between two attempts; a stop that is asked for ends it."""

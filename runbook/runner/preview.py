@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from runbook.action import CheckFailed, Done, Effect, Role, Undecidable, Unreachable, roles
-from runbook.check.fields import system_fields
 from runbook.errors import InvalidInput, Problem, Refused
 from runbook.operation import Json, Operations
 from runbook.plan.model import Section, Step
@@ -19,6 +18,7 @@ from runbook.plan.render import MissingOutput
 from runbook.report.dryrun import Shown
 from runbook.runner.prepare import NotNeeded, Prepared, prepare, values
 from runbook.runner.setting import Setting
+from runbook.runner.targets import named_systems
 
 
 class Sight(StrEnum):
@@ -141,7 +141,5 @@ class _Preview:
                 return named
 
     def _systems(self, step: Step) -> tuple[str, ...]:
-        """The systems that a step names: ``on`` and the fields of ``with`` that are one."""
-        fields = system_fields(self._setting.actions[step.uses].inputs_type)
-        written = (step.on, *(step.with_.get(name) for name in fields))
-        return tuple(dict.fromkeys(name for name in written if isinstance(name, str) and name))
+        systems = self._setting.environment.systems
+        return named_systems(self._setting.plan, step, self._setting.actions[step.uses], systems)

@@ -13,7 +13,8 @@ from hashlib import sha256
 
 from runbook.action import Effect, Look, Unreachable
 from runbook.check.fields import system_fields
-from runbook.engine.run import Run
+from runbook.engine.events import TargetRebound
+from runbook.engine.run import Run, StepRun
 from runbook.engine.transitions import Status
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL, host_json
@@ -102,14 +103,8 @@ def claims(
     """The targets of the plan's steps, by the environment's names, each probed once."""
     changed: dict[str, bool] = {}
     for step in plan.steps:
-        action = actions[step.uses]
-        seen = visible_systems(plan, step, systems)
-        changes = action.effect is not Effect.READS
-        named = [step.on] if step.on else []
-        for name in system_fields(action.inputs_type):
-            wanted = step.with_.get(name)
-            named += [_environments_name(plan, step, wanted)] if isinstance(wanted, str) and wanted in seen else []
-        for system in named:
+        changes = actions[step.uses].effect is not Effect.READS
+        for system in named_systems(plan, step, actions[step.uses], systems):
             changed[system] = changed.get(system, False) or changes
     return tuple(Claim(name, identify(look, systems[name]), changed[name]) for name in sorted(changed))
 
@@ -118,11 +113,40 @@ def _environments_name(plan: Plan, step: Step, name: str) -> str:
     return plan.frames[step.frame].systems.get(name, name) if step.frame else name
 
 
-def excused(run: Run, actions: Mapping[str, AnyAction]) -> frozenset[str]:
-    """Systems that an unfinished step may have been replacing when the run stopped: the step's own guards judge them."""
-    unfinished = (Status.RUNNING, Status.UNKNOWN, Status.FAILED)
-    steps = [run.graph.steps[step] for step, state in run.steps.items() if state.status in unfinished and state.touched]
-    return frozenset(step.on for step in steps if actions[step.uses].effect is Effect.DESTROYS)
+def named_systems(plan: Plan, step: Step, action: AnyAction, systems: Mapping[str, System]) -> tuple[str, ...]:
+    """The systems that a step names, by ``on`` first and then by fields of ``with``: by the environment's names, each once."""
+    seen = visible_systems(plan, step, systems)
+    written = (step.with_.get(name) for name in system_fields(action.inputs_type))
+    fields = (_environments_name(plan, step, name) for name in written if isinstance(name, str) and name in seen)
+    return tuple(dict.fromkeys((*((step.on,) if step.on else ()), *fields)))
+
+
+def excused(run: Run, plan: Plan, actions: Mapping[str, AnyAction], systems: Mapping[str, System]) -> frozenset[str]:
+    """Systems that a step began to change and whose identity afterwards isn't journalled: the step's own guards judge them."""
+    half_done = [run.graph.steps[step] for step, state in run.steps.items() if state.touched and not _rebound(state)]
+    return frozenset(name for step in half_done for name in named_systems(plan, step, actions[step.uses], systems))
+
+
+def _rebound(state: StepRun) -> bool:
+    return state.status is Status.SUCCEEDED
+
+
+def rebound(
+    look: Look, run: Run, step: Step, names: Iterable[str], systems: Mapping[str, System], *, first_use: bool
+) -> tuple[TargetRebound, ...]:
+    """What the targets of a step say of themselves now, where that isn't what the run is bound to.
+
+    At ``first_use`` those that were absent or could not be asked are bound; after the step, what it made or replaced.
+    """
+    found = []
+    for name in names:
+        known = run.rebound.get(name, run.header.targets.get(name, UNREACHED))
+        if first_use and known not in (ABSENT, UNREACHED):
+            continue
+        identity = identify(look, systems[name])
+        if identity not in (known, UNREACHED):
+            found.append(TargetRebound(step.id, name, identity))
+    return tuple(found)
 
 
 def compare(before: Mapping[str, Json], now: Iterable[Claim], excused: frozenset[str]) -> None:
