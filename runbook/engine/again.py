@@ -63,7 +63,7 @@ def _holds_again(graph: Graph, steps: HashTrieMap[str, StepRun]) -> HashTrieMap[
 
 def wholly_again(step: StepRun) -> StepRun:
     """The step as one that has all before it, but for its baselines and guards: the world may want other operations by then."""
-    return replace(step, status=Status.PENDING, tries=0, operations={}, renewed=True)
+    return replace(step, status=Status.PENDING, tries=0, operations={}, earlier={}, renewed=True)
 
 
 def satisfies(graph: Graph, steps: HashTrieMap[str, StepRun], step: str) -> bool:

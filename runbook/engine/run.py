@@ -64,6 +64,7 @@ class StepRun:
     """What the journal says of a step. ``attempt`` counts from 1; ``tries`` those since a person or a resume looked at it.
 
     ``approved`` are the digests of the operations that were shown for each round; ``pinned`` the baselines as first taken.
+    ``operations`` are those of this attempt and of the one that it goes on with, ``earlier`` those that succeeded before them.
     ``consent`` is a person's word that the step may begin, ``answer`` what they said to the step's own question.
     ``renewed``: it is to be done wholly again, and may then plan what the world wants by now.
     ``touched``: an operation that may change something was begun, in this attempt or an earlier one. ``skipped_by`` is who
@@ -78,6 +79,7 @@ class StepRun:
     guards: JsonObject = field(default_factory=dict)
     pinned: JsonObject = field(default_factory=dict)
     operations: Mapping[str, OperationRun] = field(default_factory=dict)
+    earlier: Mapping[str, OperationRun] = field(default_factory=dict)
     outputs: JsonObject | None = None
     question: StepWaiting | None = None
     consent: StepConfirmed | None = None
@@ -192,10 +194,7 @@ def _told(step: StepRun, event: StepEvent) -> StepRun:
     """The step with what the event says of it; ``status`` is already the table's."""
     match event:
         case StepStarted():
-            operations = step.operations if event.resumed else _ended_well(step)
-            return replace(
-                step, attempt=event.attempt, tries=step.tries + 1, round=0, operations=operations, problem=None
-            )
+            return _started(step, event)
         case StepPlanned():
             return _planned(step, event)
         case OperationStarted():
@@ -240,6 +239,11 @@ def _told(step: StepRun, event: StepEvent) -> StepRun:
             assert_never(event)
 
 
+def _started(step: StepRun, event: StepStarted) -> StepRun:
+    begun = replace(step, attempt=event.attempt, tries=step.tries + 1, round=0, problem=None)
+    return begun if event.resumed else replace(begun, operations={}, earlier={**step.earlier, **_ended_well(step)})
+
+
 def _planned(step: StepRun, event: StepPlanned) -> StepRun:
     digests = frozenset(str(operation["digest"]) for operation in event.operations)
     approved = step.approved.get(event.round)
@@ -256,7 +260,7 @@ def _planned(step: StepRun, event: StepPlanned) -> StepRun:
 
 
 def _ended_well(step: StepRun) -> dict[str, OperationRun]:
-    """What a new attempt still knows of the earlier ones: the operations that succeeded, which need not be repeated."""
+    """The operations that succeeded: where nobody can see an effect, a new attempt need not repeat them."""
     known = step.operations.items()
     return {name: one for name, one in known if one.finished is not None and one.finished.outcome == "succeeded"}
 

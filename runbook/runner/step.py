@@ -174,7 +174,9 @@ class StepLife:
         return self._ledger.run.step(self._step)
 
     def _go(self) -> Won:
-        for name, earlier in self._state.operations.items():
+        asks = self._action.interrupted_of(self._prepared.inputs) is Interrupted.ASK
+        known = {**self._state.earlier, **self._state.operations} if asks else self._state.operations
+        for name, earlier in known.items():
             if earlier.finished and earlier.finished.outcome == "succeeded":
                 self._remember(name, earlier.finished)
         facts = self._observe()
