@@ -32,6 +32,11 @@ class Graph:
         """The ids of one section, in order."""
         return tuple(step for step in self.order if self.steps[step].section is section)
 
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """All ids as people are shown them: section by section, so that what ends a run isn't told before its steps."""
+        return tuple(step for section in Section for step in self.section(section))
+
     def ancestors(self, step: str) -> frozenset[str]:
         """All ids that must be done before ``step``."""
         return _reach(step, self.before)

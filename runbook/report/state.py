@@ -54,7 +54,7 @@ def as_json(name: str, run: Run, status: RunStatus) -> dict[str, Json]:
         "status": status.value,
         "operator": run.header.operator,
         "started_at": run.header.started_at,
-        "steps": [_step_json(step, run.step(step)) for step in run.graph.order],
+        "steps": [_step_json(step, run.step(step)) for step in run.graph.listed],
         "open_holds": [hold for hold, _ in open_holds(run)],
         "next": [line.text for line in what_next(name, run, status)],
     }
@@ -82,7 +82,7 @@ def as_lines(
         ),
         Line(" ", ""),
     ]
-    for step in run.graph.order:
+    for step in run.graph.listed:
         state = run.step(step)
         spent = f"  {doing.get(step) or (show_duration(state.duration_s) if state.duration_s else '')}".rstrip()
         tries = f"  ({state.attempt} attempts)" if state.attempt > 1 else ""
@@ -171,7 +171,7 @@ def what_next(name: str, run: Run, status: RunStatus) -> tuple[Line, ...]:
     if status.final:
         return ()
     lines: list[Line] = []
-    for step in run.graph.order:
+    for step in run.graph.listed:
         state = run.step(step)
         if state.status is Status.WAITING and state.question is not None:
             lines.append(Line("→", _answer(name, state.question), "ask"))

@@ -52,7 +52,7 @@ class Teller:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._number = {step: number for number, step in enumerate(graph.order, start=1)}
+        self._number = {step: number for number, step in enumerate(graph.listed, start=1)}
 
     def tell(self, event: Event) -> tuple[Line, ...]:
         """The lines of one event; none for what only the journal needs."""
