@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run")
+@options.run()
 @click.option("--reason", required=True, help="Why; it is recorded.")
 @options.state
 @options.color

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run")
+@options.run()
 @click.argument("step")
 @click.option("--as", "claimed", default="", metavar="NAME", help="Who approves; recorded as a claim.")
 @options.state

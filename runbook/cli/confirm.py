@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run")
+@options.run()
 @click.argument("step")
 @click.option("-i", "--input", "given", multiple=True, metavar="NAME=VALUE", help="An answer that the step asks for.")
 @click.option("--confirm", "named", default="", metavar="NAME", help="What a destructive step replaces, by its name.")

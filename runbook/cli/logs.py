@@ -19,7 +19,7 @@ POLL_S = 0.3
 
 
 @click.command()
-@click.argument("run", default="last")
+@options.run(default="last")
 @click.argument("step", default="")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run stops.")
 @options.state

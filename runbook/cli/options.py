@@ -63,6 +63,24 @@ def parallel(function: F) -> F:
     )
 
 
+def run(default: str = "") -> Callable[[F], F]:
+    """The argument RUN: an id, its beginning, or ``last``. The shell completes it from the state directory."""
+
+    def decorate(function: F) -> F:
+        if default:
+            return click.argument("run", default=default, shell_complete=_known_runs)(function)
+        return click.argument("run", shell_complete=_known_runs)(function)
+
+    return decorate
+
+
+def _known_runs(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    from runbook.journal.layout import LAST, runs
+
+    known = [one.run for one in reversed(runs(Path(str(context.params.get("state") or STATE))))]
+    return [name for name in (LAST, *known) if name.startswith(incomplete)]
+
+
 def state_directory(text: str) -> Path:
     """The state directory. Raises UsageFault for a URL: shared state isn't built yet, and is not to be ignored."""
     if "://" in text:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run")
+@options.run()
 @click.argument("step")
 @click.option("--as", "outcome", type=click.Choice(["done", "not-done"]), required=True, help="How it ended.")
 @click.option("--reason", required=True, help="How you know; it is recorded.")

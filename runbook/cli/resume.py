@@ -9,7 +9,7 @@ from runbook.errors import Problem, UsageFault
 
 
 @click.command()
-@click.argument("run", default="last")
+@options.run(default="last")
 @click.option("--skip", multiple=True, metavar="STEP", help="Take a step as not needed; wants --reason.")
 @click.option("--reason", default="", help="Why the steps are skipped.")
 @options.consent

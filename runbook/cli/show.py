@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run", default="last")
+@options.run(default="last")
 @options.state
 @options.as_json
 @options.color
