@@ -33,7 +33,7 @@ from runbook.plan.environment import Environment
 from runbook.plan.inputs import bind
 from runbook.plan.model import Plan
 from runbook.runner.ending import Ending, exit_code, measure, objectives_json
-from runbook.runner.frozen import freeze, thaw
+from runbook.runner.frozen import freeze, refuse_another, thaw
 from runbook.runner.ledger import Ledger, Watch
 from runbook.runner.loop import Loop
 from runbook.runner.setting import AnyAction, Ask, Setting
@@ -122,11 +122,12 @@ def resume(run: RunDir, caller: Caller, skip: Mapping[str, str]) -> Ending:
         _engine(run, clock) as world_at,
         LocalJournal.open(run.path, run=run.run, clock=clock, boot=boot_id()) as journal,
     ):
-        frozen = thaw(run)
         events = [parse(cast(Mapping[str, Json], record.payload)) for record in journal.records]
-        header = events[0]
+        header = events[0] if events else None
         if not isinstance(header, RunCreated):
-            raise JournalFault(Problem("E711", "the journal does not begin with the run's creation"))
+            raise JournalFault(_never_created(run))
+        frozen = thaw(run)
+        refuse_another(frozen, header.digest)
         bound = bind(frozen.plan, frozen.environment, header.inputs)
         order = Order(bound.plan, frozen.environment, bound.inputs)
         graph = build(order.plan.steps)
@@ -150,6 +151,15 @@ def resume(run: RunDir, caller: Caller, skip: Mapping[str, str]) -> Ending:
             return carry_out(setting, ledger, world, Loop(setting, ledger))
         finally:
             world.close()
+
+
+def _never_created(run: RunDir) -> Problem:
+    return Problem(
+        "E714",
+        "the journal holds no record",
+        f"{run.run} was stopped before its first record was durable: nothing of it ran.",
+        "apply the plan again; `runbook runs` lists the runs that began",
+    )
 
 
 def _refuse_skips(run: Run, skip: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """What is frozen with a run: the exact bytes of the plan, of included plans and of the environment.
 
 Owns the folder ``frozen/`` of a run. Promises: a resume reads these bytes and no others; what was edited since is found and
-named; a file that was changed in the folder itself is refused, since its hash is in the index and the index's is in the journal.
+named; a file that was changed in the folder itself is refused, since its hash is in the index and the plan's is in the journal.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from runbook.errors import JournalFault, Problem
+from runbook.journal.disk import POSIX
 from runbook.journal.layout import RunDir
 from runbook.plan.environment import Environment, inline_environment, load_environment
 from runbook.plan.load import load_plan
 from runbook.plan.model import Plan, Source
+
+_FIX = "put the file back, or `runbook abandon` the run and apply anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Frozen:
 
 
 def freeze(run: RunDir, plan: Plan, environment: Environment, *, root: str = "") -> None:
-    """Write the bytes of plan and environment below the run's directory, synced by the journal's creation that follows.
+    """Write the bytes of plan and environment below the run's directory, durable on return. Raises ``OSError``.
 
     ``root`` is the directory that the plan's names are relative to, for :func:`edited`.
     """
@@ -37,13 +40,26 @@ def freeze(run: RunDir, plan: Plan, environment: Environment, *, root: str = "")
         "environment": _write(run, "environment", environment.sources),
         "root": root,
     }
-    path = run.frozen / "index.json"
-    path.write_text(json.dumps(index, indent=1) + "\n")
-    path.chmod(0o600)
+    _keep(run.frozen / "index.json", (json.dumps(index, indent=1) + "\n").encode())
+    POSIX.fsync_dir(run.frozen)
 
 
 def thaw(run: RunDir) -> Frozen:
-    """Plan and environment from the run's directory. Raises JournalFault (exit 7) where they were changed there."""
+    """Plan and environment from the run's directory. Raises JournalFault (exit 7) where they were changed, or can't be read."""
+    try:
+        return _thawed(run)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        detail = f"{run.frozen}: {type(error).__name__}: {error}"
+        raise JournalFault(Problem("E721", "what the run froze can't be read", detail, _FIX)) from error
+
+
+def refuse_another(frozen: Frozen, digest: str) -> None:
+    """Raise JournalFault where the frozen plan is not the one that the journal names by its digest."""
+    if frozen.plan.digest != digest:
+        raise JournalFault(_changed("the plan, or the list of its files,"))
+
+
+def _thawed(run: RunDir) -> Frozen:
     index = json.loads((run.frozen / "index.json").read_text())
     plans = _FrozenReader(run, "plan", index["plan"])
     environments = _FrozenReader(run, "environment", index["environment"])
@@ -74,12 +90,21 @@ def _write(run: RunDir, folder: str, sources: Iterable[Source]) -> list[dict[str
     index = []
     for number, source in enumerate(sources):
         name = f"{folder}-{number:03d}-{PurePosixPath(source.name).name}"
-        path = run.frozen / name
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.write_bytes(source.text.encode())
-        path.chmod(0o600)
+        _keep(run.frozen / name, source.text.encode())
         index.append({"name": source.name, "file": name, "sha256": source.sha256})
     return index
+
+
+def _keep(path: Path, content: bytes) -> None:
+    file = POSIX.create_fixed(path, content)
+    try:
+        POSIX.fdatasync(file)
+    finally:
+        POSIX.close(file)
+
+
+def _changed(what: str) -> Problem:
+    return Problem("E720", "a frozen file of the run was changed", f"{what} is not what the run began with", _FIX)
 
 
 class _FrozenReader:
@@ -94,12 +119,5 @@ class _FrozenReader:
         entry = self._index[name]
         content = (self._run.frozen / Path(entry["file"]).name).read_bytes()
         if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-            raise JournalFault(
-                Problem(
-                    "E720",
-                    "a frozen file of the run was changed",
-                    f"{entry['file']} is not what the run began with",
-                    "put the file back, or `runbook abandon` the run and apply anew",
-                )
-            )
+            raise JournalFault(_changed(entry["file"]))
         return content
