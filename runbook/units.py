@@ -74,4 +74,4 @@ def show_size(count: float) -> str:
 
 def show_instant(moment: datetime) -> str:
     """RFC 3339 in UTC with microseconds: ``2026-02-14T12:00:00.123456Z``."""
-    return f"{moment.astimezone(UTC).isoformat(timespec='microseconds')[:-6]}Z"
+    return f"{(moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat(timespec='microseconds')[:-6]}Z"

@@ -137,20 +137,23 @@ class Processes:
         return self.outcome(operation, ended, use_id)
 
     def _problem(self, code: str, summary: str, ended: Ended) -> Problem:
-        return Problem(code, summary, f"{ended.detail}\n{_tail(ended)}".strip())
+        return Problem(code, summary, _last_words(ended))
 
     def outcome(self, operation: Process | Pipeline, ended: Ended, use_id: str) -> Outcome:
         """What an exit record means for the operation."""
         log = f"logs/{log_name(use_id)}"
         fields = _fields(operation, ended, log)
-        see = f"less {self._directory / log}" if (self._directory / log).exists() else ""
+
+        def see() -> str:
+            return f"less {self._directory / log}" if (self._directory / log).exists() else ""
+
         match ended.why:
             case Why.NOT_STARTED:
                 return Failed(Problem("E301", "a process could not be started", ended.detail), fields)
             case Why.KILLED | Why.TIMED_OUT | Why.STUCK:
                 how = {Why.KILLED: "It was ended on request.", Why.TIMED_OUT: "It did not end in time, and was ended."}
                 detail = f"{how.get(ended.why, 'It could not be ended.')} {ended.detail}\n{_tail(ended)}".strip()
-                problem = Problem("E302", "a process was ended before it was done", detail, see)
+                problem = Problem("E302", "a process was ended before it was done", detail, see())
                 return Failed(problem, fields) if operation.reads else Lost(problem)
             case Why.EXITED | Why.BROKEN:
                 return _ended_itself(operation, ended, fields, see)
@@ -298,16 +301,15 @@ def _ok_codes(operation: Process | Pipeline) -> tuple[tuple[int, ...], ...]:
     return tuple(stage.ok_codes for stage in operation.stages)
 
 
-def _ended_itself(operation: Process | Pipeline, ended: Ended, fields: Fields, see: str) -> Outcome:
+def _ended_itself(operation: Process | Pipeline, ended: Ended, fields: Fields, see: Callable[[], str]) -> Outcome:
     codes, hosts = _ok_codes(operation), hosts_of(operation)
     bad = [(one, host) for one, ok, host in zip(ended.exits, codes, hosts, strict=False) if one.code not in ok]
-    detail = f"{ended.detail}\n{_tail(ended)}".strip()
     killed = [one for one, host in bad if one.code is None or (host != LOCAL and ended_by_signal(one.code))]
     if killed and ended.why is Why.EXITED:
-        problem = Problem("E302", "a process was ended before it was done", detail, see)
+        problem = Problem("E302", "a process was ended before it was done", _last_words(ended), see())
         return Failed(problem, fields) if operation.reads else Lost(problem)
     if bad or ended.why is Why.BROKEN or len(ended.exits) < len(codes):
-        return Failed(Problem("E300", "a process failed", detail, see), fields)
+        return Failed(Problem("E300", "a process failed", _last_words(ended), see()), fields)
     wanted = operation.expect_sha256 if isinstance(operation, Pipeline) else ""
     if wanted and ended.sha256 != wanted:
         detail = f"expected sha256 {wanted}\nfound    sha256 {ended.sha256} ({ended.bytes} bytes)"
@@ -328,6 +330,10 @@ def _fields(operation: Process | Pipeline, ended: Ended, log: str) -> Fields:
         "stderr": stderr[-LONGEST_STDERR:],
         "log": log,
     }
+
+
+def _last_words(ended: Ended) -> str:
+    return f"{ended.detail}\n{_tail(ended)}".strip()
 
 
 def _tail(ended: Ended) -> str:
