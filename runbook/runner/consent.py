@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from runbook.action import Effect
+from runbook.check.fields import effect_of, presumed
 from runbook.engine.events import StepWaiting
 from runbook.errors import Problem, Refused
 from runbook.plan.model import Section, Step
@@ -42,17 +43,17 @@ def questions(order: Order, actions: Mapping[str, AnyAction]) -> Iterable[StepWa
 
 
 def _question(order: Order, action: AnyAction, step: Step) -> StepWaiting | None:
-    destroys = action.effect is Effect.DESTROYS and order.environment.live
+    destroys = effect_of(action, step) is Effect.DESTROYS and order.environment.live
     if not destroys and not step.confirm:
         return None
-    target = _replaced(order, step) if destroys else ""
+    target = _replaced(order, action, step) if destroys else ""
     return StepWaiting(step.id, "confirm", step.confirm or f"{step.title or step.id} replaces {target}.", target)
 
 
-def _replaced(order: Order, step: Step) -> str:
-    """What the step replaces, from its system alone; an input that names another target is asked for when it is known."""
-    written = step.with_.get("database")
-    if isinstance(written, str) and written and "{" not in written:
-        return written
+def _replaced(order: Order, action: AnyAction, step: Step) -> str:
+    """What the step replaces, as far as literal inputs tell; what is only known later is asked for when it is."""
     system = order.environment.systems.get(step.on)
-    return str(getattr(system, "database", "") or step.on)
+    try:
+        return action.replaces(system, presumed(action, step))
+    except (AttributeError, TypeError, ValueError):
+        return str(getattr(system, "database", "") or step.on)

@@ -110,6 +110,10 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
   confirm: The present database is kept under another name.
 """
 
+    def replaces(self, system: Postgres, inputs: RestoreInputs) -> str:
+        """The database that is swapped: the one that the step names, else the system's."""
+        return inputs.database or system.database
+
     def observe(self, look: Look, system: Postgres, inputs: RestoreInputs, scope: Scope) -> RestoreFacts:
         """Read the cluster and the dump's files; refuse what must not be begun."""
         names, marks = _names(system, inputs, scope), _marks(inputs, scope)
