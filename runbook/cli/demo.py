@@ -76,7 +76,7 @@ class _Story:
 
     def back_up(self) -> int:
         """A backup by the shipped plan; gives the exit code."""
-        self._chapter(2, "A backup, as a timer makes it every night: runbook apply plans/backup-db.yaml")
+        self._chapter(2, "A backup, as every night: runbook apply plans/backup-db.yaml")
         return int(self._apply("backup-db").exit_code)
 
     def ruin(self, before: Mapping[str, Sum]) -> bool:
@@ -180,7 +180,7 @@ class _Story:
 
         address = self.stack.status().part("web").address
         status, body = http_get(int(address.rpartition(":")[2]), "/api/health")
-        return f"GET {address}/api/health → {status} {body.decode(errors='replace').strip()}"
+        return f"the web server answers {status}: {body.decode(errors='replace').strip()}"
 
     def _tables(self, found: Mapping[str, Sum]) -> None:
         for table, one in found.items():
