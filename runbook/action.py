@@ -146,7 +146,10 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True)
 class ContainerFacts:
-    """A container as seen. ``state``: created, running, paused, exited, …; ``health``: healthy, unhealthy, starting or ''."""
+    """A container as seen. ``state``: created, running, paused, exited, …; ``health``: healthy, unhealthy, starting or ''.
+
+    ``mounts``: ``SOURCE:PATH`` each, the source empty for a file system in memory. ``auto_remove``: it is gone once it stops.
+    """
 
     id: str
     name: str
@@ -158,6 +161,7 @@ class ContainerFacts:
     address: str
     exit_code: int
     mounts: tuple[str, ...]
+    auto_remove: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +195,10 @@ class Look(Protocol):
         """Whether the server accepts this password for ``connection.user``; False only if it said no."""
 
     def file(self, host: Host, path: str) -> FileFacts | None:
-        """The file, or None where it isn't; links are not followed."""
+        """The file, or None where it isn't; links are not followed.
+
+        In a container that doesn't run, its owner, device and inode are not known: '' and 0.
+        """
 
     def listing(self, host: Host, directory: str) -> tuple[FileFacts, ...]:
         """The directory's entries (one level), by name; empty where the directory isn't."""

@@ -234,8 +234,10 @@ class Service(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call of a service: Docker (operation ``start``, ``stop``, ``health``; argument ``container``) or HTTP.
+    """A call of a service: Docker (operation ``start``, ``stop``, ``health``, ``run``; argument ``container``) or HTTP.
 
+    Docker's ``run``: ``argv`` as root in a one-off container with the volumes of the host's container, which has to be
+    stopped; ``labels`` (a document) find it again; an exit code other than 0 is a failure.
     HTTP: operation is the method; arguments ``url``, ``headers`` (a document), ``body``; result ``status``, ``body``,
     ``elapsed_s``.
     ``expect``: conditions on the result; else failure.

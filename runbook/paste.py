@@ -8,6 +8,7 @@ on a terminal. What no common tool can do is shown as a description that begins 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import assert_never
 
 from runbook import condition
@@ -207,19 +208,51 @@ def _file(operation: MakeDirectory | Write | Rename | Remove) -> str:
 
 def _docker_call(operation: Call) -> str:
     given = dict(operation.arguments.items)
+    if operation.operation == "run":
+        return _docker_run(operation, given)
     options = f" -t {given['timeout_s']}" if operation.operation == "stop" and "timeout_s" in given else ""
     if "container" in given:
         what = shell_word(str(_shown(given["container"])))
     elif "service" in given:
-        project, service = str(_shown(given.get("project", ""))), str(_shown(given["service"]))
-        filters = f"label=com.docker.compose.project={project}", f"label=com.docker.compose.service={service}"
-        what = "$(docker ps -aq " + " ".join(f"--filter {shell_word(item)}" for item in filters) + ")"
+        what = _container_of(Compose(str(_shown(given.get("project", ""))), str(_shown(given["service"]))))
     else:
-        what = shell_word(str(operation.host))
+        what = _container_of(operation.host)
     verb = operation.operation
     if verb == "health":
         verb = f"inspect -f {shell_word('{{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{end}}')}"
     return on_host(_engine_of(operation.host), f"docker {verb}{options} {what}") + _expected(operation.expect)
+
+
+def _docker_run(operation: Call, given: Mapping[str, DocumentValue]) -> str:
+    """A one-off container beside a stopped one, of the very image that it was made of."""
+    what = _container_of(operation.host)
+    labels = given.get("labels")
+    marked = (
+        [f"--label {shell_word(f'{key}={value}')}" for key, value in labels.items]
+        if isinstance(labels, Document)
+        else []
+    )
+    program, *words = (shell_word(str(word)) for word in _tuple(given.get("argv")))
+    options = ["--rm", "--network none", "--no-healthcheck", "--user 0:0", *marked]
+    line = f"docker run {' '.join(options)} --volumes-from {what} --entrypoint {program}"
+    return on_host(
+        _engine_of(operation.host), f"{line} \"$(docker inspect -f '{{{{.Image}}}}' {what})\" {' '.join(words)}"
+    )
+
+
+def _tuple(value: DocumentValue | None) -> tuple[DocumentValue, ...]:
+    return value if isinstance(value, tuple) else ()
+
+
+def _container_of(host: Host) -> str:
+    match host:
+        case Docker(container, _):
+            return shell_word(container)
+        case Compose(project, service, _):
+            labels = f"label=com.docker.compose.project={project}", f"label=com.docker.compose.service={service}"
+            return "$(docker ps -aq " + " ".join(f"--filter {shell_word(item)}" for item in labels) + ")"
+        case _:
+            return shell_word(str(host))
 
 
 def _engine_of(host: Host) -> Host:

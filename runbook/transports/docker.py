@@ -6,11 +6,14 @@ read into a result; a call that was sent and whose answer was lost is :class:`Lo
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from runbook.action import ContainerFacts, Unreachable
+from runbook.action import ContainerFacts, FileFacts, Unreachable
 from runbook.condition import explain, failing
 from runbook.errors import Problem
 from runbook.host import Compose, Docker, Host, Local
@@ -31,6 +34,11 @@ ONEOFF = "com.docker.compose.oneoff"
 ANSWER_WITHIN_S = 60.0
 STOP_TIMEOUT_S = 10
 """How long a container may take to end after its stop signal, unless the call says ``timeout_s``."""
+STAT = "X-Docker-Container-Path-Stat"
+NOT_FOUND = 404
+_KINDS: Mapping[int, str] = {1 << 31: "directory", 1 << 27: "link"}
+"""Bits of Go's os.FileMode."""
+_NOT_REGULAR = sum(1 << bit for bit in (31, 27, 26, 25, 24, 21, 19))
 _CHANGES: Mapping[str, Callable[[Any, int], None]] = {
     "start": lambda container, _: container.start(),
     "stop": lambda container, timeout_s: container.stop(timeout=timeout_s),
@@ -109,6 +117,24 @@ class DockerEngine:
         """The container that the host names, or None. Raises as :meth:`one`."""
         return facts_of(self.one(host)) if self.find(host) else None
 
+    def stopped_file(self, host: Docker | Compose, path: str) -> FileFacts | None:
+        """A file of a container that doesn't run, volumes included, by the engine's archive call; None where it isn't.
+
+        Owner, device and inode can't be told (the call doesn't say them). Raises as :meth:`one`.
+        """
+        container = self.one(host)
+
+        def get() -> FileFacts | None:
+            api = self.client().api
+            url = f"{api.base_url}/v{api.api_version}/containers/{container.id}/archive"
+            answer = api.head(url, params={"path": path}, timeout=ANSWER_WITHIN_S)
+            if answer.status_code == NOT_FOUND:
+                return None
+            answer.raise_for_status()
+            return _stat(path, answer.headers[STAT])
+
+        return asked(get)
+
     def project(self, project: str) -> tuple[ContainerFacts, ...]:
         """The containers of a Compose project, stopped ones too, by service and number. Raises :class:`Unreachable`."""
         return tuple(facts_of(container) for container in self._labelled(project, ""))
@@ -133,6 +159,15 @@ class DockerEngine:
             return tuple(sorted(kept, key=_place))
 
         return asked(get)
+
+
+def _stat(path: str, header: str) -> FileFacts:
+    """What the archive call says of a path: JSON with the mode as Go's os.FileMode has it, in base64."""
+    said = json.loads(base64.b64decode(header))
+    mode = int(said["mode"])
+    kind = next((name for bit, name in _KINDS.items() if mode & bit), "other" if mode & _NOT_REGULAR else "file")
+    modified = datetime.fromisoformat(str(said["mtime"])[:19]).replace(tzinfo=UTC)
+    return FileFacts(path, kind, int(said["size"]), modified, mode & 0o777, owner="", device=0, inode=0)
 
 
 def asked(ask: Callable[[], _T]) -> _T:
@@ -166,6 +201,7 @@ def facts_of(container: Container) -> ContainerFacts:
         address=found[0] if len(found) == 1 else "",
         exit_code=int(state.get("ExitCode", 0)),
         mounts=tuple(sorted(mounts)),
+        auto_remove=bool(attrs.get("HostConfig", {}).get("AutoRemove")),
     )
 
 

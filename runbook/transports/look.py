@@ -93,8 +93,17 @@ class LiveLook:
         return accepted
 
     def file(self, host: Host, path: str) -> FileFacts | None:
-        """The file, or None where it isn't; links are not followed."""
-        return look_files.facts(self._commands, host, path, self._bound())
+        """The file, or None where it isn't; links are not followed. Of a stopped container: without owner, device, inode."""
+        try:
+            return look_files.facts(self._commands, host, path, self._bound())
+        except Unreachable:
+            if not isinstance(host, Docker | Compose):
+                raise
+            with _asking():
+                container = self._engine.facts(host)
+                if container is None or container.state == "running":
+                    raise
+                return self._engine.stopped_file(host, path)
 
     def listing(self, host: Host, directory: str) -> tuple[FileFacts, ...]:
         """The directory's entries (one level), by name; empty where the directory isn't."""

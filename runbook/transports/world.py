@@ -40,7 +40,7 @@ from runbook.operation import (
     Write,
 )
 from runbook.secret import Redactor, SecretRef
-from runbook.transports import docker, files, http
+from runbook.transports import docker, docker_run, files, http
 from runbook.transports.bound import Bound
 from runbook.transports.commands import Commands
 from runbook.transports.database import Databases, Link
@@ -151,6 +151,10 @@ class World:
 
     def fence(self, begun: Begun, use: Use) -> Settled | Lost:
         """Make sure that nothing of ``begun`` still moves: attach and wait, then end orphans. Lost: it could not be ensured."""
+        operation = begun.operation
+        if isinstance(operation, Call) and _is_one_off(operation):
+            bound = Bound(self._monotonic, use.deadline)
+            return guarded(lambda: docker_run.settle_run(self._engine, operation, use.results, bound))
         return guarded(lambda: self._fence.settle(begun, use))
 
     def stop(self, use_id: str, grace_s: float) -> None:
@@ -236,6 +240,8 @@ class World:
                 return self._postgres.set_password(operation, self._reveal(operation.password), use)
             case Call():
                 bound = Bound(self._monotonic, use.deadline)
+                if _is_one_off(operation):
+                    return docker_run.perform_run(self._engine, operation, use.results, bound)
                 if operation.service is Service.DOCKER:
                     return docker.perform_call(self._engine, operation, use.results, bound)
                 return http.perform_call(operation, use.results, self._reveal, bound)
@@ -296,6 +302,10 @@ class World:
                 return True
             time.sleep(min(_SHORT_WAIT_S, left))
         return self._running.stopped(use_id)
+
+
+def _is_one_off(call: Call) -> bool:
+    return call.service is Service.DOCKER and call.operation == docker_run.RUN
 
 
 def _until(end: float, monotonic: Callable[[], float]) -> Iterator[float]:

@@ -11,7 +11,8 @@ import pytest
 from runbook.action import Undecidable
 from runbook.actions.postgres import cluster, swap
 from runbook.actions.postgres.cluster import Place, Server
-from runbook.actions.postgres.restore_to_time import RestoreToTime, RestoreToTimeFacts, RestoreToTimeInputs
+from runbook.actions.postgres.recovery_step import RestoreToTimeFacts, RestoreToTimeInputs
+from runbook.actions.postgres.restore_to_time import RestoreToTime
 from runbook.artifact import Format
 from runbook.operation import Operations, Process, Sql, Wait, Write
 from tests.actions.backups import NOON, artifact, database, manifest, scope, store

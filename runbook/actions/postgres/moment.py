@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from runbook.action import Look, Scope, Unreachable
-from runbook.actions.postgres import cluster, swap
+from runbook.actions.postgres import cluster, in_container, swap
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.cluster import Control, Paths, Place, Server
 from runbook.artifact import Artifact, Format, Manifest
@@ -67,14 +67,14 @@ class Found:
 
 
 def memory(scope: Scope) -> str:
-    """The file in the run's directory that keeps the data directory's path while the server is stopped."""
+    """The file in the run's directory that keeps the data directory's path and the cluster's identifier, a line each."""
     return f"{scope.directory}/{swap.own_name(scope)}.data_directory"
 
 
 def read_live(look: Look, db: Postgres, scope: Scope) -> Live:
     """Ask the server; where it is down, the data directory is in the environment, or this step has written it down."""
     at = db.connection(application=scope.application, database=MAINTENANCE_DATABASE)
-    given = (db.data_directory or (look.text(LOCAL, memory(scope)) or "").strip()).rstrip("/")
+    given = (db.data_directory or (look.text(LOCAL, memory(scope)) or "").partition("\n")[0]).rstrip("/")
     try:
         row = look.query(at, _LIVE)[0]
     except Unreachable as down:
@@ -225,9 +225,7 @@ def _no_room(look: Look, db: Postgres, sought: Sought, live: Live, found: Found)
         detail = f"{where.run} is too long for a socket's path (at most {LONGEST_SOCKET} bytes in all)."
         problems.append(Problem("E794", "the side server can't have a socket there", detail, "Use a shorter path."))
     if sought.swapping and isinstance(host, Docker | Compose):
-        detail = f"The server is the first process of {host}: stopping it would stop the container."
-        fix = "Use `mode: side`; its `connect` tells how to reach the copy, and pg_dump in the container takes what is needed."
-        problems.append(Problem("E795", "data directories can't be swapped in a container", detail, fix))
+        problems += in_container.unfit(look, db, where.data, archive_of(db))
     elif sought.swapping and cluster.is_mount(look, host, found.place, where.data):
         detail = f"{where.data} is a file system of its own, and can't be renamed."
         problems.append(Problem("E796", "the data directory is a mount point", detail, "Use `mode: side`."))

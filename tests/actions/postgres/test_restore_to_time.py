@@ -12,7 +12,8 @@ import pytest
 from runbook.action import Effect, FileFacts, Look, Undecidable
 from runbook.actions.postgres import cluster
 from runbook.actions.postgres.cluster import Directories, Place, Server, Stage
-from runbook.actions.postgres.restore_to_time import RestoreToTime, RestoreToTimeInputs
+from runbook.actions.postgres.recovery_step import RestoreToTimeInputs
+from runbook.actions.postgres.restore_to_time import RestoreToTime
 from runbook.artifact import Artifact, Format
 from runbook.host import LOCAL
 from runbook.operation import Operation, Operations, Process, Remove, Rename, Wait, changes

@@ -1,0 +1,203 @@
+"""One recovery to a moment: its inputs, its facts, and its operations in their groups.
+
+Owns what ``postgres.restore_to_time`` puts together by its tables: each group of operations is complete in itself and ends in a
+state that the next look tells from the one before. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import AwareDatetime, Field, field_validator
+
+from runbook.action import Inputs, Scope, current, guard, pinned
+from runbook.actions.backup.layout import directory_of
+from runbook.actions.postgres import in_container, load, recovery, swap
+from runbook.actions.postgres.client import MAINTENANCE_DATABASE
+from runbook.actions.postgres.cluster import Directories, Paths, Place, Server
+from runbook.actions.postgres.moment import archive_of, memory
+from runbook.actions.postgres.recovery import Goal, Side, Tools
+from runbook.artifact import Artifact
+from runbook.operation import Operation, Operations, Write
+from runbook.system import Postgres
+from runbook.units import parse_duration
+
+
+class RestoreToTimeInputs(Inputs):
+    """From which base backup, to which moment, and what becomes of the copy."""
+
+    artifact: Artifact = Field(description="A base backup (postgres.basebackup) that ended before the target")
+    target: AwareDatetime = Field(description="The moment, with its zone: what was committed until then is there")
+    mode: Literal["swap", "side"] = Field(
+        default="swap", description="swap: it takes the live cluster's place; side: it is left running beside it"
+    )
+    timeline: str = Field(
+        default="latest", pattern=r"^(latest|current|[0-9]+)$", description="Which timeline recovery follows"
+    )
+    within: str = Field(default="6h", description="How long the recovery may take")
+    space_factor: float = Field(
+        default=1.2, ge=0, description="Free space that must be there, times the cluster's size"
+    )
+    stop: tuple[str, ...] = Field(default=(), description="Command that stops the live server; default: pg_ctl")
+    start: tuple[str, ...] = Field(default=(), description="Command that starts it; default: pg_ctl, as it was started")
+
+    @field_validator("within")
+    @classmethod
+    def _duration(cls, value: str) -> str:
+        parse_duration(value)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreToTimeFacts:
+    """The cluster, the directories and the artifact. ``options`` and ``log`` are those that the live server had."""
+
+    system_identifier: str = guard()
+    data_directory: str = guard()
+    artifact_sha256: str = guard()
+    target: str = guard()
+    original_inode: int = pinned()
+    owner: str = pinned()
+    options: tuple[str, ...] = pinned()
+    programs: str = pinned()
+    log: str = pinned()
+    where: Paths = current()
+    answers: bool = current()
+    data: Place | None = current()
+    side: Place | None = current()
+    old: Place | None = current()
+    partial: bool = current()
+    run: bool = current()
+    timeline: int = current()
+    inside: in_container.Inside | None = current()
+
+    @property
+    def directories(self) -> Directories:
+        """For :func:`runbook.actions.postgres.cluster.stage_of`."""
+        return Directories(self.data, self.side, self.old, self.partial, self.run, self.original_inode)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The operations of one step, with the names and tools that its facts give."""
+
+    system: Postgres
+    inputs: RestoreToTimeInputs
+    facts: RestoreToTimeFacts
+    scope: Scope
+
+    @property
+    def tools(self) -> Tools:
+        return Tools(self.facts.programs, self.system.host, self.facts.owner)
+
+    @property
+    def own(self) -> str:
+        return swap.own_name(self.scope)
+
+    @property
+    def goal(self) -> Goal:
+        archive, within_s = archive_of(self.system), parse_duration(self.inputs.within)
+        # recovery_target_time takes an offset, but no Z.
+        target = self.facts.target.replace("T", " ").replace("Z", "+00")
+        return Goal(target, self.inputs.timeline, archive, within_s)
+
+    @property
+    def side(self) -> Side:
+        return Side(self.system.port, self.system.user, self.facts.options)
+
+    @property
+    def exchanging(self) -> in_container.Exchanging:
+        return in_container.Exchanging(self.system, self.scope, self.facts.where, self.tools, self.goal)
+
+    def swept(self) -> Operations:
+        where, found = self.facts.where, self.facts
+        partial = (recovery.removed("sweep_side", where.partial, self.own, self.tools),) if found.partial else ()
+        run = (recovery.removed("sweep_run", where.run, self.own, self.tools),) if found.run else ()
+        return (*partial, *run)
+
+    def made(self) -> Operations:
+        artifact = self.inputs.artifact
+        directory = directory_of(load.store_of(artifact, self.scope))
+        pieces = artifact.manifest.pieces if artifact.manifest else ()
+        sha256 = next((piece.sha256 for piece in pieces if piece.path == artifact.name), "")
+        at = self.system.connection(application=self.scope.application, database=MAINTENANCE_DATABASE)
+        switched = recovery.switched(at, self.goal, self.tools) if self.facts.answers else ()
+        remembered = Write(
+            name="remember",
+            path=memory(self.scope),
+            content=f"{self.facts.where.data}\n{self.facts.system_identifier}\n",
+        )
+        return (
+            remembered,
+            *switched,
+            *recovery.extracted(f"{directory}/{artifact.name}", sha256, self.facts.where, self.tools),
+        )
+
+    def recovered(self, server: Server) -> Operations:
+        where = self.facts.where
+        unlocked = (recovery.unlocked(where.side, self.own, self.tools),) if server is Server.STALE else ()
+        started = () if server is Server.RUNNING else recovery.started(where, self.side, self.goal, self.tools)
+        awaited = recovery.reached(where, self.side, self.goal, self.tools)
+        return (*unlocked, *started, *awaited, recovery.promoted(where, self.tools))
+
+    def promotion_over(self, server: Server) -> Operations:
+        """The signal is gone; a server that runs may still be writing the end of its recovery, and may not be stopped in that."""
+        waits = server is Server.RUNNING and self.inputs.mode == "swap"
+        return (recovery.promotion_over(self.facts.where, self.tools),) if waits else ()
+
+    def ended(self, server: Server) -> Operations:
+        """After the promotion: the swap, or a side server that runs."""
+        where = self.facts.where
+        if self.inputs.mode == "side":
+            if server is Server.RUNNING:
+                return ()
+            unlocked = (recovery.unlocked(where.side, self.own, self.tools),) if server is Server.STALE else ()
+            return (*unlocked, *recovery.started(where, self.side, self.goal, self.tools))
+        if self.facts.inside is not None:
+            return (*self.side_stopped(server), *self.exchanging.whole())
+        return (
+            *self.side_stopped(server),
+            *self.live_stopped(),
+            recovery.history_archived(where.side, self.goal, self.own, self.tools),
+            recovery.renamed("set_aside", where.data, where.old, self.tools),
+            self.into_place(),
+            self.live_started(),
+            *self.cleaned(),
+        )
+
+    def side_stopped(self, server: Server) -> Operations:
+        if server is Server.RUNNING:
+            return (recovery.stopped("stop_side", self.facts.where.side, self.tools),)
+        return (recovery.unlocked(self.facts.where.side, self.own, self.tools),) if server is Server.STALE else ()
+
+    def live_stopped(self) -> Operations:
+        if self.facts.data is None or self.facts.data.server is not Server.RUNNING:
+            return ()
+        return (recovery.stopped("stop_live", self.facts.where.data, self.tools, by=self.inputs.stop),)
+
+    def live_started(self) -> Operation:
+        log = self.facts.log or f"{self.facts.where.data}/server.log"
+        return recovery.live_started(self.facts.where, self.side, log, self.tools, by=self.inputs.start)
+
+    def live_again(self) -> Operations:
+        runs = self.facts.data is not None and self.facts.data.server is Server.RUNNING
+        return () if runs else (self.live_started(),)
+
+    def into_place(self) -> Operation:
+        return recovery.renamed("into_place", self.facts.where.side, self.facts.where.data, self.tools)
+
+    def out_of_data(self) -> Operation:
+        return recovery.renamed("out_of_place", self.facts.where.data, self.facts.where.side, self.tools)
+
+    def out_of_old(self) -> Operation:
+        return recovery.renamed("put_back", self.facts.where.old, self.facts.where.data, self.tools)
+
+    def cleaned(self) -> Operations:
+        return (recovery.removed("clean", self.facts.where.run, self.own, self.tools),)
+
+    def removed(self) -> Operations:
+        return (
+            recovery.removed("remove_side", self.facts.where.side, self.own, self.tools),
+            *self.swept(),
+        )
