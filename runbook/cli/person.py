@@ -62,8 +62,12 @@ class Person:
                 return Reply(operator()) if typed == question.target else None
             case "confirm":
                 return Reply(operator()) if click.confirm("Go on?", err=True) else None
+            case "approval" if question.approvers and operator() not in question.approvers:
+                click.echo(f"Your word would not count: you are {operator()}.", err=True)
+                return None
             case "approval":
-                return Reply(operator()) if click.confirm(f"Approve {question.subject[:12]}…?", err=True) else None
+                digest = question.subject.rpartition("/")[2][:16]
+                return Reply(operator()) if click.confirm(f"Approve this ({digest})?", err=True) else None
             case _:
                 return self._manual(question)
 
