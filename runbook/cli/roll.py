@@ -11,16 +11,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from runbook.engine.transitions import RunStatus
+from runbook.engine.status import RunStatus
 from runbook.errors import Busy
 from runbook.journal.glance import Glance, glance
 from runbook.journal.layout import RunDir, refuse_unsafe, runs
 from runbook.journal.locks import Lock, LockOwner
 from runbook.journal.record import Record
-from runbook.operation import Json
-from runbook.report.story import Line
+from runbook.report.line import Line
 from runbook.units import show_duration
+
+if TYPE_CHECKING:
+    from runbook.value import Json
 
 _TRIES = 5
 UNREADABLE = "unreadable"

@@ -28,7 +28,7 @@ def command(context: click.Context, everything: bool, state: str, as_json: bool,
     from runbook.cli.roll import as_json as entry_json
     from runbook.cli.roll import as_lines, entries
     from runbook.cli.screen import Screen, print_json
-    from runbook.report.story import Line
+    from runbook.report.line import Line
 
     found = entries(options.state_directory(state))
     if as_json:
@@ -54,7 +54,7 @@ def prune(context: click.Context, keep: int | None, older: str | None, yes: bool
     """Remove finished runs with their logs. A run that could be gone on with is never removed."""
     from runbook.cli.roll import entries, removable, remove
     from runbook.cli.screen import Screen
-    from runbook.report.story import Line
+    from runbook.report.line import Line
 
     screen = Screen.of(no_color=no_color)
     found = entries(options.state_directory(_state_of(context, state)))

@@ -1,12 +1,10 @@
 """A step's life as one total table.
 
-Owns :class:`Status` and :data:`TRANSITIONS`. Every pair of status and event is either in the table or illegal; an illegal
+Owns :data:`TRANSITIONS`. Every pair of status and event is either in the table or illegal; an illegal
 one stops the run, since then the journal and this program disagree about what happened.
 """
 
 from __future__ import annotations
-
-from enum import StrEnum
 
 from runbook.engine.events import (
     OperationFinished,
@@ -27,39 +25,9 @@ from runbook.engine.events import (
     StepUnknown,
     StepWaiting,
 )
+from runbook.engine.status import RunStatus, Status
 
-
-class Status(StrEnum):
-    """Where a step stands. Done for its successors: succeeded, skipped, and failed where failure continues."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    WAITING = "waiting"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-    SKIPPED = "skipped"
-    CANCELLED = "cancelled"
-    UNDONE = "undone"
-
-
-class RunStatus(StrEnum):
-    """Where a run stands. ``running`` and a dead executor together are shown as interrupted."""
-
-    RUNNING = "running"
-    WAITING = "waiting"
-    INTERRUPTED = "interrupted"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-    SUCCEEDED = "succeeded"
-    COMPLETED_WITH_FAILURES = "completed_with_failures"
-    ABANDONED = "abandoned"
-
-    @property
-    def final(self) -> bool:
-        """Whether no resume can follow."""
-        return self in (RunStatus.SUCCEEDED, RunStatus.COMPLETED_WITH_FAILURES, RunStatus.ABANDONED)
-
+__all__ = ["TRANSITIONS", "RunStatus", "Status"]
 
 _P, _R, _W, _U = Status.PENDING, Status.RUNNING, Status.WAITING, Status.UNKNOWN
 

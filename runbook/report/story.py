@@ -7,7 +7,6 @@ same lines go to a terminal, to a log file and to ``runbook logs``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from runbook.engine.events import (
     Event,
@@ -32,19 +31,10 @@ from runbook.engine.events import (
 )
 from runbook.graph import Graph
 from runbook.operation import Json
+from runbook.report.line import Line
 from runbook.units import show_duration
 
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line: a mark, its text, and what it is about (for colour): ``good``, ``bad``, ``ask``, ``dim`` or ``plain``."""
-
-    mark: str
-    text: str
-    tone: str = "plain"
-
-    def __str__(self) -> str:
-        return f"{self.mark} {self.text}"
+__all__ = ["Line", "Teller", "problem_lines"]
 
 
 class Teller:
