@@ -64,11 +64,12 @@ class Trials:
         trials.clean_s = trials.stack.program.finished()["duration_s"]
         return trials
 
-    def instants(self, seed: int, count: int) -> Iterator[float]:
-        """Moments of a restore, spread over all of it: one at random in each of ``count`` equal parts."""
+    @staticmethod
+    def instants(seed: int, count: int) -> Iterator[float]:
+        """Moments of a restore as parts of the whole, spread over all of it: one at random in each of ``count`` equal parts."""
         chance = random.Random(seed)
         for part in range(count):
-            yield self.clean_s * (part + chance.random()) / count
+            yield (part + chance.random()) / count
 
     def begun(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         """Wait until the run has its journal."""
@@ -80,9 +81,9 @@ class Trials:
         )
         return process
 
-    def trial(self, victim: Victim, at_s: float) -> Seen:
-        """Kill, resume, and check everything; an AssertionError says what did not hold."""
-        stack, program = self.stack, self.stack.program
+    def trial(self, victim: Victim, part: float) -> Seen:
+        """Kill after that part of a restore, resume, and check everything; an AssertionError says what did not hold."""
+        stack, program, at_s = self.stack, self.stack.program, part * self.clean_s
         self.tidy()
         stack.sql("DELETE FROM questions WHERE id % 3 = 0")
         stack.sql("CREATE TABLE damage AS SELECT now() AS at")
@@ -106,6 +107,8 @@ class Trials:
                 "resume", program.last, "--confirm", stack.database, "--yes", within_s=RESUMED_WITHIN_S
             )
             assert resumed.code == 0, resumed.said
+        else:
+            self.clean_s = min(self.clean_s, program.finished()["duration_s"])  # it was quicker than the first one
         self._right(damaged, live, before)
         adopted = sum(1 for event in program.events() if event.get("adopted"))
         return Seen(at_s, step, len(children), adopted, resumed=not ended)

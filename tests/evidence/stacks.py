@@ -11,7 +11,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -214,8 +214,8 @@ class Stack:
     bases: Path
     program: Program
     environment: Path
+    url: str
     stopped: tuple[str, ...] = ()
-    made: list[str] = field(default_factory=list)
 
     @property
     def database(self) -> str:
@@ -272,22 +272,21 @@ class Stack:
                 container.start()
 
 
-def write_environment(stack: Stack, url: str, path: Path, archive: str = "") -> None:
+def write_environment(stack: Stack) -> None:
     """The environment file that ships, with other names and places; nothing else is changed."""
     guide, server = stack.guide, stack.server
     text = guide.environment.read_text()
     places = {
         f"project: {guide.project}": f"project: {stack.project.name}",
         f"host: {{docker: {guide.container}}}": server.fields(),
-        guide.url: url,
+        guide.url: stack.url,
         f"file://{guide.store}": f"file://{stack.store}",
         f"file://{guide.bases}": f"file://{stack.bases}",
-        "file:///backups/wal": archive or "file:///backups/wal",
     }
     for old, new in places.items():
         assert text.count(old) == 1, f"{old} stands {text.count(old)} times in {guide.environment}"
         text = text.replace(old, new)
-    path.write_text(text)
+    stack.environment.write_text(text)
 
 
 @contextmanager
@@ -336,8 +335,8 @@ def stack(
             project.add(service)
         environment = home / "environment.yaml"
         program = Program(home, {"POSTGRES_PASSWORD": PASSWORD, "NO_COLOR": "1"})
-        made = Stack(guide, project, server, store, bases, program, environment, tuple(stopped))
-        write_environment(made, url, environment)
+        made = Stack(guide, project, server, store, bases, program, environment, url, tuple(stopped))
+        write_environment(made)
         for service in stopped:
             project.containers[service].stop(timeout=1)
         with server.connect(guide.database) as connection:

@@ -40,9 +40,9 @@ def there(docker_client: DockerClient) -> Iterator[Trials]:
 
 def tried(trials: Trials, victim: Victim, salt: int) -> None:
     seed = SEED + salt
-    for at_s in trials.instants(seed, INSTANTS):
-        print(f"RUNBOOK_SEED={SEED}: {victim}, at {at_s:.3f} s of {trials.clean_s:.3f} s")
-        print(trials.trial(victim, at_s))
+    for part in trials.instants(seed, INSTANTS):
+        print(f"RUNBOOK_SEED={SEED}: {victim}, after {part:.0%} of {trials.clean_s:.3f} s")
+        print(trials.trial(victim, part))
 
 
 @pytest.mark.parametrize("victim", [Victim.ENGINE, Victim.EVERYTHING])

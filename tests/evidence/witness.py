@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import stat
 import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
+
+if TYPE_CHECKING:
+    from tests.fixtures.containers import ComposeProject
 
 CATALOGS = (
     "pg_class",
@@ -136,22 +138,32 @@ def tree(folder: Path) -> dict[str, str]:
     return found
 
 
-def processes_of(folder: Path) -> dict[int, str]:
-    """Living processes whose arguments or working directory name that folder: engines, supervisors, their children."""
-    found: dict[int, str] = {}
-    name = str(folder)
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        try:
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            here = str((entry / "cwd").readlink())
-            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-        if state not in "ZX" and (name in command or here.startswith(name)):
-            found[int(entry.name)] = command
-    return found
+class DockerWitness:
+    """What the Docker Engine says that was done to a project's containers since this was made."""
+
+    def __init__(self, project: ComposeProject) -> None:
+        self._project = project
+        self._since = self._now()
+
+    def events(self) -> list[tuple[str, str]]:
+        """Service and action (``start``, ``exec_create``, …) of each event, in order; without those of health checks."""
+        label = f"com.docker.compose.project={self._project.name}"
+        seen = self._project.client.events(  # type: ignore[call-overload]  # the engine takes finer moments than its types say
+            since=self._since, until=self._now(), filters={"label": label, "type": "container"}, decode=True
+        )
+        found = []
+        checks: set[str] = set()
+        for event in seen:
+            action, _, words = str(event["Action"]).partition(": ")
+            about = event["Actor"]["Attributes"]
+            if "pg_isready" in words or about.get("execID") in checks or action.startswith("health_status"):
+                checks.add(str(about.get("execID")))
+                continue
+            found.append((str(about["com.docker.compose.service"]), action))
+        return found
+
+    def _now(self) -> str:
+        return str(self._project.client.info()["SystemTime"])
 
 
 def children_of(run_directory: Path) -> dict[int, str]:

@@ -92,12 +92,11 @@ def sweep(client: DockerClient, series: Series, *, guide: Guide, seed: int, inst
     tally = Tally(series, seed)
     with ExitStack() as stands:
         trials: Trials | None = None
-        moments: list[float] = []
+        moments = list(Trials.instants(seed, instants))
         for number in range(instants):
             if trials is None:
                 stands.close()
                 trials = Trials.on(stands.enter_context(stack(client, guide, local=series.local, stopped=(IDLE,))))
-                moments = moments or list(trials.instants(seed, instants))
                 tally.clean_s = trials.clean_s
                 tally.bytes = int(trials.stack.sql("SELECT pg_database_size(current_database())")[0][0])
             began = time.monotonic()
@@ -116,10 +115,10 @@ def sweep(client: DockerClient, series: Series, *, guide: Guide, seed: int, inst
     return tally
 
 
-def _show_broken(series: Series, at_s: float, trials: Trials) -> None:
+def _show_broken(series: Series, part: float, trials: Trials) -> None:
     kept = Path(tempfile.mkdtemp(prefix="runbook-sweep-"))
     shutil.copytree(trials.stack.program.folder, kept / "home", ignore=shutil.ignore_patterns("*.sock"))
-    _say(f"{series.name}: killed at {at_s:.3f} s: DID NOT HOLD; its folder is {kept}\n{traceback.format_exc()}")
+    _say(f"{series.name}: killed after {part:.0%}: DID NOT HOLD; its folder is {kept}\n{traceback.format_exc()}")
 
 
 def _say(text: str) -> None:

@@ -1,0 +1,91 @@
+"""What `strace` saw: the calls by which a process and all its children may change something, and the programs that they ran.
+
+The lines are those of ``strace -f -y -s 4096 -qq``: a pid, the call, its arguments, its result. A call that was interrupted by
+another thread's is put together again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+OPENING = ("open", "openat", "openat2", "creat")
+MAKING = (
+    *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "unlink", "unlinkat", "rmdir"),
+    *("mkdir", "mkdirat", "mknod", "mknodat", "truncate", "chmod", "fchmodat", "chown", "lchown", "fchownat"),
+    *("utimensat", "utime", "utimes", "setxattr", "lsetxattr", "removexattr", "mount", "umount2", "swapon", "chroot"),
+)
+STRACE = ("strace", "-f", "-y", "-s", "4096", "-qq", "-e", "signal=none")
+_WRITES = re.compile(r"\bO_(WRONLY|RDWR|CREAT|TRUNC|APPEND|TMPFILE)\b")
+_LINE = re.compile(r"^(?P<pid>\d+) +(?P<rest>.*)$")
+_CALL = re.compile(r"^(?P<name>\w+)\((?P<arguments>.*)\) += (?P<result>.*)$")
+_TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_FOLDER = re.compile(r"^(?:AT_FDCWD|\d+)<([^>]*)>")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of the system: which process made it, its arguments as strace shows them, and its result."""
+
+    pid: int
+    name: str
+    arguments: str
+    result: str
+
+    @property
+    def failed(self) -> bool:
+        """It changed nothing."""
+        return self.result.startswith("-1")
+
+    @property
+    def texts(self) -> list[str]:
+        """Its arguments that are texts, unescaped as far as ASCII goes."""
+        return [_unescaped(text) for text in _TEXT.findall(self.arguments)]
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths in its arguments, made whole by the folder that it gave."""
+        folder = _FOLDER.match(self.arguments)
+        base = folder[1] if folder else ""
+        return [path if path.startswith("/") or not base else f"{base}/{path}" for path in self.texts]
+
+    @property
+    def changes(self) -> bool:
+        """Whether it may have changed a file system."""
+        if self.failed:
+            return False
+        return bool(_WRITES.search(self.arguments)) if self.name in OPENING else self.name in MAKING
+
+
+def calls(trace: Path) -> Iterator[Call]:
+    """The calls of a trace, in its order."""
+    unfinished: dict[int, str] = {}
+    for line in trace.read_text(errors="replace").splitlines():
+        found = _LINE.match(line)
+        if found is None:
+            continue
+        pid, rest = int(found["pid"]), found["rest"]
+        if rest.endswith("<unfinished ...>"):
+            unfinished[pid] = rest.removesuffix("<unfinished ...>").rstrip()
+            continue
+        if rest.startswith("<... "):
+            rest = unfinished.pop(pid, "") + rest.partition("resumed>")[2]
+        call = _CALL.match(rest)
+        if call is not None:
+            yield Call(pid, call["name"], call["arguments"], call["result"])
+
+
+def programs(trace: Path) -> list[list[str]]:
+    """The argument lists that were executed, in order."""
+    found = []
+    for call in calls(trace):
+        if call.name == "execve" and not call.failed:
+            _, _, rest = call.arguments.partition(", [")
+            found.append([_unescaped(text) for text in _TEXT.findall(rest.partition("], ")[0])])
+    return found
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), text)
