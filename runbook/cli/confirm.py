@@ -67,7 +67,9 @@ def _named(run: str, question: StepWaiting, named: str) -> None:
         return
     if not named and somebody_types():
         click.echo(f"{question.step}: {question.instructions.strip()}", err=True)
-        named = click.prompt(f"Type {question.target!r} to go on, or nothing to stop here", default="", err=True)
+        named = click.prompt(
+            f"Type {question.target!r} to go on, or nothing to stop here", default="", show_default=False, err=True
+        )
     if not named:
         raise Refused(Problem("E412", "the name of what is replaced is missing", question.instructions.strip(), again))
     if named != question.target:

@@ -76,7 +76,7 @@ class _Story:
 
     def back_up(self) -> int:
         """A backup by the shipped plan; gives the exit code."""
-        self._chapter(2, "A backup, as every night: runbook apply plans/backup-db.yaml")
+        self._chapter(2, f"A backup, as every night: runbook apply {_typed('backup-db')}")
         return int(self._apply("backup-db").exit_code)
 
     def ruin(self, before: Mapping[str, Sum]) -> bool:
@@ -101,7 +101,7 @@ class _Story:
         """The dry-run of the restore."""
         from runbook.cli.plan import show_plan
 
-        self._chapter(4, "What would the restore do? runbook plan plans/restore-db.yaml")
+        self._chapter(4, f"What would the restore do? runbook plan {_typed('restore-db')}")
         width = shutil.get_terminal_size((_PLAIN_WIDTH, 24)).columns
         order, screen = self._order("restore-db"), replace(self.screen, width=width)
         show_plan(order, screen, state=self.state, as_json=False, offline=False)
@@ -109,7 +109,7 @@ class _Story:
 
     def restore(self) -> Ending:
         """The restore by the shipped plan."""
-        self._chapter(5, "The restore: runbook apply plans/restore-db.yaml")
+        self._chapter(5, f"The restore: runbook apply {_typed('restore-db')}")
         return self._apply("restore-db")
 
     def prove(self, before: Mapping[str, Sum], ended: Ending) -> int:
@@ -196,6 +196,14 @@ class _Story:
 
     def _aside(self, text: str) -> None:
         self.screen.text(f"  {text}", "dim")
+
+
+def _typed(name: str) -> str:
+    """A shipped plan's path as it would be typed here."""
+    from runbook.cli.shipped import shipped_plan
+
+    path = shipped_plan(name)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _shown_state(state: Path) -> str:
