@@ -1,0 +1,415 @@
+"""A run's life: what happens when not all goes well, people, holds, and being told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from dataclasses import replace
+
+import pytest
+
+from runbook.engine.decide import open_holds
+from runbook.engine.events import StepApproved, StepConfirmed, StepSkipped, StepStarted
+from runbook.engine.transitions import RunStatus, Status
+from runbook.errors import ExitCode
+from runbook.operation import Operation
+from runbook.plan.model import OnFailure, Retry, Section
+from runbook.runner.loop import Loop
+from runbook.runner.setting import Reply
+from runbook.transports.outcome import Use
+from tests.runner.memory_run import MemoryRun, step
+from tests.runner.world import Crash, Fate, World
+
+KIM = Reply("kim")
+
+
+def crashed(run: MemoryRun) -> MemoryRun:
+    """The run, killed where its world says, and ready for another process."""
+    with pytest.raises(Crash):
+        run.apply()
+    run.after_kill()
+    return run
+
+
+def statuses(run: MemoryRun) -> dict[str, str]:
+    """Where each step stands."""
+    assert run.state is not None
+    return {name: run.status(name).value for name in run.state.graph.order}
+
+
+# --- order, conditions, failure ----------------------------------------------------------------------------------------------
+
+
+def test_outputs_go_from_step_to_step() -> None:
+    run = MemoryRun([step("a", thing="a", value="v"), step("b", "make", "a", thing="b", value="{{ steps.a.value }}w")])
+    assert run.apply() is ExitCode.DONE
+    assert run.world.facts == {"a": "v", "b": "vw"}
+
+
+def test_a_step_whose_condition_is_false_is_skipped_and_satisfies_its_successors() -> None:
+    run = MemoryRun([step("a", when="inputs.wanted"), step("b", "make", "a")], inputs={"wanted": False})
+    assert run.apply() is ExitCode.DONE
+    assert statuses(run) == {"a": "skipped", "b": "succeeded"}
+
+
+def test_the_outputs_of_a_skipped_step_are_missing_but_for_a_default() -> None:
+    skipped = step("a", when="inputs.wanted")
+    needing = step("b", "make", "a", thing="b", value="{{ steps.a.value }}")
+    run = MemoryRun([skipped, needing], inputs={"wanted": False})
+    assert run.apply() is ExitCode.FAILED
+    assert run.status("b") is Status.FAILED
+    run = MemoryRun(
+        [skipped, replace(needing, with_={"thing": "b", "value": "{{ steps.a.value | default('none') }}"})],
+        inputs={"wanted": False},
+    )
+    assert run.apply() is ExitCode.DONE
+    assert run.world.facts["b"] == "none"
+
+
+def test_a_failure_cancels_what_follows_and_runs_its_own_steps_then_the_last_ones() -> None:
+    steps = [
+        step("a"),
+        step("b", "make", "a"),
+        step("tell", section=Section.ON_FAILURE, thing="tell"),
+        step("tidy", section=Section.FINALLY, thing="tidy"),
+    ]
+    run = MemoryRun(steps)
+    run.world.meets("a", "make", Fate.FAILS)
+    assert run.apply() is ExitCode.FAILED
+    assert statuses(run) == {"a": "failed", "b": "cancelled", "tell": "succeeded", "tidy": "succeeded"}
+    run.after_kill()
+    assert run.resume() is ExitCode.DONE
+    assert statuses(run) == {"a": "succeeded", "b": "succeeded", "tell": "cancelled", "tidy": "succeeded"}
+
+
+def test_the_last_steps_wait_while_a_step_is_unknown() -> None:
+    run = MemoryRun([step("a", "once"), step("tidy", section=Section.FINALLY, thing="tidy")])
+    run.world.meets("a", "part1", Fate.LOST_AFTER)
+    assert run.apply() is ExitCode.WAITING
+    assert "tidy" not in run.world.facts
+    run.after_kill()
+    run.resolve("a", "done", said="yes")
+    run.after_kill()
+    assert run.resume() is ExitCode.DONE
+    assert run.world.facts["tidy"] == "new"
+
+
+def test_a_failure_that_may_be_gone_on_from_ends_with_1_and_says_so() -> None:
+    run = MemoryRun([step("a", on_failure=OnFailure.CONTINUE), step("b", "make", "a")])
+    run.world.meets("a", "make", Fate.FAILS)
+    assert run.apply() is ExitCode.FAILED
+    assert run.state is not None
+    assert run.state.status is RunStatus.COMPLETED_WITH_FAILURES
+    assert statuses(run) == {"a": "failed", "b": "succeeded"}
+
+
+def test_an_unknown_step_lets_nothing_new_begin() -> None:
+    run = MemoryRun([step("a", "once"), step("b")])
+    run.world.meets("a", "part1", Fate.LOST_AFTER)
+    assert run.apply() is ExitCode.WAITING
+    assert run.names(StepStarted) == ["a"]
+
+
+def test_a_condition_that_became_false_leaves_a_begun_step_unknown() -> None:
+    run = MemoryRun([step("a", "once", when="inputs.wanted")], inputs={"wanted": True})
+    run.world.meets("a", "part1", Fate.CRASH_AFTER)
+    crashed(run).inputs = {"wanted": False}
+    assert run.resume() is ExitCode.WAITING
+    assert run.problem("a") == "E604"
+
+
+def test_branches_run_at_once_within_the_limit() -> None:
+    run = MemoryRun([*(step(name) for name in "abc"), step("end", "make", "a", "b", "c")], parallel=2)
+    together: list[int] = []
+    inside = threading.Semaphore(0)
+    lock = threading.Lock()
+
+    def meet(operation: Operation, use: Use) -> None:
+        with lock:
+            inside.release()
+            together.append(inside._value)
+        threading.Event().wait(0.01)
+        inside.acquire()
+
+    run.world.seen = meet
+    assert run.apply() is ExitCode.DONE
+    assert max(together) == 2
+
+
+def test_a_settled_step_of_the_end_cancels_nothing() -> None:
+    """Two last steps are gone on with and fill all the room; the main steps, put back by the resume, wait for it."""
+    steps = [step("a"), step("b", "make", "a")]
+    steps += [step(name, section=Section.FINALLY, thing=name) for name in ("x", "y")]
+    run = MemoryRun(steps, parallel=1)
+    run.world.meets("a", "make", Fate.FAILS)
+    run.world.meets("x", "make", Fate.CRASH_BEFORE)
+    assert crashed(run).resume() is ExitCode.DONE
+    assert statuses(run) == {"a": "succeeded", "b": "succeeded", "x": "succeeded", "y": "succeeded"}
+
+
+# --- people ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_confirmation_is_asked_for_before_anything_of_the_step() -> None:
+    run = MemoryRun([step("a", confirm="Sure?"), step("b")])
+    assert run.apply() is ExitCode.WAITING
+    assert [(one.step, one.kind, one.instructions) for one in run.asked[:1]] == [("a", "confirm", "Sure?")]
+    assert run.world.facts == {"b": "new"}, "an independent branch finishes"
+    run.after_kill()
+    run.replies["a:confirm"] = KIM
+    assert run.resume() is ExitCode.DONE
+
+
+def test_a_destructive_step_asks_by_name_in_a_live_environment_only() -> None:
+    run = MemoryRun([step("a", "replace")], live=True)
+    assert run.apply() is ExitCode.WAITING
+    assert run.asked[0].target == "a"
+    assert not run.world.ledger
+    run = MemoryRun([step("a", "replace")])
+    assert run.apply() is ExitCode.DONE
+
+
+def test_a_confirmation_between_two_executions_counts() -> None:
+    run = MemoryRun([step("a", confirm="Sure?")])
+    assert run.apply() is ExitCode.WAITING
+    run.after_kill()
+    run.tell(StepConfirmed("a", "kim"))
+    run.after_kill()
+    assert run.resume() is ExitCode.DONE
+    assert len(run.names(StepConfirmed)) == 1
+
+
+def test_a_confirmation_is_not_taken_for_the_answer() -> None:
+    run = MemoryRun([step("a", "manual", confirm="Sure?", instructions="Do it.")])
+    run.replies["a:confirm"] = KIM
+    assert run.apply() is ExitCode.WAITING
+    assert [one.kind for one in run.asked][:2] == ["confirm", "manual"]
+    run.after_kill()
+    run.replies["a:manual"] = Reply("ada")
+    assert run.resume() is ExitCode.DONE
+    assert run.step("a").outputs == {"answers": {}, "by": "ada"}
+    assert [one.kind for one in run.asked].count("confirm") == 1
+
+
+def test_an_approval_wants_as_many_people_as_it_says() -> None:
+    run = MemoryRun([step("a", "approval", subject="Go?", needed=2, confirm="Sure?")])
+    run.replies = {"a:confirm": KIM, "a:approval": Reply("ada")}
+    assert run.apply() is ExitCode.WAITING
+    run.after_kill()
+    assert run.resume() is ExitCode.WAITING, "the same person again is no second one"
+    run.after_kill()
+    question = run.step("a").question
+    assert question is not None
+    run.tell(StepApproved("a", "ben", "something else"))
+    run.after_kill()
+    assert run.resume() is ExitCode.WAITING, "another subject is not this one"
+    run.after_kill()
+    run.tell(StepApproved("a", "ben", question.subject))
+    run.after_kill()
+    assert run.resume() is ExitCode.DONE
+    assert [one.kind for one in run.asked].count("confirm") == 1, "what was confirmed stays confirmed"
+
+
+def test_a_person_may_skip_a_step_with_a_reason() -> None:
+    run = MemoryRun([step("a"), step("b", "make", "a")])
+    run.world.meets("a", "make", Fate.FAILS, Fate.FAILS)
+    assert run.apply() is ExitCode.FAILED
+    run.after_kill()
+    run.tell(StepSkipped("a", "by hand", "kim"))
+    run.after_kill()
+    assert run.resume() is ExitCode.DONE
+    assert statuses(run) == {"a": "skipped", "b": "succeeded"}
+
+
+# --- holds -------------------------------------------------------------------------------------------------------------------
+
+
+def hold_plan(uses: str = "make", **more: object) -> MemoryRun:
+    """Services are stopped, work is done, they are started; ``web`` ran before, ``cron`` did not."""
+    work = step("work", uses, "stop")
+    steps = [
+        step("stop", "pause", services=["web", "cron"]),
+        work,
+        step("start", "unpause", "work", releases="stop", services=["web", "cron"]),
+        step("after", "make", "start"),
+    ]
+    return MemoryRun(steps, World(facts={"web": "running", "cron": "off"}))
+
+
+def test_a_release_restores_what_ran_and_nothing_else() -> None:
+    run = hold_plan()
+    assert run.apply() is ExitCode.DONE
+    assert run.world.facts["web"] == "running"
+    assert run.world.facts["cron"] == "off"
+    assert list(run.world.ledger) == [
+        ("stop", "stop_web"),
+        ("work", "make"),
+        ("work", "commit"),
+        ("start", "start_web"),
+        ("after", "make"),
+        ("after", "commit"),
+    ]
+
+
+def test_what_a_hold_restores_is_durable_before_it_acts() -> None:
+    run = hold_plan()
+    run.world.meets("stop", "stop_web", Fate.CRASH_AFTER)
+    assert crashed(run).resume() is ExitCode.DONE
+    assert run.world.facts["web"] == "running", "though it was stopped when the second executor looked"
+
+
+def test_a_hold_stays_when_a_changing_step_inside_failed() -> None:
+    run = hold_plan()
+    run.world.meets("work", "commit", Fate.FAILS)
+    assert run.apply() is ExitCode.FAILED
+    assert run.world.facts["web"] == "stopped"
+    assert run.state is not None
+    assert open_holds(run.state) == (("stop", "start"),)
+    run.after_kill()
+    assert run.resume() is ExitCode.DONE
+    assert run.world.facts["web"] == "running"
+
+
+def test_a_hold_is_released_when_nothing_inside_was_changed() -> None:
+    run = hold_plan("check")
+    assert run.apply() is ExitCode.FAILED
+    assert run.world.facts["web"] == "running"
+    assert run.status("after") is Status.CANCELLED
+
+
+def test_a_hold_that_was_taken_in_part_is_released_too() -> None:
+    run = hold_plan()
+    run.world.facts["cron"] = "running"
+    run.world.meets("stop", "stop_cron", Fate.FAILS)
+    assert run.apply() is ExitCode.FAILED
+    assert run.world.facts == {"web": "running", "cron": "running"}
+
+
+def test_a_hold_that_is_lost_is_taken_again_before_what_was_running_inside_goes_on() -> None:
+    run = hold_plan()
+    run.world.meets("work", "make", Fate.CRASH_BEFORE)
+    crashed(run).world.facts["web"] = "running"  # the machine booted, and started what it always starts
+
+    def look(operation: Operation, use: Use) -> None:
+        assert not (use.id.startswith("work/") and run.world.facts["web"] == "running")
+
+    run.world.seen = look
+    assert run.resume() is ExitCode.DONE
+    assert run.world.ledger["stop", "stop_web"] == 2
+    assert run.world.facts["web"] == "running"
+
+
+def test_what_runs_inside_a_hold_that_cannot_be_taken_again_stays_unknown() -> None:
+    run = hold_plan()
+    run.world.meets("work", "make", Fate.CRASH_BEFORE)
+    run.world.meets("stop", "stop_web", Fate.WELL, Fate.FAILS)
+    crashed(run).world.facts["web"] = "running"
+    assert run.resume() is ExitCode.WAITING
+    assert statuses(run)["work"] == "unknown"
+    assert run.world.ledger["work", "make"] == 0
+
+
+def test_a_release_that_was_cut_off_is_ended_first_and_done_once_more_in_the_end() -> None:
+    """A read failed inside, the release began, the engine died; the resume needs the hold again, and has to release it again."""
+    run = hold_plan("check")
+    run.world.meets("start", "start_web", Fate.CRASH_LIVING)
+    crashed(run)
+    run.world.facts["work"] = "new"  # what the check wanted
+    assert run.resume() is ExitCode.DONE
+    assert run.world.facts["web"] == "running"
+    assert run.world.ledger["stop", "stop_web"] == 2
+    assert run.world.ledger["start", "start_web"] == 2
+    assert statuses(run) == dict.fromkeys(("stop", "work", "start", "after"), "succeeded")
+
+
+def test_a_hold_taken_again_may_stop_what_its_last_plan_left_alone() -> None:
+    run = hold_plan()
+    run.world.meets("work", "commit", Fate.FAILS, Fate.CRASH_BEFORE)
+    assert run.apply() is ExitCode.FAILED
+    run.after_kill()
+    with pytest.raises(Crash):
+        run.resume()  # here it was still in force, so there was nothing to do
+    run.after_kill()
+    run.world.facts["web"] = "running"
+    assert run.resume() is ExitCode.DONE
+    assert run.world.facts["web"] == "running"
+
+
+def test_a_hold_whose_inside_only_continued_is_not_taken_again() -> None:
+    run = hold_plan()
+    run.steps = [replace(one, on_failure=OnFailure.CONTINUE) if one.id == "work" else one for one in run.steps]
+    run.world.meets("work", "make", Fate.FAILS)
+    run.world.meets("after", "make", Fate.FAILS)
+    assert run.apply() is ExitCode.FAILED
+    run.after_kill()
+    assert run.resume() is ExitCode.FAILED
+    assert run.world.ledger["stop", "stop_web"] == 1, "nobody's services are stopped for nothing"
+
+
+def test_a_hold_that_a_person_skipped_stays_skipped() -> None:
+    run = hold_plan()
+    run.world.meets("stop", "stop_web", Fate.FAILS)
+    run.world.meets("work", "make", Fate.FAILS)
+    assert run.apply() is ExitCode.FAILED
+    run.after_kill()
+    run.tell(StepSkipped("stop", "they are down already", "kim"))
+    run.after_kill()
+    assert run.resume() is ExitCode.FAILED
+    run.after_kill()
+    assert run.resume() is ExitCode.DONE
+    assert run.status("stop") is Status.SKIPPED
+    assert run.world.ledger["stop", "stop_web"] == 0
+
+
+# --- being told to stop ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_lets_what_runs_finish_and_starts_nothing(number: signal.Signals) -> None:
+    steps = [step("a"), step("b", "make", "a"), step("tidy", section=Section.FINALLY, thing="tidy")]
+    run = MemoryRun(steps)
+    run.world.seen = lambda operation, use: os.kill(os.getpid(), number) if use.id == "a/1/1/make" else None
+    assert run.apply() is ExitCode.INTERRUPTED
+    assert run.world.facts == {"a": "new"}
+    assert statuses(run) == {"a": "succeeded", "b": "pending", "tidy": "pending"}
+    run.after_kill()
+    run.world.seen = lambda operation, use: None
+    assert run.resume() is ExitCode.DONE
+    assert set(run.world.ledger.values()) == {1}
+
+
+def test_the_second_signal_ends_what_runs() -> None:
+    run = MemoryRun([step("a", "once"), step("b", "make", "a")])
+    ended = threading.Event()
+    run.world.stop = lambda use_id, grace_s: (run.world.stopped.append(use_id), ended.set())  # type: ignore[method-assign, assignment, func-returns-value]
+
+    def twice(operation: Operation, use: Use) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert ended.wait(5)
+
+    run.world.seen = twice
+    run.world.meets("a", "part1", Fate.LOST_BEFORE)
+    assert run.apply() is ExitCode.INTERRUPTED
+    assert run.world.stopped == ["a"]
+    assert run.status("a") is Status.UNKNOWN
+    assert [event.forced for event in run.events if event.event == "run.interrupted"] == [True]  # type: ignore[union-attr]
+
+
+def test_a_stop_ends_the_pause_between_attempts() -> None:
+    run = MemoryRun([step("a", retry=Retry(3, 300.0), thing="a")])
+    run.world.meets("a", "make", Fate.FAILS)
+    loops: list[Loop] = []
+    run.prepare_loop = loops.append
+    sleep = run.world.clock.sleep
+
+    def interrupted(seconds: float) -> None:
+        sleep(seconds)
+        loops[0].stop()
+
+    run.world.clock.sleep = interrupted  # type: ignore[method-assign]
+    assert run.apply() is ExitCode.INTERRUPTED
+    assert run.world.clock.seconds < 2
+    assert run.step("a").attempt == 1, "no attempt is begun after the stop"
+    assert run.status("a") is Status.FAILED
