@@ -2,24 +2,30 @@
 
 Owns what ``apply``, ``resume`` and ``demo`` show while a run goes on and when it ends. Promises: on a terminal one moving line
 shows what runs and how far its bytes are; elsewhere only plain lines; with ``--json`` the journal's own records, one a line.
+A run goes on whoever watches: a lost terminal, a closed pipe or a full disk behind stdout ends the showing, and nothing else.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event as Flag
 from threading import Lock, Thread
+from types import FrameType
 
 import click
 
 from runbook.catalogue import CATALOGUE
 from runbook.cli.person import Person, operator
-from runbook.cli.screen import Screen, visible
+from runbook.cli.screen import Screen, mute_broken, visible
 from runbook.engine.events import (
     Event,
     OperationStarted,
@@ -42,6 +48,8 @@ from runbook.units import show_duration, show_size
 
 TICK_S = 0.25
 _CLEAR = "\r\x1b[2K"
+_STOPPING = "Stopping: what runs now is let to its end, and nothing more begins. Once more ends what runs."
+_ENDING = "Ending what runs now; how it ended may be unknown until `runbook resume` has looked."
 
 
 @dataclass(slots=True)
@@ -85,6 +93,7 @@ class RunningView:
     _graph: Graph | None = None
     _done: Flag = field(default_factory=Flag)
     _drawn: bool = False
+    _asking: bool = False
 
     @classmethod
     def here(cls, screen: Screen, person: Person, *, as_json: bool) -> RunningView:
@@ -103,12 +112,13 @@ class RunningView:
             redactor=self.redactor,
             opened=self.opened,
             parallel=parallel,
+            stopping=self.stopping,
         )
 
     def opened(self, run: str, graph: Graph) -> None:
         """A run begins or goes on."""
         self._teller, self._graph = Teller(graph), graph
-        self.screen.lines([Line("▸", f"run {run}", "dim")])
+        self._show(lambda: self.screen.lines([Line("▸", f"run {run}", "dim")]))
         if self.live:
             Thread(target=self._draw_on, daemon=True).start()
 
@@ -116,14 +126,21 @@ class RunningView:
         """Nothing more is drawn."""
         self._done.set()
         with self._lock:
-            self._wipe()
+            self._show(self._wipe)
+
+    def stopping(self, count: int) -> None:
+        """A signal came (the ``count``-th). Called from the handler, which may have interrupted whoever was printing."""
+        told = _STOPPING if count == 1 else _ENDING
+        if count <= 2:
+            with suppress(OSError):
+                os.write(2, f"\n{told}\n".encode())
 
     def watch(self, record: Record, event: Event) -> None:
         """An event is durable."""
         if self.as_json:
-            click.echo(record.line)
+            self._show(lambda: click.echo(record.line, nl=False))
         with self._lock:
-            self._wipe()
+            self._show(self._wipe)
             match event:
                 case StepStarted(step):
                     self._moving[step] = _Moving(time.monotonic())
@@ -134,9 +151,8 @@ class RunningView:
                 case _:
                     pass
             if self._teller is not None:
-                self.screen.lines(
-                    Line(line.mark, self.redactor(line.text), line.tone) for line in self._teller.tell(event)
-                )
+                told = [Line(line.mark, self.redactor(line.text), line.tone) for line in self._teller.tell(event)]
+                self._show(lambda: self.screen.lines(told))
 
     def progress(self, step: str, operation: str, progress: Progress) -> None:
         """Bytes move."""
@@ -148,25 +164,43 @@ class RunningView:
             moving.done, moving.total = progress.done, progress.total
         if self.as_json:
             body = {"event": "operation.progress", "step": step, "operation": operation}
-            click.echo(json.dumps(body | {"done": progress.done, "total": progress.total}))
+            line = json.dumps(body | {"done": progress.done, "total": progress.total})
+            self._show(lambda: click.echo(line))
 
     def ask(self, step: str, question: StepWaiting) -> Reply | None:
-        """Put a question to the person, with the moving line out of the way."""
+        """Put a question to the person, with the moving line out of the way. None: nobody answers now.
+
+        Other branches go on and are told of meanwhile: a person's time is not to be taken from theirs.
+        """
         with self._lock:
-            self._wipe()
-            return self.person.ask(step, question)
+            self._show(self._wipe)
+            self._asking = True
+        try:
+            with _leaving_on_interrupt():
+                return self.person.ask(step, question)
+        except (click.Abort, OSError):
+            return None
+        finally:
+            self._asking = False
 
     def finish(self, ended: Ending) -> None:
         """The last lines: what was kept, what is held, the objectives, and the next command."""
-        self.screen.lines([*ending(ended.state), *what_next(ended.run, ended.state, ended.status)])
+        told = [*ending(ended.state), *what_next(ended.run, ended.state, ended.status)]
+        self._show(lambda: self.screen.lines(told))
+
+    def _show(self, show: Callable[[], None]) -> None:
+        try:
+            show()
+        except OSError:
+            mute_broken()
 
     def _draw_on(self) -> None:
         while not self._done.wait(TICK_S):
             with self._lock:
-                self._draw()
+                self._show(self._draw)
 
     def _draw(self) -> None:
-        if not self._moving or self._done.is_set():
+        if not self._moving or self._asking or self._done.is_set():
             return
         now = time.monotonic()
         parts = [f"{step} {moving.text(now)}" for step, moving in self._moving.items()]
@@ -190,3 +224,22 @@ class RunningView:
             sys.stdout.write(_CLEAR)
             sys.stdout.flush()
             self._drawn = False
+
+
+@contextmanager
+def _leaving_on_interrupt() -> Iterator[None]:
+    """Let Ctrl-C leave a prompt, which would wait on; whoever handled it before is told of it all the same."""
+    pressed = False
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runbook.operation import Json
-
 if TYPE_CHECKING:
-    from runbook.report.story import Line
+    from runbook.operation import Json
+    from runbook.report.line import Line
 
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _COLORS = {"good": "green", "bad": "red", "ask": "yellow"}
 
 
@@ -69,3 +68,12 @@ def print_json(value: Mapping[str, Json] | list[Json]) -> None:
 def visible(text: str) -> str:
     """The text with control and direction characters shown as escapes, newlines and tabs kept."""
     return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def mute_broken() -> None:
+    """Let a stream that can't be written to any more (its reader is gone, its disk is full) lead nowhere."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -52,7 +52,8 @@ GRACE_S = 10.0
 class Caller:
     """What an execution needs of whoever called it: state directory, catalogue, who is there, who watches.
 
-    ``opened`` is told the run's id and graph before anything begins.
+    ``opened`` is told the run's id and graph before anything begins; ``stopping`` the number of signals that came so far,
+    from the signal handler.
     """
 
     state: Path
@@ -64,6 +65,7 @@ class Caller:
     redactor: Redactor
     opened: Callable[[str, Graph], None]
     parallel: int = 4
+    stopping: Callable[[int], None] = lambda _count: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,7 @@ def _refuse_skips(run: Run, skip: Mapping[str, str]) -> None:
 def carry_out(setting: Setting, ledger: Ledger, world: World, loop: Loop) -> Ending:
     """Go from where the ledger stands to the last record of this execution. Raises JournalFault, its stop recorded if it can be."""
     try:
-        with _signals(loop, world, ledger) as caught:
+        with _signals(loop, world, ledger, setting.stopping) as caught:
             status = loop.go()
         if status is RunStatus.INTERRUPTED:
             ledger.commit(RunInterrupted(caught.name, caught.count > 1))
@@ -214,7 +216,7 @@ class _Caught:
 
 
 @contextmanager
-def _signals(loop: Loop, world: World, ledger: Ledger) -> Iterator[_Caught]:
+def _signals(loop: Loop, world: World, ledger: Ledger, told: Callable[[int], None]) -> Iterator[_Caught]:
     """The first INT, TERM or HUP lets what runs finish; the second ends it."""
     caught = _Caught()
 
@@ -222,6 +224,7 @@ def _signals(loop: Loop, world: World, ledger: Ledger) -> Iterator[_Caught]:
         caught.name = signal.Signals(number).name
         caught.count += 1
         loop.stop()
+        told(caught.count)
         if caught.count == 2:
             # not in the handler itself: the main thread may hold what stopping needs
             Thread(target=_stop_all, args=(world, tuple(ledger.run.active)), daemon=True).start()
@@ -300,5 +303,6 @@ def _setting(
         ask=caller.ask,
         progress=caller.progress,
         parallel=caller.parallel,
+        stopping=caller.stopping,
         rebind=lambda claim: _lock_target(world, run, claim, clock),
     )

@@ -35,7 +35,7 @@ from runbook.runner.ledger import Ledger
 from runbook.runner.prepare import NotNeeded, Prepared, prepare, values
 from runbook.runner.setting import Setting
 from runbook.runner.step import Adrift, Broke, Ended, StepLife, Won
-from runbook.runner.targets import named_systems, rebound
+from runbook.runner.targets import Claim, named_systems, rebound
 
 LONGEST_SLEEP_S = 0.5
 """How late a stop may be noticed between two attempts."""
@@ -51,6 +51,7 @@ class Loop:
         self._ended: SimpleQueue[Future[None]] = SimpleQueue()
         self._pool: ThreadPoolExecutor | None = None
         self._flying = 0
+        self._declined: list[StepWaiting] = []
 
     def stop(self) -> None:
         """Ask the loop to begin nothing more. Safe from a signal handler."""
@@ -179,13 +180,15 @@ class Loop:
             prepared = replace(prepared, scope=replace(prepared.scope, resumed=True))
 
     def _bind(self, prepared: Prepared, *, first_use: bool) -> None:
-        """Journal what the targets of a step that changes something are, where the run doesn't know it yet."""
+        """Journal and lock what the targets of a step that changes something are, where the run doesn't know it yet."""
         if prepared.effect is Effect.READS:
             return
         setting, run = self._setting, self._ledger.run
         systems = setting.environment.systems
         names = named_systems(setting.plan, prepared.step, prepared.action, systems)
-        self._ledger.note(*rebound(setting.look, run, prepared.step, names, systems, first_use=first_use))
+        for found in rebound(setting.look, run, prepared.step, names, systems, first_use=first_use):
+            setting.rebind(Claim(found.system, found.identity, changed=True))
+            self._ledger.note(found)
 
     def _pause(self, seconds: float) -> None:
         """Wait between two attempts; a stop that is asked for ends it."""
@@ -207,9 +210,8 @@ class Loop:
                 return None
 
     def _answered(self) -> bool:
-        """Whether somebody who is there answered a question, so that the run can go on."""
-        replies = [self._reply(step, question) for step, question in self._open_questions()]
-        return any(replies)
+        """Whether somebody who is there answered a question, or asked to stop meanwhile: there is another decision to take."""
+        return any(self._reply(step, question) or self._stopping for step, question in self._open_questions())
 
     def _open_questions(self) -> list[tuple[str, StepWaiting]]:
         run = self._ledger.run
@@ -217,8 +219,12 @@ class Loop:
         return [(step, question) for step, question in states if question is not None]
 
     def _reply(self, step: str, question: StepWaiting) -> bool:
+        """Put the question to whoever is there; once an execution, since who left it open once means it."""
+        if question in self._declined:
+            return False
         reply = self._setting.ask(step, question)
         if reply is None:
+            self._declined.append(question)
             return False
         if question.kind == "approval":
             before = self._ledger.run.step(step).approvals

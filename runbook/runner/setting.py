@@ -40,7 +40,10 @@ Ask = Callable[[str, StepWaiting], Reply | None]
 
 @dataclass(frozen=True)
 class Setting:
-    """A run's surroundings. ``directory`` is the run's own; ``inputs`` are the effective ones; ``progress`` tells a view."""
+    """A run's surroundings. ``directory`` is the run's own; ``inputs`` are the effective ones; ``progress`` tells a view.
+
+    ``stopping`` is told, from the signal handler, how many signals came so far.
+    """
 
     plan: Plan
     graph: Graph
@@ -58,6 +61,7 @@ class Setting:
     ask: Ask
     progress: Callable[[str, str, Progress], None]
     parallel: int = 4
+    stopping: Callable[[int], None] = lambda _count: None
     rebind: Callable[[Claim], None] = lambda _claim: None
     """Lock a target's new identity, after a step replaced it."""
 

@@ -1,0 +1,130 @@
+"""A run on the screen: it goes on whoever watches, and a question can be left."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from runbook.operation import Json
+from tests.cli.terminal import Terminal
+from tests.cli.written import plan, shell
+
+CTRL_C, ENTER = b"\x03", b"\r"
+
+
+def events(run: Path) -> list[str]:
+    """The names of a run's events."""
+    return [json.loads(line)["event"] for line in (run / "journal.jsonl").read_text().splitlines()]
+
+
+class Typist:
+    """A command with a terminal of its own."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.seen = b""
+        self.pid, self.line = pty.fork()
+        if self.pid == 0:
+            os.environ["NO_COLOR"] = "1"
+            os.execv(sys.executable, [sys.executable, "-m", "runbook.cli", *arguments])
+
+    def until(self, text: bytes, *, times: int = 1, within_s: float = 20) -> None:
+        """Read until the text was shown so often."""
+        end = time.monotonic() + within_s
+        while self.seen.count(text) < times and self._read():
+            assert time.monotonic() < end, self.seen.decode()
+        assert self.seen.count(text) >= times, self.seen.decode()
+
+    def type(self, keys: bytes) -> None:
+        """Press keys, when the prompt has had the time to begin to read."""
+        time.sleep(0.3)
+        os.write(self.line, keys)
+
+    def ended(self) -> int:
+        """Read to the end; gives the exit code."""
+        while self._read():
+            pass
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.line)
+        return os.waitstatus_to_exitcode(status)
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self.line, 4096)
+        except OSError:  # the other side is closed
+            return False
+        self.seen += data
+        return bool(data)
+
+
+def asking(step: str, script: str = "true") -> Mapping[str, Json]:
+    """A step that asks before it begins."""
+    return {**shell(step, script), "confirm": f"May {step} begin?"}
+
+
+def test_with_json_stdout_holds_the_records_and_no_other_line(runbook: Terminal, tmp_path: Path) -> None:
+    process = runbook.start("apply", plan(tmp_path, shell("one", "echo out; echo err >&2")), "--json")
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert out == (runbook.run() / "journal.jsonl").read_text()
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_run_goes_on_when_its_reader_is_gone(runbook: Terminal, tmp_path: Path, options: tuple[str, ...]) -> None:
+    done = tmp_path / "done"
+    process = runbook.start("apply", plan(tmp_path, shell("one", "sleep 0.5"), shell("two", f"touch {done}")), *options)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=30) == 0
+    assert done.exists()
+    assert events(runbook.run())[-1] == "run.finished"
+
+
+def test_a_run_goes_on_when_the_disk_behind_its_output_is_full(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    argv = [sys.executable, "-m", "runbook.cli", "apply", plan(tmp_path, shell("one", f"touch {done}"))]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run([*argv, "--state", str(tmp_path / "state")], stdout=full, check=False, timeout=30)
+    assert ended.returncode == 0
+    assert done.exists()
+
+
+def test_ctrl_c_leaves_a_question_and_ends_the_run_as_interrupted(runbook: Terminal, tmp_path: Path) -> None:
+    typist = Typist("apply", plan(tmp_path, asking("one")), "--state", str(runbook.state))
+    typist.until(b"Go on?")
+    typist.type(CTRL_C)
+    assert typist.ended() == 130
+    assert b"Stopping" in typist.seen
+    assert events(runbook.run())[-1] == "run.interrupted"
+
+
+def test_a_question_that_was_left_open_is_not_asked_twice(runbook: Terminal, tmp_path: Path) -> None:
+    typist = Typist("apply", plan(tmp_path, asking("one")), "--state", str(runbook.state))
+    typist.until(b"Go on?")
+    typist.type(b"n" + ENTER)
+    assert typist.ended() == 6
+    assert typist.seen.count(b"Go on?") == 1
+
+
+def test_a_branch_goes_on_while_another_asks(runbook: Terminal, tmp_path: Path) -> None:
+    first, done = tmp_path / "first", tmp_path / "done"
+    other: list[Mapping[str, Json]] = [
+        {**shell("b", f"sleep 0.5; touch {first}"), "needs": []},
+        {**shell("c", f"touch {done}"), "needs": ["b"]},
+    ]
+    typist = Typist("apply", plan(tmp_path, {**asking("a"), "needs": []}, *other), "--state", str(runbook.state))
+    typist.until(b"Go on?")
+    end = time.monotonic() + 20
+    while "operation.finished" not in events(runbook.run()) and time.monotonic() < end:
+        time.sleep(0.05)
+    typist.type(b"y" + ENTER)
+    assert typist.ended() == 0
+    assert done.exists()
