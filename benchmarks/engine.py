@@ -96,7 +96,7 @@ def _chained(bench: Bench) -> Iterator[Row]:
     syncs = syncs_per_step(bench, chains.chain)
     sizes = (FEW, bench.steps)
     sides = {f"ours {n}": bench.apply(chains.chain(bench.folder, n)) for n in sizes}
-    sides |= {f"loop {n}": bench.floor("loop", n, syncs) for n in sizes}
+    sides |= {f"{kind} {n}": bench.floor(kind, n, syncs) for kind in ("loop", "bare") for n in sizes}
     if doit := _doit(bench):
         sides |= {f"doit {n}": doit(n) for n in sizes}
     found = in_turns(sides, bench.rounds)
@@ -110,6 +110,10 @@ def _chained(bench: Bench) -> Iterator[Row]:
     ours, loop = further("ours", _cpu), further("loop", _cpu)
     what, note = f"chain of {bench.steps}: CPU per further step", f"{syncs:g} syncs a step on both sides"
     yield Row(what, ms(median(ours)), f"loop {ms(median(loop))}", ratios(ours, loop), 2.0, note)
+    bare = further("bare", _cpu)
+    yield Row(
+        "  beside posix_spawn alone", ms(median(ours)), ms(median(bare)), ratios(ours, bare), None, "nothing captured"
+    )
     wall, loop_wall = further("ours", _wall), further("loop", _wall)
     yield Row("  the same, wall", ms(median(wall)), f"loop {ms(median(loop_wall))}", ratios(wall, loop_wall))
     if doit:

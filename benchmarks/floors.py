@@ -1,10 +1,12 @@
 """The floors: what the same processes and the same synced appends cost without an engine.
 
-``python -I -S floors.py loop|pool STEPS SYNCS``: ``STEPS`` times ``/bin/true``, one after the other or 8 at once, with ``SYNCS``
-appends of one record's size per step (may be a fraction), each made durable by ``fdatasync``. Works in the current directory.
+``python -I -S floors.py loop|bare|pool STEPS SYNCS``: ``STEPS`` times ``/bin/true``, with ``SYNCS`` appends of one record's size
+per step (may be a fraction), each made durable by ``fdatasync``. ``loop`` is what a person would write, ``subprocess.run`` with the
+output captured; ``pool`` the same by 8 threads; ``bare`` only spawns and waits. Works in the current directory.
 """
 
 import os
+import subprocess
 import sys
 import threading
 
@@ -14,7 +16,12 @@ PROGRAM = "/bin/true"
 
 
 def run_one() -> None:
-    """One process, waited for."""
+    """One process, with what it prints."""
+    subprocess.run([PROGRAM], stdin=subprocess.DEVNULL, capture_output=True, check=True)
+
+
+def spawn_one() -> None:
+    """One process, waited for, and nothing else."""
     pid = os.posix_spawn(PROGRAM, [PROGRAM], {"PATH": os.defpath})
     os.waitpid(pid, 0)
 
@@ -45,6 +52,13 @@ def loop(steps: int, tape: Tape) -> None:
         tape.record()
 
 
+def bare(steps: int, tape: Tape) -> None:
+    """One after the other, as cheap as it gets."""
+    for _ in range(steps):
+        spawn_one()
+        tape.record()
+
+
 def pool(steps: int, tape: Tape) -> None:
     """Eight at once, each thread taking the next."""
     left = iter(range(steps))
@@ -62,4 +76,4 @@ def pool(steps: int, tape: Tape) -> None:
 
 
 if __name__ == "__main__":
-    {"loop": loop, "pool": pool}[sys.argv[1]](int(sys.argv[2]), Tape(float(sys.argv[3])))
+    {"loop": loop, "bare": bare, "pool": pool}[sys.argv[1]](int(sys.argv[2]), Tape(float(sys.argv[3])))
