@@ -13,7 +13,7 @@ from typing import Any, assert_never, get_type_hints
 
 from pydantic import TypeAdapter
 
-from runbook.action import CheckFailed, Done, Effect, Interrupted, Role, Undecidable, Unreachable, roles
+from runbook.action import CheckFailed, Done, Interrupted, Role, Undecidable, Unreachable, roles
 from runbook.engine.events import (
     OperationFinished,
     OperationNoted,
@@ -23,7 +23,6 @@ from runbook.engine.events import (
     StepSucceeded,
     StepUnknown,
     StepWaiting,
-    TargetRebound,
     problem_json,
 )
 from runbook.engine.run import StepRun
@@ -35,7 +34,6 @@ from runbook.runner.faults import cannot_know, drifted, not_approved, out_of_tim
 from runbook.runner.ledger import Ledger
 from runbook.runner.prepare import Prepared
 from runbook.runner.setting import Setting
-from runbook.runner.targets import UNREACHED, Claim, identify
 from runbook.transports.outcome import Begun, Failed, Lost, NeverStarted, Succeeded, Unsettled, Use
 
 MOST_ROUNDS = 20
@@ -119,7 +117,6 @@ class StepLife:
         spent = round(self._setting.clock.monotonic() - self._began, 6)
         match ended:
             case Won(outputs):
-                self._rebind()
                 self._ledger.commit(StepSucceeded(self._step, outputs, spent))
             case Broke(problem, refused):
                 self._ledger.commit(StepFailed(self._step, problem_json(problem), spent, refused))
@@ -129,18 +126,6 @@ class StepLife:
                 self._ledger.commit(question)
             case _:
                 assert_never(ended)
-
-    def _rebind(self) -> None:
-        """Journal the target's identity where a destructive step replaced it: a resume compares with that one."""
-        step, system = self._prepared.step, self._prepared.system
-        if self._prepared.effect is not Effect.DESTROYS or not step.on:
-            return
-        run = self._ledger.run
-        before = run.rebound.get(step.on, run.header.targets.get(step.on))
-        now = identify(self._setting.look, system)
-        if now not in (before, UNREACHED):
-            self._setting.rebind(Claim(step.on, now, changed=True))
-            self._ledger.note(TargetRebound(step.id, step.on, now))
 
     def settle(self) -> Ended | None:
         """After a crash: see to it that nothing begun earlier still moves. None = the step may go on."""

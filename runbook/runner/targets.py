@@ -30,16 +30,21 @@ UNREACHED: Json = {"unreached": True}
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A target of a run: the system's name, its identity, and whether a step of the run may change it."""
+    """A target of a run: the system's name, its identity, and whether a step of the run may change it.
+
+    ``declared`` is what the environment says of it, without its name there.
+    """
 
     system: str
     identity: Json
     changed: bool
+    declared: str = ""
 
     @property
     def key(self) -> str:
-        """What is locked: the identity alone, so that two checkouts exclude each other."""
-        return sha256(repr(self.identity).encode()).hexdigest()
+        """What is locked: the identity alone, so that two checkouts exclude each other; where it has none, what is declared."""
+        known = self.identity not in (ABSENT, UNREACHED)
+        return sha256((repr(self.identity) if known else f"{self.identity} {self.declared}").encode()).hexdigest()
 
 
 def identify(look: Look, system: System) -> Json:
@@ -106,7 +111,13 @@ def claims(
         changes = actions[step.uses].effect is not Effect.READS
         for system in named_systems(plan, step, actions[step.uses], systems):
             changed[system] = changed.get(system, False) or changes
-    return tuple(Claim(name, identify(look, systems[name]), changed[name]) for name in sorted(changed))
+    return tuple(
+        Claim(name, identify(look, systems[name]), changed[name], _declared(systems[name])) for name in sorted(changed)
+    )
+
+
+def _declared(system: System) -> str:
+    return repr(sorted((key, value) for key, value in system.public().items() if key != "name"))
 
 
 def _environments_name(plan: Plan, step: Step, name: str) -> str:
