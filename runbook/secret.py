@@ -112,13 +112,22 @@ class Redactor:
 
     def __init__(self, secrets: tuple[Secret, ...] = ()) -> None:
         self._forms: dict[str, None] = {}
+        self._public: tuple[str, ...] = ()
         for secret in secrets:
             self.learn(secret)
+
+    def disclose(self, *texts: str) -> None:
+        """Texts that everybody reads anyway (the plan, the environment, the inputs): a value that stands in one is not masked.
+
+        A password that is the database's name as well would else take that name out of the journal, and a resume reads
+        inputs, targets and baselines from there. To be called before secrets are learnt.
+        """
+        self._public += texts
 
     def learn(self, secret: Secret) -> None:
         """Watch for one more secret, from now on."""
         value = secret.reveal()
-        if len(value) < SHORTEST_REDACTED:
+        if len(value) < SHORTEST_REDACTED or any(value in text for text in self._public):
             return
         forms = {value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1], shlex.quote(value)}
         raw = value.encode()

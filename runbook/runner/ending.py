@@ -29,12 +29,12 @@ class Ending:
 
 def measure(run: Run, plan: Plan, status: RunStatus, now: datetime) -> RunFinished:
     """The last record of an execution. Recovery time: from the run's start, waits included. Recovery point: from the outputs
-    named ``recovery_point`` (the instant up to which data was recovered), the oldest of them. A run that failed recovered
-    nothing yet, so nothing is said to be met.
+    named ``recovery_point`` (the instant up to which data was recovered), the oldest of them. A run that failed, or of which
+    a step's end isn't known, recovered nothing yet, so nothing is said to be met.
     """
     started = parse_instant(run.header.started_at)
     duration = (now - started).total_seconds()
-    if status is RunStatus.FAILED:
+    if status in (RunStatus.FAILED, RunStatus.UNKNOWN):
         return RunFinished(status.value, round(duration, 6), int(exit_code(run, status)))
     point = recovery_point(run)
     rpo = None if point is None else max(0.0, (started - point).total_seconds())

@@ -7,6 +7,7 @@ in the journal, or the journal itself is said to be at fault.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -86,6 +87,7 @@ def apply(order: Order, caller: Caller) -> Ending:
     clock = SystemClock()
     now = clock.now()
     graph = build(order.plan.steps)
+    caller.redactor.disclose(*_public(order))
     run = make_run(caller.state, new_run_id(order.plan.name, now=now, suffix=os.urandom(2).hex()))
     with _engine(run, clock) as world_at:
         world = world_at(caller.redactor, order.environment)
@@ -132,6 +134,7 @@ def resume(run: RunDir, caller: Caller, skip: Mapping[str, str]) -> Ending:
         refuse_another(frozen, header.digest)
         bound = bind(frozen.plan, frozen.environment, header.inputs)
         order = Order(bound.plan, frozen.environment, bound.inputs)
+        caller.redactor.disclose(*_public(order))
         graph = build(order.plan.steps)
         state = fold(graph, events)
         if state.status.final:
@@ -162,6 +165,12 @@ def _never_created(run: RunDir) -> Problem:
         f"{run.run} was stopped before its first record was durable: nothing of it ran.",
         "apply the plan again; `runbook runs` lists the runs that began",
     )
+
+
+def _public(order: Order) -> tuple[str, ...]:
+    """What stands in clear beside the journal, so that it can't be a secret."""
+    sources = (*order.plan.sources, *order.environment.sources)
+    return (*(source.text for source in sources), json.dumps(dict(order.inputs), ensure_ascii=False))
 
 
 def _refuse_skips(run: Run, skip: Mapping[str, str]) -> None:

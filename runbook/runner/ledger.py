@@ -36,6 +36,7 @@ class Ledger:
         self._pending: list[Event] = [first] if first else []
         self._noted = len(self._pending)
         self._durable = 0
+        self._broken: BaseException | None = None
 
     @property
     def run(self) -> Run:
@@ -51,15 +52,22 @@ class Ledger:
             self._noted += len(events)
 
     def commit(self, *events: Event) -> None:
-        """Fold these events and return when they, and all before them, are durable. Raises JournalFault."""
+        """Fold these events and return when they, and all before them, are durable. Raises JournalFault, then and ever after."""
         self.note(*events)
         wanted = self._noted
         with self._writing:
             if self._durable >= wanted:
                 return
+            if self._broken is not None:
+                # our events may have been in the batch of the thread that failed: they will never be durable
+                raise self._broken
             with self._folding:
                 batch, self._pending = self._pending, []
-            records = self._journal.append([self._clean(event) for event in batch])
+            try:
+                records = self._journal.append([self._clean(event) for event in batch])
+            except BaseException as error:
+                self._broken = error
+                raise
             self._durable += len(batch)
             for record, event in zip(records, batch, strict=True):
                 self._watch(record, event)
