@@ -13,7 +13,8 @@ import hashlib
 import json
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum, StrEnum
-from typing import TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from runbook.host import LOCAL, Compose, Docker, Host, Local, Ssh, host_json
 from runbook.secret import FromAws, FromCommand, FromEnv, FromEscrow, FromFile, SecretRef
@@ -36,6 +37,9 @@ from runbook.value import (
     Test,
     sql,
 )
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 # fmt: off
 __all__ = [
@@ -327,7 +331,11 @@ Operations: TypeAlias = tuple[Operation, ...]
 
 def kind(operation: Operation) -> str:
     """The operation's kind as the journal and ``--json`` name it: ``process``, ``set_password``, …"""
-    name = type(operation).__name__
+    return _spelt(type(operation).__name__)
+
+
+@cache
+def _spelt(name: str) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 
@@ -341,15 +349,27 @@ def canonical(value: object) -> Json:
         case Local() | Docker() | Compose() | Ssh():
             return canonical(host_json(value))
         case FromEnv() | FromFile() | FromCommand() | FromAws() | FromEscrow():
-            return {"secret": type(value).__name__, "at": [canonical(getattr(value, f.name)) for f in fields(value)]}
+            return {
+                "secret": type(value).__name__,
+                "at": [canonical(getattr(value, name)) for name in _names(value)],
+            }
         case tuple() | list():
             return [canonical(item) for item in value]
         case dict():
             return {str(key): canonical(item) for key, item in value.items()}
         case _ if is_dataclass(value) and not isinstance(value, type):
-            body = {f.name: canonical(getattr(value, f.name)) for f in fields(value)}
+            body = {name: canonical(getattr(value, name)) for name in _names(value)}
             return {"is": type(value).__name__, **body}
     raise TypeError(f"{type(value).__name__} is not a part of an operation")
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return _names_of(type(value))
+
+
+@cache
+def _names_of(part: type[object]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cast("type[DataclassInstance]", part)))
 
 
 def digest(operation: Operation) -> str:
