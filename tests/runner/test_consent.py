@@ -1,71 +1,68 @@
-"""Confirmations that can be foreseen are asked for before anything begins."""
+"""Consent that can be foreseen is asked for before step one."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from runbook.catalogue import CATALOGUE
-from runbook.cli.opening import open_order
-from runbook.cli.person import Person
-from runbook.errors import Refused
+from runbook.engine.events import StepWaiting
+from runbook.errors import ExitCode, Refused
+from runbook.plan.model import Step
 from runbook.runner.consent import questions, refuse_unforeseen
+from runbook.runner.execution import Order
+from runbook.runner.setting import Reply
+from tests.runner.acts import ACTS
+from tests.runner.memory_run import MemoryRun, environment_of, plan_of, step
 
-HEAD = """\
-runbook: 1
-name: try
-title: Try
-environment:
-  environment: here
-  live: {live}
-  systems: {{db: {{type: postgres, user: u, database: shop}}, backups: {{type: store, url: "file:///backups"}}}}
-systems: {{db: postgres, backups: store}}
-steps:
-"""
-RESTORE = """\
-  - {id: pick, title: Pick, uses: backup.select, on: backups, with: {pattern: "*.dump"}, timeout: 1m}
-  - {id: restore, title: Restore, uses: postgres.restore, on: db, with: {artifact: "{{ steps.pick.artifact }}"}, timeout: 1m}
-"""
-WIPE = (
-    "  - {id: wipe, uses: shell.run, with: {argv: [mkfs, /dev/x], effect: destroys, replaces: disk-7}, timeout: 1m}\n"
-)
-UNNAMED = "  - {id: wipe, uses: shell.run, with: {argv: [/sbin/mkfs, /dev/x], effect: destroys}, timeout: 1m}\n"
-ELSEWHERE = RESTORE.replace("with: {artifact", "with: {database: other, artifact")
-ASKED = "  - {id: a, title: Go, uses: shell.run, with: {argv: [ls]}, confirm: Really so, timeout: 1m}\n"
+GIVEN = Reply("kim")
 
 
-def asked(tmp_path: Path, steps: str, *, live: bool) -> list[tuple[str, str]]:
-    """The steps that ask, with the name that answers."""
-    plan = tmp_path / "try.yaml"
-    plan.write_text(HEAD.format(live=str(live).lower()) + steps)
-    order = open_order(plan, env="", given={}, state=tmp_path)
-    return [(question.step, question.target) for question in questions(order, CATALOGUE)]
+def order(*steps: Step, live: bool = False) -> Order:
+    """An order of these steps."""
+    return Order(plan_of(steps), environment_of(live=live), {})
 
 
-@pytest.mark.parametrize(
-    ("steps", "live", "wanted"),
-    [
-        (RESTORE, True, [("restore", "shop")]),
-        (RESTORE, False, []),
-        (ELSEWHERE, True, [("restore", "other")]),
-        (WIPE, True, [("wipe", "disk-7")]),
-        (WIPE, False, []),
-        (UNNAMED, True, [("wipe", "mkfs")]),
-        (ASKED, False, [("a", "")]),
-    ],
-)
-def test_who_will_ask_for_what(tmp_path: Path, steps: str, live: bool, wanted: list[tuple[str, str]]) -> None:
-    assert asked(tmp_path, steps, live=live) == wanted
+def foreseen(*given: str) -> object:
+    """Answers to the questions that name these, "" for those that name nothing."""
+
+    def answer(question: StepWaiting) -> Reply | None:
+        return GIVEN if question.target in given else None
+
+    return answer
 
 
-def test_nothing_begins_without_the_names(tmp_path: Path) -> None:
-    plan = tmp_path / "try.yaml"
-    plan.write_text(HEAD.format(live="true") + WIPE + ASKED)
-    order = open_order(plan, env="", given={}, state=tmp_path)
-    given = Person(yes=True, confirmed=frozenset({"disk-7"}), terminal=False)
-    refuse_unforeseen(order, CATALOGUE, given.foreseen)
-    half = Person(yes=False, confirmed=frozenset({"disk-8"}), terminal=False)
+def test_what_asks_for_nothing_begins() -> None:
+    refuse_unforeseen(order(step("a"), step("b", "replace")), ACTS, lambda question: None)
+
+
+def test_a_confirmation_that_nobody_gave_is_refused_with_every_place_and_what_to_add() -> None:
+    steps = [step("a", confirm="Sure of a?"), step("b", "replace", thing="db"), step("c", confirm="Sure of c?")]
     with pytest.raises(Refused) as refused:
-        refuse_unforeseen(order, CATALOGUE, half.foreseen)
-    assert refused.value.problems[0].fix == "review `runbook plan`, then add --confirm disk-7 --yes"
+        refuse_unforeseen(order(*steps, live=True), ACTS, lambda question: None)
+    (problem,) = refused.value.problems
+    assert problem.code == "E410"
+    assert problem.detail.splitlines() == ["a: Sure of a?", "b: Do b replaces db.", "c: Sure of c?"]
+    assert "--yes" in problem.fix
+    assert "--confirm db" in problem.fix
+
+
+def test_destroying_is_asked_for_where_it_is_live() -> None:
+    plan = (step("a", "replace", thing="db"),)
+    assert list(questions(order(*plan), ACTS)) == []
+    (question,) = questions(order(*plan, live=True), ACTS)
+    assert (question.step, question.kind, question.target) == ("a", "confirm", "db")
+
+
+def test_given_beforehand_it_begins() -> None:
+    steps = (step("a", confirm="Sure?"), step("b", "replace", thing="db"))
+    refuse_unforeseen(order(*steps, live=True), ACTS, foreseen("", "db"))  # type: ignore[arg-type]
+    with pytest.raises(Refused, match="confirmation is missing"):
+        refuse_unforeseen(order(*steps, live=True), ACTS, foreseen("", "another"))  # type: ignore[arg-type]
+
+
+def test_what_is_foreseen_is_what_is_asked_in_the_run() -> None:
+
+    steps = [step("a", "replace", thing="db"), step("b", "make", "a", confirm="Sure?")]
+    run = MemoryRun(steps, live=True)
+    run.replies = {"a:confirm": GIVEN, "b:confirm": GIVEN}
+    assert run.apply() is ExitCode.DONE
+    assert run.asked == list(questions(order(*steps, live=True), ACTS))

@@ -1,0 +1,198 @@
+"""Targets: what a thing says of itself, what is locked, and what a resume compares with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from runbook.action import Action, Done, Effect, Inputs, Look, NoFacts, NoOutputs, Scope, Unreachable
+from runbook.actions.shell import Run as ShellRun
+from runbook.engine.events import RunCreated, TargetRebound
+from runbook.engine.run import Run, begin
+from runbook.errors import Problem, Refused
+from runbook.graph import build
+from runbook.operation import Json, Operations
+from runbook.plan.model import Section, Step
+from runbook.runner.targets import ABSENT, UNREACHED, Claim, claims, compare, excused, identify, named_systems, rebound
+from runbook.secret import Redactor
+from runbook.system import Postgres, Store, System
+from runbook.transports.world import World
+from tests.engine.story import Story
+from tests.runner.memory_run import plan_of, step
+
+
+class CopyInputs(Inputs):
+    """Where to."""
+
+    to: Store
+
+
+class Copy(Action[Store, CopyInputs, NoFacts, NoOutputs]):
+    """From one store to another."""
+
+    effect = Effect.CREATES
+
+    def plan(self, system: Store, inputs: CopyInputs, facts: NoFacts, scope: Scope) -> Operations:
+        return ()
+
+    def verify(self, look: Look, system: Store, inputs: CopyInputs, done: Done[NoFacts]) -> NoOutputs:
+        return NoOutputs()
+
+
+class Read(Copy):
+    """Reads one and names another."""
+
+    effect = Effect.READS
+    name = "read"
+
+
+class Wipe(Copy):
+    """Destroys what is there."""
+
+    effect = Effect.DESTROYS
+    name = "wipe"
+
+
+ACTIONS: dict[str, Action[Any, Any, Any, Any]] = {"copy": Copy(), "read": Read(), "wipe": Wipe(), "shell": ShellRun()}
+
+
+class Deaf:
+    """A look at systems that can't be asked."""
+
+    def __getattr__(self, name: str) -> object:
+        def refuse(*_given: object) -> object:
+            raise Unreachable(Problem("E1", "nobody answers"))
+
+        return refuse
+
+
+@pytest.fixture
+def look(tmp_path: Path) -> Iterator[Look]:
+    world = World(tmp_path, run="20260214-120000-targets-4f3a", redactor=Redactor())
+    yield world.look
+    world.close()
+
+
+def store(path: Path, key: str = "") -> Store:
+    """A store in a directory."""
+    return Store(type="store", url=f"file://{path}", key=key)
+
+
+def created(targets: Mapping[str, Json]) -> RunCreated:
+    """The header of a run on these targets."""
+    return RunCreated("p", "0" * 64, "sandbox", False, "kim", "2026-02-14T12:00:00Z", {}, targets, "0.1.0")
+
+
+def run_of(steps: list[Step], targets: Mapping[str, Json]) -> Run:
+    """A run of which nothing has happened."""
+    return begin(build(steps), created(targets))
+
+
+def test_two_names_of_one_directory_are_one_target(look: Look, tmp_path: Path) -> None:
+    place = tmp_path / "backups"
+    place.mkdir()
+    (tmp_path / "way").symlink_to(tmp_path)
+    one = identify(look, store(place, "a"))
+    assert one == identify(look, store(tmp_path / "way" / "backups", "b"))
+    assert Claim("a", one, changed=True).key == Claim("b", one, changed=False).key
+
+
+def test_a_directory_that_was_replaced_is_another_target(look: Look, tmp_path: Path) -> None:
+    place = tmp_path / "backups"
+    place.mkdir()
+    before = identify(look, store(place))
+    place.rename(tmp_path / "kept")
+    place.mkdir()
+    assert identify(look, store(place)) != before
+
+
+def test_absent_and_unreached_are_identities(look: Look, tmp_path: Path) -> None:
+    assert identify(look, store(tmp_path / "nowhere")) == ABSENT
+    nobody = Postgres(type="postgres", address="127.0.0.1", port=1, user="x", database="x")
+    assert identify(look, nobody) == UNREACHED
+
+
+def test_two_absent_things_are_locked_apart_and_one_by_any_name(look: Look, tmp_path: Path) -> None:
+    systems: dict[str, System] = {"a": store(tmp_path / "one", "a"), "b": store(tmp_path / "two", "b")}
+    systems["c"] = store(tmp_path / "one", "c")
+    steps = [Step(id=name, title="", uses="wipe", on=name, with_={"to": name}) for name in systems]
+    keys = {claim.system: claim.key for claim in claims(look, plan_of(steps), ACTIONS, systems)}
+    assert keys["a"] != keys["b"]
+    assert keys["a"] == keys["c"]
+
+
+def test_a_system_is_changed_if_any_step_may_change_it(look: Look, tmp_path: Path) -> None:
+    systems: dict[str, System] = {name: store(tmp_path / name, name) for name in ("a", "b", "c", "unused")}
+    steps = [
+        Step(id="x", title="", uses="read", on="a", with_={"to": "c"}),
+        Step(id="y", title="", uses="copy", on="b", with_={"to": "b"}),
+        Step(id="z", title="", uses="shell", with_={"argv": ["true"]}),
+    ]
+    found = {claim.system: claim.changed for claim in claims(look, plan_of(steps), ACTIONS, systems)}
+    assert found == {"a": False, "b": True, "c": False}
+
+
+def test_systems_are_named_by_on_and_by_fields() -> None:
+    systems: dict[str, System] = {"a": store(Path("/a")), "b": store(Path("/b"))}
+    one = Step(id="x", title="", uses="copy", on="a", with_={"to": "b"})
+    assert named_systems(plan_of([one]), one, ACTIONS["copy"], systems) == ("a", "b")
+    assert named_systems(plan_of([one]), step("s"), ACTIONS["shell"], systems) == ()
+
+
+def test_another_target_is_refused_and_what_could_not_be_asked_is_not() -> None:
+    compare({"a": {"store": [1, 2]}}, [Claim("a", {"store": [1, 2]}, changed=True)], frozenset())
+    one: Json = {"store": [1, 2]}
+    other: Json = {"store": [1, 3]}
+    for before, now in ((one, other), (ABSENT, one), (one, ABSENT)):
+        with pytest.raises(Refused, match="not the one"):
+            compare({"a": before}, [Claim("a", now, changed=True)], frozenset())
+        compare({"a": before}, [Claim("a", now, changed=True)], frozenset({"a"}))
+    compare({"a": UNREACHED}, [Claim("a", {"store": [1, 2]}, changed=True)], frozenset())
+    compare({"a": {"store": [1, 2]}}, [Claim("a", UNREACHED, changed=True)], frozenset())
+    compare({}, [Claim("a", {"store": [1, 2]}, changed=True)], frozenset())
+
+
+def test_what_a_step_made_or_replaced_is_bound_after_it(look: Look, tmp_path: Path) -> None:
+    place = tmp_path / "backups"
+    systems: dict[str, System] = {"a": store(place)}
+    one = Step(id="x", title="", uses="wipe", on="a", with_={"to": "a"})
+    run = run_of([one], {"a": ABSENT})
+    assert rebound(look, run, one, ["a"], systems, first_use=False) == ()
+    place.mkdir()
+    (event,) = rebound(look, run, one, ["a"], systems, first_use=False)
+    assert event == TargetRebound("x", "a", identify(look, systems["a"]))
+    story = Story(build([one]))
+    story.run = run
+    story.tell(event)
+    assert rebound(look, story.run, one, ["a"], systems, first_use=False) == ()
+    place.rename(tmp_path / "kept")
+    place.mkdir()
+    assert rebound(look, story.run, one, ["a"], systems, first_use=True) == (), (
+        "a known target is bound by its own steps only"
+    )
+    assert len(rebound(look, story.run, one, ["a"], systems, first_use=False)) == 1
+
+
+def test_what_was_absent_or_silent_is_bound_at_its_first_use(look: Look, tmp_path: Path) -> None:
+    systems: dict[str, System] = {"a": store(tmp_path)}
+    one = Step(id="x", title="", uses="wipe", on="a", with_={"to": "a"})
+    for before in (ABSENT, UNREACHED):
+        run = run_of([one], {"a": before})
+        assert len(rebound(look, run, one, ["a"], systems, first_use=True)) == 1
+    assert rebound(cast(Look, Deaf()), run, one, ["a"], systems, first_use=True) == ()
+
+
+def test_only_what_an_unfinished_step_began_to_change_is_excused() -> None:
+    systems: dict[str, System] = {name: store(Path(f"/{name}"), name) for name in ("a", "b", "c", "d")}
+    steps = [
+        Step(id="done", title="", uses="wipe", on="a", with_={"to": "a"}),
+        Step(id="half", title="", uses="copy", on="b", with_={"to": "c"}, needs=("done",)),
+        Step(id="later", title="", uses="wipe", on="d", with_={"to": "d"}, needs=("half",), section=Section.STEPS),
+    ]
+    story = Story(build(steps)).done("done").started("half")
+    assert excused(story.run, plan_of(steps), ACTIONS, systems) == {"b", "c"}
+    story.failed("half")
+    assert excused(story.run, plan_of(steps), ACTIONS, systems) == {"b", "c"}
