@@ -14,7 +14,7 @@ import json
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum, StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias
 
 from runbook.host import LOCAL, Compose, Docker, Host, Local, Ssh, host_json
 from runbook.secret import FromAws, FromCommand, FromEnv, FromEscrow, FromFile, SecretRef
@@ -363,13 +363,15 @@ def canonical(value: object) -> Json:
     raise TypeError(f"{type(value).__name__} is not a part of an operation")
 
 
-def _names(value: object) -> tuple[str, ...]:
-    return _names_of(type(value))
+_NAMES: dict[type, tuple[str, ...]] = {}
 
 
-@cache
-def _names_of(part: type[object]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(cast("type[DataclassInstance]", part)))
+def _names(value: DataclassInstance) -> tuple[str, ...]:
+    """The fields of its type, looked up once."""
+    kind = type(value)
+    if kind not in _NAMES:
+        _NAMES[kind] = tuple(field.name for field in fields(kind))
+    return _NAMES[kind]
 
 
 def digest(operation: Operation) -> str:
