@@ -55,7 +55,7 @@ def _measure(which: str, place: Path, *, quick: bool) -> Iterator[Row]:
         from benchmarks.engine import Bench, measure
 
         bench = (
-            Bench(place, rounds=2, steps=300, many=1500) if quick else Bench(place, rounds=5, steps=1000, many=10_000)
+            Bench(place, rounds=2, steps=300, many=1500) if quick else Bench(place, rounds=3, steps=1000, many=10_000)
         )
         if shutil.which("strace") is None:
             raise SystemExit("the engine's syncs are counted with strace: apt-get install strace")
