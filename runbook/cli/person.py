@@ -9,11 +9,12 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import click
 
-from runbook.engine.events import StepWaiting
+from runbook.engine.events import JsonObject, StepWaiting
 from runbook.operation import Json
 from runbook.runner.setting import Reply
 
@@ -74,8 +75,27 @@ class Person:
     def _manual(self, question: StepWaiting) -> Reply | None:
         fields: dict[str, Json] = {}
         for asked in question.questions:
-            name = str(asked["name"])
             choices = [str(choice) for choice in asked["choices"]] if isinstance(asked["choices"], list) else []
-            kind = click.Choice(choices) if choices else str
-            fields[name] = click.prompt(f"{name} ({asked['help'] or asked['type']})", type=kind, err=True)
+            wanted = " | ".join(choices) or str(asked["type"])
+            shown = f"{asked['name']} ({asked['help']}; {wanted})" if asked["help"] else f"{asked['name']} ({wanted})"
+            fields[str(asked["name"])] = click.prompt(shown, value_proc=_usable(asked), err=True)
         return Reply(operator(), fields) if click.confirm("Done?", err=True) else None
+
+
+def _usable(asked: JsonObject) -> Callable[[str], str]:
+    """What is typed, as it is, once it is of the field's type: click asks again for what isn't."""
+    from runbook.action import CheckFailed
+    from runbook.actions.manual import typed
+    from runbook.cli.confirm import asked as field_of
+
+    name = str(asked["name"])
+    field = field_of(asked)
+
+    def check(text: str) -> str:
+        try:
+            typed({name: field}, {name: text})
+        except CheckFailed as refused:
+            raise click.BadParameter(refused.problems[0].detail) from None
+        return text
+
+    return check

@@ -114,6 +114,23 @@ def test_a_question_that_was_left_open_is_not_asked_twice(runbook: Terminal, tmp
     assert typist.seen.count(b"Go on?") == 1
 
 
+def test_an_answer_of_the_wrong_type_is_asked_for_again(runbook: Terminal, tmp_path: Path) -> None:
+    fields: Json = {"rows": {"type": "integer"}, "size": {"choices": ["small", "large"]}}
+    step: dict[str, Json] = {"id": "count", "title": "Count", "uses": "manual", "timeout": "30s"}
+    step["with"] = {"instructions": "Count them", "fields": fields}
+    typist = Typist("apply", plan(tmp_path, step), "--state", str(runbook.state))
+    typist.until(b"rows (")
+    typist.type(b"many" + ENTER)
+    typist.until(b"rows (", times=2)
+    typist.type(b"12" + ENTER)
+    typist.until(b"size (")
+    typist.type(b"small" + ENTER)
+    typist.until(b"Done?")
+    typist.type(b"y" + ENTER)
+    assert typist.ended() == 0
+    assert '"answers":{"rows":12,"size":"small"}' in (runbook.run() / "journal.jsonl").read_text()
+
+
 def test_a_branch_goes_on_while_another_asks(runbook: Terminal, tmp_path: Path) -> None:
     first, done = tmp_path / "first", tmp_path / "done"
     other: list[Mapping[str, Json]] = [
