@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
@@ -21,6 +22,9 @@ from runbook.host import Host
 from runbook.operation import Connection, Fields, Json, Operations, Scalar, Statement
 from runbook.secret import SecretRef
 from runbook.system import System
+
+_LONGEST_APPLICATION = 63
+"""Characters of an application name (NAMEDATALEN less one)."""
 
 
 class Effect(StrEnum):
@@ -112,8 +116,17 @@ class Scope:
 
     @property
     def application(self) -> str:
-        """The application name of this step's connections: ``runbook/RUN/STEP``, at most 63 characters."""
-        return f"runbook/{self.run[-30:]}/{self.step}"[:63]
+        """The application name of this step's connections: ``runbook/RUN/STEP``, at most 63 characters, this step's alone.
+
+        The server cuts longer names off and replaces what isn't ASCII, and a fence ends backends by the exact name: a step's
+        id that doesn't fit is cut, and told apart by a hash.
+        """
+        run = f"runbook/{self.run[-30:]}/"
+        room = _LONGEST_APPLICATION - len(run)
+        if len(self.step) <= room and self.step.isascii():
+            return run + self.step
+        told_apart = sha256(self.step.encode()).hexdigest()[:8]
+        return run + re.sub(r"[^\x21-\x7e]+", "_", self.step)[: room - 9] + "~" + told_apart
 
 
 F = TypeVar("F")
