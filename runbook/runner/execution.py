@@ -26,6 +26,7 @@ from runbook.engine.transitions import RunStatus, Status
 from runbook.errors import InvalidInput, JournalFault, Problem, UsageFault
 from runbook.graph import Graph, build
 from runbook.journal.clock import SystemClock, boot_id
+from runbook.journal.faults import open_fault
 from runbook.journal.layout import RunDir, make_run, new_run_id
 from runbook.journal.local import LocalJournal
 from runbook.journal.locks import Lock, LockOwner, target_lock_path
@@ -94,7 +95,7 @@ def apply(order: Order, caller: Caller) -> Ending:
         try:
             targets = claims(world.look, order.plan, caller.actions, order.environment.systems)
             _lock(world, run, targets, clock)
-            freeze(run, order.plan, order.environment, root=order.root)
+            _freeze(run, order)
         except BaseException:
             world.close()
             _discard(run)
@@ -279,6 +280,13 @@ def _lock(world: World, run: RunDir, targets: tuple[Claim, ...], clock: SystemCl
 def _lock_target(world: World, run: RunDir, claim: Claim, clock: SystemClock) -> None:
     owner = LockOwner.me(run=run.run, holds=f"the target {claim.system}", now=clock.now())
     world.lock(target_lock_path(claim.key), exclusive=claim.changed, owner=owner)
+
+
+def _freeze(run: RunDir, order: Order) -> None:
+    try:
+        freeze(run, order.plan, order.environment, root=order.root)
+    except OSError as error:
+        raise open_fault(error, "freezing the plan", run.path) from error
 
 
 def _discard(run: RunDir) -> None:
