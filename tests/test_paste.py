@@ -146,6 +146,21 @@ CASES: list[tuple[Operation, str]] = [
     (
         Call(
             name="c",
+            service=Service.DOCKER,
+            operation="run",
+            arguments=Document(
+                (("argv", ("sh", "-c", "ls $1", "sh", "/a b")), ("labels", Document((("runbook.run", "r-1"),))))
+            ),
+            host=Compose("shop", "db"),
+        ),
+        "docker run --rm --network none --no-healthcheck --user 0:0 --label runbook.run=r-1 --volumes-from $(docker ps -aq "
+        "--filter label=com.docker.compose.project=shop --filter label=com.docker.compose.service=db) --entrypoint sh "
+        """"$(docker inspect -f '{{.Image}}' $(docker ps -aq --filter label=com.docker.compose.project=shop """
+        """--filter label=com.docker.compose.service=db))" -c 'ls $1' sh '/a b'""",
+    ),
+    (
+        Call(
+            name="c",
             service=Service.HTTP,
             operation="POST",
             arguments=Document(

@@ -21,6 +21,7 @@ from runbook.transports.trouble import unreachable
 
 LONGEST_TEXT = 64 * 1024
 LONGEST_HEAD = 4096
+TRIES = 3
 LONGEST_LISTING = 4 * 1024 * 1024
 _FORMAT = "%f|%s|%Y|%U|%d|%i|%n"
 _GONE = "No such file or directory"
@@ -36,12 +37,21 @@ def facts(commands: Commands, host: Host, path: str, bound: Bound) -> FileFacts 
             return None
         except OSError as error:
             raise _unseen(host, path, error.strerror or "") from None
-    ran = commands.run(host, ("stat", "-c", _FORMAT, "--", path), bound)
+    ran = _stat(commands, host, path, bound)
     if ran.exit_code:
         if _is_gone(ran):
             return None
-        raise _unseen(host, path, ran.stderr or ran.stdout)
+        raise _unseen(host, path, ran.stderr or ran.stdout or f"stat said nothing (exit code {ran.exit_code})")
     return _facts_far(host, ran.stdout.removesuffix("\n"))
+
+
+def _stat(commands: Commands, host: Host, path: str, bound: Bound) -> Ran:
+    """``stat`` always says something; on a busy machine the engine may lose what a short program printed, so it is asked again."""
+    for _ in range(TRIES):
+        ran = commands.run(host, ("stat", "-c", _FORMAT, "--", path), bound)
+        if ran.stdout or ran.stderr:
+            break
+    return ran
 
 
 def listing(commands: Commands, host: Host, directory: str, bound: Bound) -> tuple[FileFacts, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
 
 import runbook
-from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard
+from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, Unreachable, current, guard
 from runbook.actions.backup.layout import (
     DATA,
     MANIFEST,
@@ -35,10 +36,13 @@ from runbook.actions.postgres.client import (
     refuse_older_client,
     target,
 )
+from runbook.actions.postgres.in_container import KEPT
 from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
 from runbook.operation import Document, Operations, Pipeline, Ref, Sql, Stage, Write, sql
+from runbook.paste import on_host
+from runbook.quoting import shell_word
 from runbook.system import Postgres, Store
 from runbook.units import show_size
 
@@ -55,7 +59,9 @@ _CLUSTER = sql(
     "(SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)::int AS replication, "
     "(SELECT coalesce(sum(pg_database_size(oid)), 0) FROM pg_database WHERE datconnlimit <> -2)::bigint AS bytes, "
     "(SELECT coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) FROM pg_stat_archiver)::int "
-    "AS failing, (SELECT coalesce(last_failed_wal, '') FROM pg_stat_archiver) AS failed_wal"
+    "AS failing, (SELECT coalesce(last_failed_wal, '') FROM pg_stat_archiver) AS failed_wal, "
+    "coalesce(CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') THEN current_setting('data_directory') END, '') "
+    "AS directory"
 )
 
 
@@ -93,7 +99,8 @@ class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
     `pg_basebackup` runs where the system's host is (in a container, inside it) and its bytes are piped out, hashed on the way,
     and read again to the last file. The WAL that makes the copy consistent is in it. From its end on, the WAL archive leads to
     any later moment: so a cluster that doesn't archive, or whose archiving fails, is refused, and so is one with tablespaces of
-    its own, which one tar file can't hold. `postgres.restore_to_time` checks every file against the server's manifest.
+    its own, which one tar file can't hold, and one with a former cluster inside its data directory, where a recovery in a container
+    keeps it. `postgres.restore_to_time` checks every file against the server's manifest.
     """
 
     effect = Effect.CREATES
@@ -118,7 +125,8 @@ class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
         if not (state.done or state.drafted):
             refuse_older_client(system, client, server)
             needed = int(size * SPACE_FACTOR[inputs.compress])
-            found = [*_unfit(system, inputs, dict(row)), *_full(look, where, needed)]
+            kept = _kept_inside(look, system, str(row["directory"]))
+            found = [*_unfit(system, inputs, dict(row)), *kept, *_full(look, where, needed)]
             if found:
                 raise Refused(*found)
         return BasebackupFacts(server, client.text, size, state, where)
@@ -238,6 +246,24 @@ def _unfit(system: Postgres, inputs: BasebackupInputs, row: dict[str, object]) -
         fix = f"psql -c 'ALTER ROLE {system.user} REPLICATION'    # or another `user`"
         found.append(Problem("E773", "the role may not copy the cluster", detail, fix))
     return found
+
+
+def _kept_inside(look: Look, system: Postgres, directory: str) -> list[Problem]:
+    """Former clusters that a recovery in a container keeps inside the data directory: the copy would hold them too."""
+    try:
+        entries = look.listing(system.host, directory) if directory else ()
+    except Unreachable:
+        return []  # it can't be seen from here: then no recovery has kept anything in it from here
+    return [
+        Problem(
+            "E774",
+            "a former cluster lies inside the data directory",
+            f"{one.path}, kept by a recovery, would be copied into every base backup.",
+            f"Pack it away, then: {on_host(system.host, f'rm -rf {shell_word(one.path)}')}",
+        )
+        for one in entries
+        if posixpath.basename(one.path).startswith(KEPT)
+    ]
 
 
 def _full(look: Look, where: Layout, needed: int) -> list[Problem]:

@@ -1,0 +1,137 @@
+"""One-off containers: their volumes, their end, what an earlier executor left; and files of a container that is stopped."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runbook.host import Compose, Ssh
+from runbook.operation import Call, Document, Process, Service
+from runbook.transports.outcome import Begun, Failed, Lost, NeverStarted, Outcome, Settled, Succeeded, Unsettled
+from runbook.transports.world import World
+from tests.fixtures.containers import BASE, ComposeProject
+from tests.transports.conftest import Uses
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+pytestmark = pytest.mark.docker
+Projects = Callable[..., ComposeProject]
+LABELS = {"runbook.run": "r-1", "runbook.step": "s", "runbook.operation": "c"}
+
+
+@pytest.fixture
+def project(compose_project: Projects) -> ComposeProject:
+    """A project with the service ``db``, which has the volume /data."""
+    made = compose_project()
+    made.add("db", volumes={"data": "/data"}, environment={"SECRET": "x"})
+    return made
+
+
+def script(project: ComposeProject, text: str) -> Call:
+    labels = Document((*LABELS.items(), ("project", project.name)))
+    given = (("argv", ("sh", "-c", text)), ("labels", labels))
+    return Call(
+        name="c",
+        service=Service.DOCKER,
+        operation="run",
+        arguments=Document(given),
+        host=Compose(project.name, "db"),
+    )
+
+
+def left(project: ComposeProject) -> list[Container]:
+    return project.client.containers.list(all=True, filters={"label": f"project={project.name}"})
+
+
+def began(project: ComposeProject, text: str) -> Container:
+    """A one-off container as an executor that was killed leaves it."""
+    return project.client.containers.create(
+        BASE,
+        ["-c", text],
+        entrypoint=["sh"],
+        labels={**LABELS, "project": project.name},
+        volumes_from=[str(project.containers["db"].id)],
+    )
+
+
+def told(outcome: Outcome | Settled) -> str:
+    assert isinstance(outcome, Failed | Lost), outcome
+    return outcome.problem.render()
+
+
+def test_it_works_on_the_volumes_of_a_stopped_container(world: World, uses: Uses, project: ComposeProject) -> None:
+    write = script(project, 'id -u > /data/who; echo said; echo wrong >&2; printf %s "$SECRET"')
+    assert "has not stopped" in told(world.perform(write, uses()))
+    project.containers["db"].stop(timeout=1)
+    outcome = world.perform(write, uses())
+    assert isinstance(outcome, Succeeded)
+    assert (outcome.fields["exit_code"], outcome.fields["stdout"], outcome.fields["stderr"]) == (0, "said\n", "wrong\n")
+    assert left(project) == []
+    seen = world.look.file(write.host, "/data/who")
+    assert seen is not None
+    assert (seen.kind, seen.bytes, seen.inode, seen.owner) == ("file", 2, 0, "")
+    folder = world.look.file(write.host, "/data")
+    assert folder is not None
+    assert folder.kind == "directory"
+    assert world.look.file(write.host, "/data/nothing") is None
+    project.containers["db"].start()
+    assert project.containers["db"].exec_run(["cat", "/data/who"])[1] == b"0\n"
+
+
+def test_its_exit_code_counts(world: World, uses: Uses, project: ComposeProject) -> None:
+    project.containers["db"].stop(timeout=1)
+    outcome = world.perform(script(project, "echo no such thing >&2; exit 3"), uses())
+    assert "exit code 3: no such thing" in told(outcome)
+    assert left(project) == []
+    far = script(project, "true")
+    assert "E390" in told(world.perform(Call(**{**_fields(far), "host": Compose("p", "s", Ssh("h"))}), uses()))  # type: ignore[arg-type]
+
+
+def _fields(call: Call) -> dict[str, object]:
+    return {name: getattr(call, name) for name in ("name", "service", "operation", "arguments", "host")}
+
+
+def test_what_was_begun_is_waited_for_and_adopted(world: World, uses: Uses, project: ComposeProject) -> None:
+    project.containers["db"].stop(timeout=1)
+    one = script(project, "echo again >> /data/log")
+    begun = Begun("s/1/1/c", one)
+    assert world.fence(begun, uses()) == Unsettled(), "nothing is left: only the world can tell"
+    began(project, "true")
+    assert world.fence(begun, uses()) == NeverStarted()
+    began(project, "sleep 1; echo first >> /data/log").start()
+    settled = world.fence(begun, uses())
+    assert isinstance(settled, Succeeded)
+    began(project, "exit 4").start()
+    assert "exit code 4" in told(world.fence(begun, uses()))
+    slow = began(project, "sleep 30")
+    slow.start()
+    assert "works on the volumes still" in told(world.fence(begun, uses(within_s=0.5)))
+    slow.kill()
+    assert left(project) == [slow]
+    assert isinstance(world.perform(one, uses()), Succeeded)
+    assert left(project) == []
+
+
+def test_one_that_runs_still_is_not_joined_by_another(world: World, uses: Uses, project: ComposeProject) -> None:
+    project.containers["db"].stop(timeout=1)
+    began(project, "sleep 1; echo first >> /data/log").start()
+    outcomes: list[Outcome] = []
+    after = script(project, "cat /data/log")
+    thread = threading.Thread(target=lambda: outcomes.append(world.perform(after, uses())))
+    thread.start()
+    time.sleep(0.3)
+    assert len(left(project)) == 1
+    thread.join(60)
+    assert isinstance(outcomes[0], Succeeded)
+    assert outcomes[0].fields["stdout"] == "first\n"
+
+
+def test_a_process_in_a_stopped_container_is_not_begun(world: World, uses: Uses, project: ComposeProject) -> None:
+    project.containers["db"].stop(timeout=1)
+    process = Process(name="p", argv=("true",), host=Compose(project.name, "db"))
+    assert "is exited, not running" in told(world.perform(process, uses()))
