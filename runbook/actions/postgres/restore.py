@@ -49,13 +49,17 @@ class RestoreInputs(Inputs):
 
 @dataclass(frozen=True, slots=True)
 class RestoreFacts:
-    """The cluster, the three databases and the dump. ``staged``: a copy of the dump lies on the server's host."""
+    """The cluster, the three databases and the dump. ``staged``: a copy of the dump lies on the server's host.
+
+    ``missing``: the roles that were missing when the step was first looked at; ``roles``: what is to be made of them now.
+    """
 
     system_identifier: str = guard()
     database: str = guard()
     artifact_sha256: str = guard()
     original_oid: int = pinned()
     properties: Properties = pinned()
+    missing: tuple[str, ...] = pinned()
     names: Names = current()
     version: int = current()
     live: Seen | None = current()
@@ -124,18 +128,20 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
             properties = dump_properties(look, system, inputs.artifact, scope)
             properties = owned_by(properties, dump.present | frozenset(dump.roles.names))
         own = swap.own_name(scope)
+        roles = dump.roles if inputs.roles == "create" else Roles()
         facts = RestoreFacts(
             system_identifier=cluster.identifier,
             database=names.live,
             artifact_sha256=dump.sha256,
             original_oid=cluster.original_oid,
             properties=properties,
+            missing=roles.names,
             names=names,
             version=cluster.version,
             live=cluster.live,
             new=cluster.new,
             old=cluster.old,
-            roles=dump.roles if inputs.roles == "create" else Roles(),
+            roles=roles,
             counts=dump.counts,
             staged=not isinstance(system.host, Local) and look.file(system.host, load.staging(own)) is not None,
             sessions=cluster.sessions,
@@ -159,6 +165,7 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
             artifact_sha256=inputs.artifact.sha256,
             original_oid=live.oid,
             properties=Properties(),
+            missing=(),
             names=names,
             version=0,
             live=live,
@@ -185,6 +192,11 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
                 return (*clean, *in_place)
             case Standing.SWAPPED:
                 return clean
+
+    def recovery(self, system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: Scope) -> Operations:
+        """Where somebody has made some of the missing roles since, the others are made still, from the same file."""
+        shown = set(facts.roles.names) <= set(facts.missing)
+        return _roles(system, inputs, facts, scope) if shown else ()
 
     def verify(self, look: Look, system: Postgres, inputs: RestoreInputs, done: Done[RestoreFacts]) -> Restored:
         """The names, the properties and the size, as the server tells them now."""

@@ -14,7 +14,7 @@ from runbook.actions.postgres.restore import Restore, RestoreFacts, RestoreInput
 from runbook.artifact import Artifact, Format
 from runbook.errors import Refused
 from runbook.host import Docker
-from runbook.operation import Hashing, Operation, Operations, Pipeline, Process, Remove, Sql, Wait, changes
+from runbook.operation import Hashing, Operation, Operations, Pipeline, Process, Remove, Sql, Wait, changes, digest
 from runbook.paste import paste
 from runbook.runner.step import pinned_as
 from runbook.secret import FromEnv
@@ -115,6 +115,19 @@ def test_missing_roles_come_first_and_from_the_file() -> None:
     assert (first.name, first.source) == ("roles", "/backups/a.dump.globals.sql")
     assert first.stages[0].argv[:2] == ("grep", "--text")
     assert "--single-transaction" in first.stages[-1].argv
+
+
+def test_a_resume_may_make_the_roles_that_are_still_missing() -> None:
+    def added(*still: str) -> list[str]:
+        here, system, inputs = scope(store(), step="restore"), database(), RestoreInputs(artifact=dump())
+        base = RESTORE.assume(system, inputs, here)
+        facts = replace(base, missing=("app", "reader"), roles=Roles(names=still))
+        extra = set(map(digest, RESTORE.recovery(system, inputs, facts, here)))
+        return [one.name for one in RESTORE.plan(system, inputs, facts, here) if digest(one) in extra]
+
+    assert added("reader") == ["roles"]
+    assert added() == []
+    assert added("reader", "another") == []
 
 
 def test_what_was_done_is_not_done_again() -> None:

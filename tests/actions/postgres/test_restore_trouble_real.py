@@ -223,3 +223,24 @@ def test_what_holds_on_to_the_database_is_named(
     step = life(stage, db, artifact)
     step.go()
     step.end()
+
+
+def test_a_resume_goes_on_after_somebody_made_one_of_the_missing_roles(
+    stage: Stage, db: Postgres, backups: Store, postgres_server: PostgresServer
+) -> None:
+    mine = ("late_app", "late_reader")
+    drop = "DROP ROLE IF EXISTS " + ", ".join(mine)
+    for role in mine:
+        postgres_server.sql(f"CREATE ROLE {role}")
+    try:
+        artifact = dumped(stage, db, backups)
+        postgres_server.sql(drop)
+        step = life(stage, db, artifact)
+        assert step.go(stop_after=0) == []
+        postgres_server.sql("CREATE ROLE late_app")
+        assert step.go()[0] == "roles"
+        step.end()
+        found = postgres_server.sql("SELECT rolname FROM pg_roles WHERE rolname LIKE 'late_%' ORDER BY 1")
+        assert [row[0] for row in found] == list(mine)
+    finally:
+        postgres_server.sql(drop)
