@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PASSWORD = "canary-4f3a9c-correct-horse"
 KEEPER = "keeper"
+WAL = "/backups/wal"
 DATA = "/var/lib/postgresql/data"
 QUICK = ("-c", "fsync=off", "-c", "shared_buffers=64MB", "-c", "max_wal_size=2GB", "-c", "full_page_writes=off")
 
@@ -154,6 +155,10 @@ class InContainer:
     def restart(self) -> None:
         """Start the container again, as its restart policy would; its address may be another one afterwards."""
         self.container.start()
+        self.found_again()
+
+    def found_again(self) -> None:
+        """After a restart by somebody else."""
         wait_healthy(self.container)
         self.host = address(self.container)
 
@@ -190,6 +195,9 @@ class OnThisMachine:
     folder: Path
     log: Path
 
+    def found_again(self) -> None:
+        """Its address stays."""
+
     def dsn(self, database: str) -> str:
         return f"postgresql://{self.user}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
@@ -212,6 +220,7 @@ class Stack:
     server: InContainer | OnThisMachine
     store: Path
     bases: Path
+    wal: str
     program: Program
     environment: Path
     url: str
@@ -282,6 +291,7 @@ def write_environment(stack: Stack) -> None:
         guide.url: stack.url,
         f"file://{guide.store}": f"file://{stack.store}",
         f"file://{guide.bases}": f"file://{stack.bases}",
+        f"file://{WAL}": f"file://{stack.wal}",
     }
     for old, new in places.items():
         assert text.count(old) == 1, f"{old} stands {text.count(old)} times in {guide.environment}"
@@ -298,10 +308,12 @@ def stack(
     stopped: Sequence[str] = (),
     settings: Sequence[str] = (),
     disk: str = "",
+    archive: bool = False,
 ) -> Iterator[Stack]:
     """A stack with the guide's data. ``stopped`` services don't run.
 
     ``local``: its database is a cluster of this machine. ``disk``: the size of a container's data volume, in memory.
+    ``archive``: the cluster archives its WAL where the environment says.
     """
     with ExitStack() as stack_of:
         folder = Path(tempfile.mkdtemp(prefix="rb-evidence-"))
@@ -314,6 +326,11 @@ def stack(
         url = stack_of.enter_context(site())
         account = server_account()
         bin_dir = find_binaries(folder, account)
+        folder.chmod(0o711)  # the server's account has to get at the archive
+        wal.chmod(0o777)
+        if archive:
+            copy = f"test ! -f {WAL}/%f && cp %p {WAL}/%f".replace(WAL, str(wal) if local else WAL)
+            settings = (*settings, "-c", "archive_mode=on", "-c", f"archive_command={copy}")
         server: InContainer | OnThisMachine
         if local:
             place = stack_of.enter_context(server_folder(account, "pg"))
@@ -335,7 +352,8 @@ def stack(
             project.add(service)
         environment = home / "environment.yaml"
         program = Program(home, {"POSTGRES_PASSWORD": PASSWORD, "NO_COLOR": "1"})
-        made = Stack(guide, project, server, store, bases, program, environment, url, tuple(stopped))
+        at = str(wal) if local else WAL
+        made = Stack(guide, project, server, store, bases, at, program, environment, url, tuple(stopped))
         write_environment(made)
         for service in stopped:
             project.containers[service].stop(timeout=1)
@@ -358,13 +376,12 @@ def _server(project: ComposeProject, guide: Guide, settings: Sequence[str], wal:
         "POSTGRES_PASSWORD": PASSWORD,
         "POSTGRES_DB": guide.database,
     }
-    wal.chmod(0o777)
     container = project.add(
         guide.service,
         image=POSTGRES,
         command=("postgres", *settings),
         environment=environment,
-        volumes={"postgres_data": DATA, str(wal): "/backups/wal"},
+        volumes={"postgres_data": DATA, str(wal): WAL},
     )
     wait_healthy(container)
     return container

@@ -77,7 +77,6 @@ def test_a_dry_run_writes_nowhere(saved: Stack, plan: str, tmp_path: Path) -> No
     program, temporary = saved.program, saved.program.folder / "tmp"
     temporary.mkdir(exist_ok=True)
     until(lambda: not processes_about(program.state), 20, "supervisors of earlier runs leave")
-    engine = DockerWitness(saved.project)
     before_files, before_store = tree(program.state), tree(saved.store)
     before_catalogs, before_names = catalogs(saved.server, saved.database), databases(saved.server)
     before_services, before_written = saved.states(), written(saved.server)
@@ -85,7 +84,8 @@ def test_a_dry_run_writes_nowhere(saved: Stack, plan: str, tmp_path: Path) -> No
     trace = tmp_path / "trace"
     program.under, program.extra = (*STRACE, *TRACED, "-o", str(trace)), {"TMPDIR": str(temporary)}
     try:
-        ran = program.run("plan", saved.plan(plan), "--env", saved.environment, *INPUTS.get(plan, ()))
+        with DockerWitness(saved.project) as engine:
+            ran = program.run("plan", saved.plan(plan), "--env", saved.environment, *INPUTS.get(plan, ()))
     finally:
         program.under, program.extra = (), {}
     assert ran.code in (0, 1, 4), ran.said
@@ -93,7 +93,7 @@ def test_a_dry_run_writes_nowhere(saved: Stack, plan: str, tmp_path: Path) -> No
 
     assert strays(trace, temporary) == []
     assert partners(trace) <= allowed_partners(saved)
-    assert {action for _, action in engine.events()} <= {"exec_create", "exec_start", "exec_die"}
+    assert {action for _, action, _ in engine.events} <= {"exec_create", "exec_start", "exec_die"}
     assert list(temporary.iterdir()) == [], "and what it made for itself is gone"
     assert tree(program.state) == before_files
     assert tree(saved.store) == before_store
@@ -103,8 +103,12 @@ def test_a_dry_run_writes_nowhere(saved: Stack, plan: str, tmp_path: Path) -> No
     assert saved.states() == before_services
 
 
-def test_the_witness_sees_a_write(saved: Stack, tmp_path: Path) -> None:
-    """The same trace of a run that does write shows it: the test above could fail."""
+def test_the_witnesses_see_a_change(saved: Stack, tmp_path: Path) -> None:
+    """The same trace of a run that does write shows it, and the engine tells of a stop: the test above could fail."""
+    service = saved.guide.others[0]
+    with DockerWitness(saved.project) as engine:
+        saved.project.containers[service].restart(timeout=1)
+    assert {(service, "kill"), (service, "start")} <= {event[:2] for event in engine.events}
     program, trace = saved.program, tmp_path / "trace"
     program.under = (*STRACE, *TRACED, "-o", str(trace))
     try:

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import psycopg
 
@@ -27,6 +28,7 @@ CATALOGS = (
     "pg_trigger",
     "pg_rewrite",
 )
+LATEST_EVENT_S = 0.3
 SHARED = ("pg_database", "pg_authid", "pg_auth_members", "pg_db_role_setting", "pg_shdescription", "pg_tablespace")
 
 
@@ -139,31 +141,42 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 class DockerWitness:
-    """What the Docker Engine says that was done to a project's containers since this was made."""
+    """Listens to what the Docker Engine says of a project's containers, from ``with`` to its end.
+
+    It has to listen all the while: an engine remembers its last 64 events only.
+    """
 
     def __init__(self, project: ComposeProject) -> None:
         self._project = project
-        self._since = self._now()
+        self._seen: list[dict[str, Any]] = []
 
-    def events(self) -> list[tuple[str, str]]:
-        """Service and action (``start``, ``exec_create``, …) of each event, in order; without those of health checks."""
+    def __enter__(self) -> Self:
         label = f"com.docker.compose.project={self._project.name}"
-        seen = self._project.client.events(  # type: ignore[call-overload]  # the engine takes finer moments than its types say
-            since=self._since, until=self._now(), filters={"label": label, "type": "container"}, decode=True
-        )
+        self._client = type(self._project.client).from_env(timeout=600)
+        self._stream = self._client.events(filters={"label": label, "type": "container"}, decode=True)
+        self._thread = Thread(target=lambda: self._seen.extend(self._stream), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        time.sleep(LATEST_EVENT_S)
+        self._stream.close()
+        self._thread.join(10)
+        self._client.close()
+
+    @property
+    def events(self) -> list[tuple[str, str, str]]:
+        """Service, action (``start``, ``exec_create``, …) and command of each event, in order; without health checks."""
         found = []
         checks: set[str] = set()
-        for event in seen:
+        for event in self._seen:
             action, _, words = str(event["Action"]).partition(": ")
             about = event["Actor"]["Attributes"]
-            if "pg_isready" in words or about.get("execID") in checks or action.startswith("health_status"):
+            if "pg_isready" in words or action.startswith("health_status"):
                 checks.add(str(about.get("execID")))
-                continue
-            found.append((str(about["com.docker.compose.service"]), action))
+            elif str(about.get("execID")) not in checks:
+                found.append((str(about["com.docker.compose.service"]), action, words))
         return found
-
-    def _now(self) -> str:
-        return str(self._project.client.info()["SystemTime"])
 
 
 def children_of(run_directory: Path) -> dict[int, str]:

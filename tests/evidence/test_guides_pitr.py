@@ -1,0 +1,119 @@
+"""Both guides' stacks brought back to a moment by the plans that ship: exact, the former cluster kept, killed and resumed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+
+import pytest
+
+from tests.evidence.kills import near
+from tests.evidence.stacks import CIVICQ, CONTRACT_LUCIDITY, Guide, InContainer, Stack
+from tests.evidence.witness import Picture, picture, rows_of, until
+from tests.fixtures.containers import address, wait_healthy
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
+
+ARCHIVING = ("archive_mode=on", "archive_command=test ! -e /backups/wal/%f && cp %p /backups/wal/%f")
+SETTINGS = tuple(word for setting in ARCHIVING for word in ("-c", setting))
+BEGINS_WITHIN_S = 120.0
+
+
+def damaged(made: Stack) -> tuple[str, Picture]:
+    """A base backup; then work that has to stay, and at once an accident. The moment between them, and the database at it."""
+    based = made.apply("base-backup")
+    assert based.code == 0, based.said
+    made.sql(f"CREATE TABLE late AS SELECT * FROM {made.guide.probe}")
+    before = picture(made.server, made.database)
+    moment = made.sql("SELECT clock_timestamp()")[0][0]
+    assert isinstance(moment, datetime)
+    time.sleep(0.05)
+    made.sql("DROP TABLE late")
+    made.sql(f"DROP TABLE {made.guide.probe} CASCADE")
+    return moment.isoformat(), before
+
+
+def fresh_address(made: Stack) -> None:
+    """The container was stopped and started: its address may be another one."""
+    server = made.server
+    assert isinstance(server, InContainer)
+    wait_healthy(server.container)
+    server.host = address(server.container)
+
+
+def rows_kept(made: Stack, kept: str) -> dict[str, tuple[int, str]]:
+    """The rows of the cluster that is kept, by a server of its own in a container beside the live one."""
+    live = made.project.containers[made.guide.service]
+    other = made.project.client.containers.run(
+        str(live.attrs["Image"]),
+        ["postgres", "-c", "fsync=off"],
+        environment={"PGDATA": kept},
+        volumes_from=[str(live.id)],
+        network=str(made.project.network.name),
+        labels={"com.docker.compose.project": made.project.name},
+        detach=True,
+    )
+    try:
+        wait_healthy(other)
+        server = made.server
+        assert isinstance(server, InContainer)
+        return rows_of(InContainer(other, address(other), server.user, server.bin_dir, server.folder), made.database)
+    finally:
+        other.remove(force=True)
+
+
+def recovered(made: Stack, before: Picture, former: dict[str, tuple[int, str]]) -> None:
+    fresh_address(made)
+    assert picture(made.server, made.database) == before
+    out = made.program.outputs("restore")
+    assert out["timeline"] == 2
+    assert rows_kept(made, out["kept_as"]) == former, "the former cluster is kept as it was"
+    server = made.server
+    assert isinstance(server, InContainer)
+    found = server.run("find", "/var/lib/postgresql", "-name", "*rb_*", "-prune").decode().split()
+    assert found == [out["kept_as"]], "nothing else of the run stays"
+
+
+@pytest.mark.parametrize("guide", [CONTRACT_LUCIDITY, CIVICQ], ids=lambda guide: str(guide.key))
+def test_back_to_the_moment_before_the_accident(guide: Guide, stand: Callable[..., Stack]) -> None:
+    made = stand(guide, settings=SETTINGS)
+    services, running = made.states(), made.running
+    target, before = damaged(made)
+    former = rows_of(made.server, made.database)
+    restored = made.apply("restore-db-pitr", "--input", f"target={target}")
+    assert restored.code == 0, restored.said
+    recovered(made, before, former)
+    after = made.states()
+    assert made.running == running
+    changed = {service for service in after if after[service] != services[service]}
+    assert changed == {*guide.writers, guide.service}
+
+
+def test_killed_while_the_data_moves(stand: Callable[..., Stack]) -> None:
+    made = stand(CIVICQ, settings=SETTINGS)
+    target, before = damaged(made)
+    former = rows_of(made.server, made.database)
+    program = made.program
+    earlier = len(program.runs)
+    engine = program.start("apply", *made.arguments("restore-db-pitr", "--input", f"target={target}"))
+
+    def moves() -> bool:
+        begun = program.events() if len(program.runs) > earlier else []
+        return any(e["event"] == "operation.started" and e["operation"] == "move" for e in begun)
+
+    until(lambda: moves() or engine.poll() is not None, BEGINS_WITHIN_S, "the move begins")
+    engine.kill()
+    engine.wait(30)
+    for pid in near(program.directory()):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for one in made.project.client.containers.list(filters={"label": f"runbook.run={program.last}"}):
+        one.kill()
+    resumed = made.resume()
+    assert resumed.code == 0, resumed.said
+    assert made.project.client.containers.list(all=True, filters={"label": f"runbook.run={program.last}"}) == []
+    recovered(made, before, former)
