@@ -87,7 +87,12 @@ def _read_file(path: Path) -> str:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise trouble("E370", _SUMMARY, f"{path}: {error.strerror}.") from None
+        detail = f"{path.absolute()}: {error.strerror}."
+        if not path.is_absolute():
+            detail += f" {path} is looked for where runbook was started; a run may be resumed from elsewhere."
+        raise trouble(
+            "E370", _SUMMARY, detail, "give the secret's whole path, or start runbook where it began"
+        ) from None
     try:
         facts = os.fstat(fd)
         _refuse_open_file(path, facts)

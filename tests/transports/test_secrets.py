@@ -67,6 +67,7 @@ def test_a_file_of_another_user_is_refused(store: SecretStore, tmp_path: Path) -
 def test_what_is_missing_or_odd_is_refused_without_showing_it(store: SecretStore, tmp_path: Path) -> None:
     assert "NOT_THERE is not set" in refused(store, FromEnv("NOT_THERE"))
     assert "No such file" in refused(store, FromFile(str(tmp_path / "x")))
+    assert f"{Path.cwd()}/nowhere/x: No such file" in refused(store, FromFile("nowhere/x"))
     assert "not a regular file" in refused(store, FromFile(str(tmp_path)))
     assert "exit code 3" in refused(store, FromCommand(("sh", "-c", f"echo {VALUE}; echo {VALUE} >&2; exit 3")))
     assert VALUE not in refused(store, FromCommand(("sh", "-c", f"echo {VALUE}; echo {VALUE} >&2; exit 3")))
