@@ -23,7 +23,7 @@ from runbook import __version__
 from runbook.engine.events import RunCreated, RunInterrupted, RunResumed, RunWaiting, StepSkipped, parse
 from runbook.engine.run import Run, begin, fold
 from runbook.engine.transitions import RunStatus, Status
-from runbook.errors import InvalidInput, JournalFault, Problem, UsageFault
+from runbook.errors import ExitCode, InvalidInput, JournalFault, Problem, UsageFault
 from runbook.graph import Graph, build
 from runbook.journal.clock import SystemClock, boot_id
 from runbook.journal.faults import open_fault
@@ -192,23 +192,25 @@ def carry_out(setting: Setting, ledger: Ledger, world: World, loop: Loop) -> End
     """Go from where the ledger stands to the last record of this execution. Raises JournalFault, its stop recorded if it can be."""
     try:
         with _signals(loop, world, ledger, setting.stopping) as caught:
-            status = loop.go()
-        if status is RunStatus.INTERRUPTED:
-            ledger.commit(RunInterrupted(caught.name, caught.count > 1))
-            code = exit_code(ledger.run, status)
-        elif status is RunStatus.WAITING:
-            ledger.commit(RunWaiting(tuple(ledger.run.waiting)))
-            code = exit_code(ledger.run, status)
-        else:
-            finished = measure(ledger.run, setting.plan, status, setting.clock.now())
-            ledger.commit(finished)
-            code = exit_code(ledger.run, status, missed=finished.exit_code == 8)
-        return Ending(setting.run, status, code, ledger.run)
+            return _last_record(setting, ledger, loop.go(), caught)
     except JournalFault:
         _record_stop(ledger)
         raise
     finally:
         world.close()
+
+
+def _last_record(setting: Setting, ledger: Ledger, status: RunStatus, caught: _Caught) -> Ending:
+    missed = False
+    if status is RunStatus.INTERRUPTED:
+        ledger.commit(RunInterrupted(caught.name, caught.count > 1))
+    elif status is RunStatus.WAITING:
+        ledger.commit(RunWaiting(tuple(ledger.run.waiting)))
+    else:
+        finished = measure(ledger.run, setting.plan, status, setting.clock.now())
+        ledger.commit(finished)
+        missed = finished.exit_code == ExitCode.MISSED
+    return Ending(setting.run, status, exit_code(ledger.run, status, missed=missed), ledger.run)
 
 
 def _record_stop(ledger: Ledger) -> None:
@@ -227,7 +229,10 @@ class _Caught:
 
 @contextmanager
 def _signals(loop: Loop, world: World, ledger: Ledger, told: Callable[[int], None]) -> Iterator[_Caught]:
-    """The first INT, TERM or HUP lets what runs finish; the second ends it."""
+    """The first INT, TERM or HUP lets what runs finish; the second ends it.
+
+    Whoever asked for a stop gets it: signals that come while the last words are said don't break them off.
+    """
     caught = _Caught()
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -245,7 +250,7 @@ def _signals(loop: Loop, world: World, ledger: Ledger, told: Callable[[int], Non
         yield caught
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if caught.count else handler)
 
 
 def _stop_all(world: World, steps: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -22,6 +23,16 @@ from tests.runner.memory_run import MemoryRun, step
 from tests.runner.world import Crash, Fate, World
 
 KIM = Reply("kim")
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """A run that was told to stop leaves further signals ignored: its process is about to end, and this one isn't."""
+    before = {number: signal.getsignal(number) for number in STOPS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def crashed(run: MemoryRun) -> MemoryRun:
@@ -365,7 +376,7 @@ def test_a_hold_that_a_person_skipped_stays_skipped() -> None:
 # --- being told to stop ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", STOPS)
 def test_a_signal_lets_what_runs_finish_and_starts_nothing(number: signal.Signals) -> None:
     steps = [step("a"), step("b", "make", "a"), step("tidy", section=Section.FINALLY, thing="tidy")]
     run = MemoryRun(steps)
