@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 RUN = "run"
 ROOT = "0:0"
 LOOKS_EVERY_S = 0.1
+ENDS_WITHIN_S = 3600.0
+"""How long it is waited for at most, also where the step has no bound."""
 LONGEST_TAIL = 40
 """Lines of its output that are kept."""
 _MOVES = ("running", "restarting", "paused")
@@ -37,6 +39,7 @@ def perform_run(engine: DockerEngine, call: Call, results: Results, bound: Bound
     Arguments: ``argv``; ``labels`` (a document), unique to the operation. An exit code other than 0 is a failure. What an earlier
     executor left of the same operation is waited for and removed first: the program has to bear being run again.
     """
+    bound = bound.within(ENDS_WITHIN_S)
     try:
         source = _source(engine, call)
         for left in _left(engine, call, results):
@@ -54,7 +57,7 @@ def perform_run(engine: DockerEngine, call: Call, results: Results, bound: Bound
 
 def settle_run(engine: DockerEngine, call: Call, results: Results, bound: Bound) -> Settled | Lost:
     """What came of a run whose end isn't journalled: it is waited for, and removed. Raises Trouble, Unreachable."""
-    found = _left(engine, call, results)
+    found, bound = _left(engine, call, results), bound.within(ENDS_WITHIN_S)
     if not found:
         return Unsettled()  # it was never made, or it ended and was removed: only the world can tell
     settled: Settled | Lost = NeverStarted()

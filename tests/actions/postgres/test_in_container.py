@@ -6,13 +6,14 @@ import itertools
 import signal
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from runbook.action import Undecidable
+from runbook.action import ContainerFacts, Look, Undecidable, Unreachable
 from runbook.actions.postgres import cluster, in_container
 from runbook.actions.postgres.cluster import Paths, Server
 from runbook.actions.postgres.in_container import ASSUMED, MOVE, Exchange, Inside, Kept, exchange_of
@@ -136,6 +137,61 @@ def test_what_touches_the_container_is_a_call_that_can_be_pasted() -> None:
     system = database(host=Compose("shop", "db"))
     assert in_container.applies(system, "swap")
     assert not in_container.applies(system, "side")
+
+
+@dataclass
+class Containers:
+    """A look at one container, or at none."""
+
+    found: ContainerFacts | None
+
+    def container(self, host: object) -> ContainerFacts | None:
+        return self.found
+
+    def text(self, host: object, path: str) -> str | None:
+        return None
+
+
+def container(*mounts: str, state: str = "running", auto_remove: bool = False) -> Look:
+    facts = ContainerFacts("1", "pg", "", "", state, "", "postgres:15", "", 0, mounts, auto_remove)
+    return cast(Look, Containers(facts))
+
+
+@pytest.mark.parametrize(
+    ("look", "archive", "words"),
+    [
+        (container(f"v:{DATA}"), "/wal", ""),
+        (container("v:/var/lib/postgresql"), "/wal", ""),
+        (container(f":{DATA}"), "/wal", "lies on no volume"),
+        (container("v:/var/lib/postgresql/data2"), "/wal", "lies on no volume"),
+        (
+            container(f"v:{DATA}", f"/etc/pg.conf:{DATA}/postgresql.conf"),
+            "/wal",
+            f"{DATA}/postgresql.conf of pg is mounted",
+        ),
+        (container(f"v:{DATA}"), f"{DATA}/archive", "lies inside"),
+        (container(f"v:{DATA}", auto_remove=True), "/wal", "--rm"),
+    ],
+)
+def test_what_forbids_the_exchange(look: Look, archive: str, words: str) -> None:
+    found = in_container.unfit(look, database(host=Docker("pg")), DATA, archive)
+    assert [problem.code for problem in found] == (["E795"] if words else [])
+    assert all(words in problem.detail and problem.fix for problem in found)
+
+
+def test_names_lie_on_the_same_volume() -> None:
+    db = database(host=Docker("pg"))
+    assert in_container.paths(container(f"v:{DATA}"), db, DATA, "rb_own") == WHERE
+    assert in_container.paths(container("v:/var/lib/postgresql"), db, DATA, "rb_own") == cluster.paths(DATA, "rb_own")
+    assert in_container.mark_of(WHERE) == f"{DATA}/rb_own.ready"
+    assert in_container.mark_of(cluster.paths(DATA, "rb_own")) == f"{DATA}/rb_own.ready"
+
+
+def test_a_container_that_this_step_did_not_stop_has_to_be_started() -> None:
+    for look in (container(f"v:{DATA}", state="exited"), cast(Look, Containers(None))):
+        with pytest.raises(Unreachable) as down:
+            in_container.remembered(look, Docker("pg"), "/run/memory")
+        assert down.value.problem.fix.startswith("docker ")
 
 
 # --- the move itself, on directories ------------------------------------------------------------------------------------
