@@ -186,7 +186,9 @@ class Loop:
         setting, run = self._setting, self._ledger.run
         systems = setting.environment.systems
         names = named_systems(setting.plan, prepared.step, prepared.action, systems)
-        for found in rebound(setting.look, run, prepared.step, names, systems, first_use=first_use):
+        # only what replaces a target may end on another one; under any other step it was changed by somebody else
+        only_new = first_use or prepared.effect is not Effect.DESTROYS
+        for found in rebound(setting.look, run, prepared.step, names, systems, first_use=only_new):
             setting.rebind(Claim(found.system, found.identity, changed=True))
             self._ledger.note(found)
 
