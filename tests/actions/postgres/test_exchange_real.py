@@ -159,6 +159,7 @@ def one_further_each_time(step: Life) -> list[str]:
     return seen
 
 
+@pytest.mark.slow
 def test_stopped_after_every_operation(stage: Stage, stand: Callable[[str], Cluster]) -> None:
     cluster = stand(VOLUME)
     cluster.commit("1 kept")
