@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -29,8 +30,11 @@ from runbook.operation import (
 from runbook.secret import MASK, FromEnv
 from runbook.transports.outcome import Begun, Failed, Lost, Outcome, Succeeded, Unsettled
 from runbook.transports.world import World
-from tests.fixtures.containers import ComposeProject, PostgresContainer
+from tests.fixtures.containers import BASE, ComposeProject, PostgresContainer
 from tests.transports.conftest import Uses
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
 
 pytestmark = pytest.mark.docker
 Projects = Callable[..., ComposeProject]
@@ -266,3 +270,15 @@ def test_files_in_a_container(world: World, uses: Uses, box: Compose) -> None:
     assert done(perform(Remove(name="x", path=f"/srv/{MARKER}", marker=MARKER, host=box))) == {"removed": True}
     assert world.look.file(box, f"/srv/{MARKER}") is None
     assert done(perform(Remove(name="x", path=f"/srv/{MARKER}", marker=MARKER, host=box))) == {"removed": False}
+
+
+def test_what_is_mounted_in_a_tree_keeps_it_from_being_removed(
+    world: World, uses: Uses, run_container: Callable[..., Container]
+) -> None:
+    """An overlay gives its files and folders several device numbers, so the table of mounts is asked, not they."""
+    at = f"/srv/{MARKER}/kept"
+    container = run_container(BASE, ["sleep", "infinity"], tmpfs={at: ""})
+    host = Docker(str(container.name))
+    assert f"mounted at {at}" in failed(
+        world.perform(Remove(name="x", path=f"/srv/{MARKER}", marker=MARKER, host=host), uses())
+    )
