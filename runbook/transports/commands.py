@@ -19,6 +19,8 @@ from runbook.action import Ran, Unreachable
 from runbook.host import Compose, Docker, Host, Local, Ssh
 from runbook.transports.bound import Bound
 from runbook.transports.docker import DockerEngine
+from runbook.transports.docker_exec import DEFAULT_HOST, CouldNotExec, Exec
+from runbook.transports.docker_exec import DockerEngine as ExecEngine
 from runbook.transports.environment import allowed_environment
 from runbook.transports.trouble import Trouble, not_built, unreachable
 
@@ -110,37 +112,18 @@ def _collect(process: subprocess.Popen[bytes], bound: Bound, longest: int) -> tu
 
 def _run_in(container: Container, argv: Sequence[str], bound: Bound, *, longest: int, user: str) -> Ran:
     """Through the engine's exec. What outlives its time there is left to end by itself: these are short commands."""
-    from docker.errors import APIError, DockerException
-    from requests.exceptions import RequestException
-
     answer: list[Ran] = []
     fault: list[Unreachable] = []
+    wanted = Exec(str(container.id), tuple(argv), user)
 
     def work() -> None:
-        api = container.client.api if container.client else None
+        engine = ExecEngine(os.environ.get("DOCKER_HOST") or DEFAULT_HOST)
         try:
-            assert api is not None  # noqa: S101 - a container that was found has a client
-            made = api.exec_create(container.id, list(argv), environment={"LC_ALL": "C"}, user=user)
-            out, err, size = bytearray(), bytearray(), 0
-            for stdout, stderr in api.exec_start(made["Id"], stream=True, demux=True):
-                out += stdout or b""
-                err += stderr or b""
-                size = len(out) + len(err)
-                if size > longest:
-                    fault.append(unreachable("E305", _SUMMARY, f"`{argv[0]}` printed more than {longest} bytes."))
-                    return
-            code = api.exec_inspect(made["Id"])["ExitCode"]
-            answer.append(
-                Ran(NOT_FOUND if code is None else code, out.decode(errors="replace"), err.decode(errors="replace"))
-            )
-        except APIError as error:
-            fault.append(
-                unreachable("E305", _SUMMARY, f"`{argv[0]}` in {container.name}: {error.explanation or error}")
-            )
-        except (DockerException, RequestException) as error:
-            fault.append(
-                unreachable("E334", "the Docker Engine could not be asked", f"{type(error).__name__}: {error}")
-            )
+            code, out, err = engine.collect(wanted, longest=longest, environment=("LC_ALL=C",))
+        except CouldNotExec as error:
+            fault.append(unreachable("E305", _SUMMARY, f"`{argv[0]}` in {container.name}: {error}"))
+            return
+        answer.append(Ran(code, out.decode(errors="replace"), err.decode(errors="replace")))
 
     worker = threading.Thread(target=work, name="docker-exec", daemon=True)
     worker.start()

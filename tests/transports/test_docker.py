@@ -200,7 +200,7 @@ def alive(world: World, box: Compose, word: str) -> bool:
 
 
 def test_a_timeout_ends_it_in_the_container_too(world: World, uses: Uses, box: Compose) -> None:
-    outcome = world.perform(Process(name="p", argv=("sleep", "4711"), host=box), uses(within_s=2))
+    outcome = world.perform(Process(name="p", argv=("sleep", "4711"), host=box), uses(within_s=6))
     assert isinstance(outcome, Lost)
     assert not alive(world, box, "4711")
 

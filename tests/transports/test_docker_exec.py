@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runbook.transports.docker_exec import CANNOT, Exec, Frames, exec_argv
+from runbook.transports.docker_exec import CANNOT, HEADER, CouldNotExec, Exec, Frames, _apart, exec_argv
 from runbook.transports.supervisor import worker
 from runbook.transports.supervisor.client import Supervisor
 from runbook.transports.supervisor.requests import File, Hash, Spawn, Stage, Why
@@ -246,3 +246,15 @@ def test_it_starts_quickly_and_imports_nothing_of_ours() -> None:
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_streams_of_a_short_command_are_taken_apart() -> None:
+    data = HEADER.pack(1, 3) + b"out" + HEADER.pack(2, 3) + b"err" + HEADER.pack(1, 1) + b"!"
+    assert _apart(data) == (b"out!", b"err")
+    for cut in range(1, len(data)):
+        whole = cut in (HEADER.size + 3, 2 * (HEADER.size + 3))
+        if whole:
+            _apart(data[:cut])
+            continue
+        with pytest.raises(CouldNotExec, match="in the middle of the output"):
+            _apart(data[:cut])

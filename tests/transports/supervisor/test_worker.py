@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -45,8 +46,9 @@ class Far:
             text=True,
         )
         assert process.stdin is not None
-        process.stdin.write(worker.header({}) if head is None else head)
-        process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # a worker that refuses at once may be gone already
+            process.stdin.write(worker.header({}) if head is None else head)
+            process.stdin.flush()
         return process
 
     def run(self, operation: str, script: str, *, head: str | None = None, text: str = "") -> tuple[int, str, str]:
