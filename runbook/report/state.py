@@ -14,8 +14,10 @@ from runbook.engine.events import StepWaiting
 from runbook.engine.run import Run, StepRun
 from runbook.engine.transitions import RunStatus, Status
 from runbook.operation import Json
+from runbook.paste import paste
 from runbook.quoting import shell_word
 from runbook.report.story import Line, problem_lines
+from runbook.revive import revive
 from runbook.units import show_duration
 
 _MARKS = {
@@ -115,8 +117,8 @@ def _stands(run: Run, status: RunStatus) -> str:
 
 
 def ending(run: Run) -> tuple[Line, ...]:
-    """What was kept and where, what is held, and the objectives."""
-    lines = [*_kept(run), *_held(run)]
+    """What was kept and where, what was left half-done, what is held, and the objectives."""
+    lines = [*_kept(run), *_half_done(run), *_held(run)]
     finished = run.finished
     if finished is not None:  # without an objective the time is the run's duration, which is told already
         lines += _objective("recovery time", finished.rto) if _target(finished.rto) is not None else []
@@ -138,6 +140,25 @@ def _held(run: Run) -> list[Line]:
         Line("⚑", f"{hold} still holds: {run.graph.steps[hold].title}; {release} releases it", "ask")
         for hold, release in open_holds(run)
     ]
+
+
+def _half_done(run: Run) -> list[Line]:
+    """What steps that did not end well had done by then, the last of it as it was done: a resume goes on from there."""
+    lines: list[Line] = []
+    for step in run.graph.listed:
+        state = run.step(step)
+        if state.status not in (Status.FAILED, Status.UNKNOWN):
+            continue
+        done = [
+            (name, operation.form)
+            for name, operation in state.operations.items()
+            if operation.form is not None and operation.finished and operation.finished.outcome == "succeeded"
+        ]
+        if done:
+            names = ", ".join(name for name, _ in done)
+            lines.append(Line("⚑", f"{step} stopped half-way; done and not undone: {names}", "ask"))
+            lines += [Line("   ", f"last: {text}") for text in paste(revive(done[-1][1])).splitlines()[:3]]
+    return lines
 
 
 def _target(measured: Json) -> Json:
