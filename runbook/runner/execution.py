@@ -192,7 +192,10 @@ def carry_out(setting: Setting, ledger: Ledger, world: World, loop: Loop) -> End
     """Go from where the ledger stands to the last record of this execution. Raises JournalFault, its stop recorded if it can be."""
     try:
         with _signals(loop, world, ledger, setting.stopping) as caught:
-            return _last_record(setting, ledger, loop.go(), caught)
+            ended = _last_record(setting, ledger, loop.go(), caught)
+        if ended.status is RunStatus.SUCCEEDED:
+            world.sweep()
+        return ended
     except JournalFault:
         _record_stop(ledger)
         raise

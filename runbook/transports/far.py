@@ -11,6 +11,7 @@ import re
 import secrets as randomness
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from runbook.action import Unreachable
@@ -27,6 +28,7 @@ from runbook.transports.trouble import Trouble, trouble
 
 NOTE = "far"
 ANSWER_WITHIN_S = 20.0
+SWEPT_WITHIN_S = 5.0
 PAUSE_S = 0.3
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]+")
 _SIGNALLED = range(129, 160)
@@ -53,6 +55,7 @@ class FarSide:
         self._unbounded = bound
         self._lock = threading.Lock()
         self._handles: dict[str, list[Handle]] = {}
+        self._folders: set[tuple[Docker | Compose, str, str]] = set()
 
     def stage(self, host: Docker | Compose, plain: Stage, *, use_id: str, number: int, user: str) -> Stage:
         """The local process that carries ``plain`` into the container. Raises :class:`Trouble` where there is none."""
@@ -63,6 +66,7 @@ class FarSide:
         handle = Handle(host, user, worker.folder(self._run, self._uid(host, user)), _far_id(use_id, number))
         with self._lock:
             self._handles.setdefault(use_id, []).append(handle)
+            self._folders.add((host, user, handle.records))
         there = Exec(str(container.name), worker.run_argv(handle.records, handle.id, plain.argv), user=user)
         return Stage(
             argv=exec_argv(there),
@@ -123,7 +127,17 @@ class FarSide:
         for handle in self.handles(use_id):
             self.kill(handle, grace_s)
 
+    def sweep(self) -> None:
+        """Remove the records of what has ended, on every host where this engine began or asked for anything: the run is over,
+        and nobody will ask again. Where that can't be done they stay: they are small, and hold nothing secret.
+        """
+        for host, user, records in sorted(self._folders, key=repr):
+            with suppress(Unreachable):
+                self._commands.run(host, worker.sweep_argv(records), self._unbounded.within(SWEPT_WITHIN_S), user=user)
+
     def _state(self, handle: Handle, argv: tuple[str, ...]) -> worker.FarState | None:
+        with self._lock:
+            self._folders.add((handle.host, handle.user, handle.records))
         try:
             ran = self._commands.run(handle.host, argv, self._unbounded.within(ANSWER_WITHIN_S), user=handle.user)
             return worker.parse_status(ran.stdout) if ran.exit_code == 0 else None

@@ -194,6 +194,10 @@ class World:
         _take(self.supervisor(), path, mode, line)
         self._locks[path] = (mode, line)
 
+    def sweep(self) -> None:
+        """The run is finished: take away what it left on other hosts for a resume. Never fails."""
+        self._far.sweep()
+
     def close(self) -> None:
         """Give connections back, and the locks where nothing runs; what runs goes on under the supervisor, and they with it.
 

@@ -176,8 +176,8 @@ class InContainer:
         return {pid: words for pid, _, words in rows if pid not in own and "pg_isready" not in words}
 
     def files(self) -> list[str]:
-        """What lies in the container's /tmp beside the records of processes."""
-        found = self.run("find", "/tmp", "-mindepth", "1", "-not", "-path", "/tmp/.runbook-*")
+        """What lies in the container's /tmp: files, and folders that are not the one in which runs keep their records."""
+        found = self.run("find", "/tmp", "-mindepth", "1", "-not", "-path", "/tmp/.runbook-0")
         return sorted(found.decode().split())
 
     def run(self, *argv: str) -> bytes:

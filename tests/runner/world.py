@@ -177,6 +177,9 @@ class World:
         """Remember whom a second interrupt would have ended."""
         self.stopped.append(use_id)
 
+    def sweep(self) -> None:
+        """There is nothing elsewhere."""
+
     def close(self) -> None:
         """There is nothing to give back."""
 

@@ -248,9 +248,16 @@ end() {
 
 sweep() {
     own "$1"
-    for record in "$1"/*/exit "$1"/*/fenced; do
-        home=${record%/*}
-        [ -f "$record" ] && [ ! -L "$home" ] && forget_secrets && rm -rf "$home"
+    for home in "$1"/*; do
+        [ -d "$home" ] && [ ! -L "$home" ] || continue
+        over=
+        if [ -f "$home/exit" ] || [ -f "$home/fenced" ]; then
+            over=yes
+        elif [ -r "$home/start" ]; then # its worker was killed: nobody will ever write how it ended
+            read -r pid begun rest <"$home/start"
+            lives "$pid" "$begun" || over=yes
+        fi
+        [ -n "$over" ] && forget_secrets && rm -rf "$home"
     done
     rmdir "$1" 2>/dev/null
     return 0

@@ -250,6 +250,18 @@ def test_sweep_removes_what_ended_and_keeps_what_runs(far: Far) -> None:
     assert not Path(far.records).exists()
 
 
+def test_sweep_removes_what_nobody_saw_end(far: Far) -> None:
+    process = far.start("a", "exec sleep 300")
+    eventually(lambda: isinstance(far.status("a"), Running))
+    state = far.status("a")
+    assert isinstance(state, Running)
+    process.kill()
+    os.kill(state.pid, signal.SIGKILL)
+    eventually(lambda: far.status("a") == Unknown())
+    far.ask(worker.sweep_argv(far.records))
+    assert not Path(far.records).exists()
+
+
 def test_secret_files_of_a_killed_worker_go_with_the_kill(far: Far) -> None:
     process = far.start("a", 'echo "$F"; exec sleep 300', head=worker.header({}, files={"F": "canary"}))
     assert process.stdout is not None
