@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runbook.engine.decide import Await, Begin, End, open_holds
+from runbook.engine.decide import Await, Begin, End, Settle, open_holds
 from runbook.engine.transitions import RunStatus, Status
 from runbook.errors import Bug
 from runbook.graph import build
@@ -180,3 +180,95 @@ def test_deciding_costs_the_same_in_a_long_chain() -> None:
         assert decision == Begin((name,))
         story.done(name)
     story.ends(RunStatus.SUCCEEDED)
+
+
+def test_a_house_that_is_full_cancels_nothing() -> None:
+    """Two last steps are gone on with and take all the room; the main steps, put back by the resume, only wait for it."""
+    last = [step(name, section=Section.FINALLY) for name in ("x", "y")]
+    story = Story(build([step("a"), step("b", "a"), *last])).started("a").failed("a").cancels("b")
+    story.started("x").started("y").resumed()
+    assert story.next(parallel=2) == Settle(("x", "y"))
+    story.started("x").started("y")
+    assert story.next(parallel=2) == Await()
+    story.succeeded("x").begins("a", parallel=2)
+
+
+def test_what_was_running_inside_a_hold_waits_until_the_hold_is_taken_again() -> None:
+    story = _hold_plan().done("stop").started("restore").resumed()
+    story.begins("stop").started("stop")
+    assert story.next() == Await()
+    story.succeeded("stop").settles("restore")
+
+
+def test_a_hold_that_cannot_be_taken_again_leaves_unknown_what_is_inside() -> None:
+    story = _hold_plan().done("stop").started("restore").resumed().started("stop").failed("stop")
+    story.ends(RunStatus.UNKNOWN)
+
+
+def test_a_hold_round_a_hold_is_taken_first() -> None:
+    graph = build(
+        [
+            step("outer"),
+            step("inner", "outer"),
+            step("work", "inner"),
+            step("inner_end", "work", releases="inner"),
+            step("outer_end", "inner_end", releases="outer"),
+        ]
+    )
+    story = Story(graph).done("outer", "inner").started("work").resumed()
+    story.begins("outer").done("outer").begins("inner").done("inner").settles("work")
+
+
+def test_a_hold_that_stands_inside_another_puts_that_one_back_too() -> None:
+    graph = build(
+        [
+            step("one"),
+            step("two", "one"),
+            step("one_end", "two", releases="one"),
+            step("work", "one_end"),
+            step("two_end", "work", releases="two"),
+        ]
+    )
+    story = Story(graph).done("one", "two", "one_end").started("work").failed("work")
+    story.resumed().begins("one").done("one").begins("two").done("two").begins("one_end").done("one_end").begins("work")
+
+
+def test_a_hold_is_not_taken_over_its_own_release_which_is_then_to_be_done_again() -> None:
+    story = _hold_plan().done("stop", "restore").started("check", touching=False).failed("check")
+    story.done("tidy").started("start").resumed()
+    story.settles("start").started("start")
+    assert story.next() == Await(), "what starts the services still runs"
+    story.succeeded("start")
+    assert story.run.step("start").status is Status.PENDING
+    story.begins("stop").done("stop").begins("check").done("check").begins("start")
+
+
+def test_a_release_waits_for_everything_inside() -> None:
+    assert set(_hold_plan().run.graph.before["start"]) == {"stop", "restore", "check"}
+
+
+def test_a_resume_keeps_what_continued_and_runs_what_follows() -> None:
+    graph = build([step("a", on_failure=OnFailure.CONTINUE), step("b", "a"), step("c", "b")])
+    story = Story(graph).started("a").failed("a").done("b").started("c").failed("c").resumed()
+    story.begins("c").done("c").ends(RunStatus.COMPLETED_WITH_FAILURES)
+
+
+def test_what_waits_while_something_of_the_end_runs_is_not_cancelled() -> None:
+    graph = build([step("a"), step("tell", section=Section.ON_FAILURE)])
+    story = Story(graph).started("a").failed("a").started("tell").resumed().settles("tell").started("tell").waiting("a")
+    assert story.next() == Await()
+    story.succeeded("tell").ends(RunStatus.WAITING)
+
+
+def test_a_hold_that_is_needed_only_for_another_hold_is_taken_too() -> None:
+    graph = build(
+        [
+            step("one"),
+            step("two", "one"),
+            step("one_end", "two", releases="one"),
+            step("work", "two"),
+            step("two_end", "work", "one_end", releases="two"),
+        ]
+    )
+    story = Story(graph).done("one", "two", "one_end").started("work").resumed()
+    story.begins("one").done("one").begins("two").done("two").settles("work")

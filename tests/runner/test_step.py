@@ -213,6 +213,13 @@ def test_a_later_round_is_planned_after_a_crash_in_an_earlier_one(at: int, fate:
     assert dict(run.world.ledger) == {("a", "grow1"): 1, ("a", "grow2"): 1, ("a", "grow3"): 1}
 
 
+def test_a_round_that_was_not_reached_is_announced_under_its_own_number() -> None:
+    run = MemoryRun([step("a", "grow")])
+    run.world.meets("a", "grow1", Fate.CRASH_AFTER)
+    assert crashed(run).resume() is ExitCode.DONE
+    assert [event.round for event in run.events if isinstance(event, StepPlanned)] == [1, 2, 3]
+
+
 def test_a_refusal_of_the_action_is_exit_4() -> None:
     run = MemoryRun([step("a")], World(facts={"a": "forbidden"}))
     assert run.apply() is ExitCode.REFUSED
