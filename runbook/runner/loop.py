@@ -83,14 +83,19 @@ class Loop:
                 self._pool.shutdown(wait=True)
 
     def _launch(self, steps: tuple[str, ...]) -> None:
-        ready = [(step, prepared) for step in steps if (prepared := self._prepare(step)) is not None]
-        alone = len(ready) == 1 and self._flying == 0 and self._setting.parallel == 1
-        for step, prepared in ready:
+        """Begin what is ready, and only then put questions: other branches go on while a person thinks."""
+        prepared = [(step, self._prepare(step)) for step in steps]
+        questions = [one for _, one in prepared if isinstance(one, StepWaiting)]
+        ready = [(step, one) for step, one in prepared if isinstance(one, Prepared)]
+        alone = len(ready) == 1 and self._flying == 0 and not questions
+        for step, one in ready:
             resumed = self._begin(step)
-            if alone or (len(ready) == 1 and self._flying == 0 and not self._more_ready()):
-                self._live(prepared, resumed=resumed)
+            if alone and (self._setting.parallel == 1 or not self._more_ready()):
+                self._live(one, resumed=resumed)
             else:
-                self._submit(prepared, resumed=resumed)
+                self._submit(one, resumed=resumed)
+        for question in questions:
+            self._reply(question.step, question)
 
     def _more_ready(self) -> bool:
         follow_up = decide(self._ledger.run, Limits(self._setting.parallel, self._stopping))
@@ -107,8 +112,8 @@ class Loop:
         self._flying -= 1
         future.result()
 
-    def _prepare(self, step_id: str) -> Prepared | None:
-        """The step ready to run, or None where the journal got another word: skipped, failed, waiting."""
+    def _prepare(self, step_id: str) -> Prepared | StepWaiting | None:
+        """The step ready to run, the question that it waits for, or None where the journal got another word: skipped, failed."""
         step = self._setting.graph.steps[step_id]
         state = self._ledger.run.step(step_id)
         resumed = state.attempt > 0
@@ -133,8 +138,7 @@ class Loop:
         question = self.question(prepared) if state.status is Status.PENDING and state.consent is None else None
         if question is not None:
             self._ledger.commit(question)
-            self._reply(step_id, question)
-            return None
+            return question
         return prepared
 
     def question(self, prepared: Prepared) -> StepWaiting | None:

@@ -171,6 +171,14 @@ def test_a_confirmation_is_asked_for_before_anything_of_the_step() -> None:
     assert run.resume() is ExitCode.DONE
 
 
+def test_a_branch_goes_on_while_a_person_thinks() -> None:
+    run = MemoryRun([step("a", confirm="Sure?"), step("b")], parallel=2)
+    done = threading.Event()
+    run.world.seen = lambda operation, use: done.set() if use.id == "b/1/1/commit" else None
+    run.person = lambda name, question: KIM if done.wait(10) else None
+    assert run.apply() is ExitCode.DONE
+
+
 def test_a_destructive_step_asks_by_name_in_a_live_environment_only() -> None:
     run = MemoryRun([step("a", "replace")], live=True)
     assert run.apply() is ExitCode.WAITING
