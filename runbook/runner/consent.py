@@ -7,12 +7,17 @@ confirmations aren't all given does not begin.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from runbook.action import Effect
 from runbook.check.fields import effect_of, presumed
 from runbook.engine.events import StepWaiting
-from runbook.errors import Problem, Refused
-from runbook.plan.model import Section, Step
+from runbook.errors import InvalidInput, Problem, Refused
+from runbook.operation import Json
+from runbook.plan.model import Plan, Step
+from runbook.plan.render import MissingOutput, render_step
+from runbook.plan.scope import Scope, Values, frame_scope, render
+from runbook.plan.template import TemplateFault
 from runbook.runner.execution import Order
 from runbook.runner.setting import AnyAction, Reply
 
@@ -36,10 +41,30 @@ def refuse_unforeseen(
 
 
 def questions(order: Order, actions: Mapping[str, AnyAction]) -> Iterable[StepWaiting]:
-    """The confirmations that the plan's own steps will ask for, as far as they are known before the run."""
+    """The confirmations that the plan's steps will ask for (those of its ends too), as far as they are known before the run."""
+    given = Values(order.inputs, order.environment.public(), {}, {}, order.environment.facts())
     for step in order.plan.steps:
-        if step.section is Section.STEPS and (question := _question(order, actions[step.uses], step)) is not None:
+        known = _known(order.plan, step, given)
+        if known is not None and (question := _question(order, actions[step.uses], known)) is not None:
             yield question
+
+
+def _known(plan: Plan, step: Step, given: Values) -> Step | None:
+    """The step with those of its inputs filled that need nothing of the run; None if its condition is false already."""
+    try:
+        if render_step(plan, replace(step, with_={}), given).when is False:
+            return None
+    except (MissingOutput, InvalidInput):
+        pass  # its condition needs something of the run
+    scope = frame_scope(plan, step.frame, given, item=step.item)
+    return replace(step, with_={key: _filled(value, scope) for key, value in step.with_.items()})
+
+
+def _filled(value: Json, scope: Scope) -> Json:
+    try:
+        return render(value, scope)
+    except TemplateFault:
+        return value
 
 
 def _question(order: Order, action: AnyAction, step: Step) -> StepWaiting | None:
@@ -51,7 +76,7 @@ def _question(order: Order, action: AnyAction, step: Step) -> StepWaiting | None
 
 
 def _replaced(order: Order, action: AnyAction, step: Step) -> str:
-    """What the step replaces, as far as literal inputs tell; what is only known later is asked for when it is."""
+    """What the step replaces, as far as its known inputs tell; what is only known later is asked for when it is."""
     system = order.environment.systems.get(step.on)
     try:
         return action.replaces(system, presumed(action, step))

@@ -6,7 +6,7 @@ import pytest
 
 from runbook.engine.events import StepWaiting
 from runbook.errors import ExitCode, Refused
-from runbook.plan.model import Step
+from runbook.plan.model import Section, Step
 from runbook.runner.consent import questions, refuse_unforeseen
 from runbook.runner.execution import Order
 from runbook.runner.setting import Reply
@@ -66,3 +66,18 @@ def test_what_is_foreseen_is_what_is_asked_in_the_run() -> None:
     run.replies = {"a:confirm": GIVEN, "b:confirm": GIVEN}
     assert run.apply() is ExitCode.DONE
     assert run.asked == list(questions(order(*steps, live=True), ACTS))
+
+
+def test_inputs_that_are_given_before_the_run_are_known() -> None:
+    steps = (
+        step("a", "make", thing="x"),
+        step("b", "replace", "a", thing="{{ inputs.db }}", value="{{ steps.a.value }}"),
+        step("c", "replace", "a", when="inputs.no", thing="other"),
+    )
+    plan = Order(plan_of(steps), environment_of(live=True), {"db": "shop", "no": False})
+    assert [(one.step, one.target) for one in questions(plan, ACTS)] == [("b", "shop")]
+
+
+def test_what_a_runs_ends_will_ask_is_foreseen_too() -> None:
+    steps = (step("a"), step("b", section=Section.FINALLY, confirm="Sure?", thing="b"))
+    assert [one.step for one in questions(order(*steps), ACTS)] == ["b"]
