@@ -222,10 +222,11 @@ def the_engine_did_that(evidence: Evidence) -> None:
         if action != "exec_create":
             continue
         assert service == CIVICQ.service
-        _, worker, command = words.rpartition(" runbook-worker run ")
-        if worker:
-            ran.add(" ".join(argv_of(command.partition(" -- ")[2].split(" "))))
-        elif " runbook-worker " not in words:
+        # the worker's own script comes first, and tells of itself
+        _, worker, given = words.rpartition(" runbook-worker ")
+        if worker and given.startswith("run "):
+            ran.add(" ".join(argv_of(given.partition(" -- ")[2].split(" "))))
+        elif not worker:
             program, *arguments = placeless(words).split(" ")
             assert program in FAR_OBSERVERS + FAR_CHANGERS or observes([program, *arguments]), words
             changes = program in FAR_CHANGERS or "-delete" in arguments
