@@ -25,6 +25,7 @@ from runbook.engine.run import Run, begin, fold
 from runbook.engine.transitions import RunStatus, Status
 from runbook.errors import ExitCode, InvalidInput, JournalFault, Problem, UsageFault
 from runbook.graph import Graph, build
+from runbook.host import Host
 from runbook.journal.clock import SystemClock, boot_id
 from runbook.journal.faults import open_fault
 from runbook.journal.layout import RunDir, make_run, new_run_id
@@ -41,7 +42,7 @@ from runbook.runner.loop import Loop
 from runbook.runner.setting import AnyAction, Ask, Setting
 from runbook.runner.targets import Claim, claims, compare, excused
 from runbook.secret import Redactor
-from runbook.system import Postgres
+from runbook.system import Postgres, Redis
 from runbook.transports.outcome import Progress
 from runbook.transports.world import World
 from runbook.units import show_instant
@@ -154,6 +155,7 @@ def resume(run: RunDir, caller: Caller, skip: Mapping[str, str]) -> Ending:
             ledger.commit(RunResumed(caller.operator, journal.writer.epoch))
             ledger.commit(*(StepSkipped(step, reason, caller.operator) for step, reason in skip.items()))
             setting = _setting(order, graph, caller, world, run, clock, header)
+            world.was_on(_hosts(order.environment))
             return carry_out(setting, ledger, world, Loop(setting, ledger))
         finally:
             world.close()
@@ -192,10 +194,10 @@ def carry_out(setting: Setting, ledger: Ledger, world: World, loop: Loop) -> End
     """Go from where the ledger stands to the last record of this execution. Raises JournalFault, its stop recorded if it can be."""
     try:
         with _signals(loop, world, ledger, setting.stopping) as caught:
-            ended = _last_record(setting, ledger, loop.go(), caught)
-        if ended.status is RunStatus.SUCCEEDED:
-            world.sweep()
-        return ended
+            status = loop.go()
+            if status is RunStatus.SUCCEEDED:
+                world.sweep()  # before the last record: nobody goes on with a run that has it
+            return _last_record(setting, ledger, status, caught)
     except JournalFault:
         _record_stop(ledger)
         raise
@@ -269,6 +271,12 @@ def _engine(run: RunDir, clock: SystemClock) -> Iterator[Callable[[Redactor, Env
         yield lambda redactor, environment: World(
             run.path, run=run.run, redactor=redactor, connections=_connections(environment)
         )
+
+
+def _hosts(environment: Environment) -> tuple[Host, ...]:
+    """Where an earlier engine of the run may have left something."""
+    systems = environment.systems.values()
+    return tuple(system.host for system in systems if isinstance(system, Postgres | Redis))
 
 
 def _connections(environment: Environment) -> tuple[Connection, ...]:

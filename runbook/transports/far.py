@@ -11,6 +11,7 @@ import re
 import secrets as randomness
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -56,6 +57,7 @@ class FarSide:
         self._lock = threading.Lock()
         self._handles: dict[str, list[Handle]] = {}
         self._folders: set[tuple[Docker | Compose, str, str]] = set()
+        self._earlier: tuple[Docker | Compose, ...] = ()
 
     def stage(self, host: Docker | Compose, plain: Stage, *, use_id: str, number: int, user: str) -> Stage:
         """The local process that carries ``plain`` into the container. Raises :class:`Trouble` where there is none."""
@@ -127,12 +129,19 @@ class FarSide:
         for handle in self.handles(use_id):
             self.kill(handle, grace_s)
 
+    def was_on(self, hosts: Iterable[Host]) -> None:
+        """Hosts on which an earlier engine of this run may have begun something: they are swept as well."""
+        self._earlier = tuple(host for host in hosts if isinstance(host, Docker | Compose))
+
     def sweep(self) -> None:
         """Remove the records of what has ended, on every host where this engine began or asked for anything: the run is over,
         and nobody will ask again. Where that can't be done they stay: they are small, and hold nothing secret.
         """
+        for there in self._earlier:
+            with suppress(Trouble, Unreachable):
+                self._folders.add((there, "", worker.folder(self._run, self._uid(there, ""))))
         for host, user, records in sorted(self._folders, key=repr):
-            with suppress(Unreachable):
+            with suppress(Trouble, Unreachable):
                 self._commands.run(host, worker.sweep_argv(records), self._unbounded.within(SWEPT_WITHIN_S), user=user)
 
     def _state(self, handle: Handle, argv: tuple[str, ...]) -> worker.FarState | None:

@@ -11,14 +11,14 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, assert_never
 
 from runbook.action import Look, Unreachable
 from runbook.errors import Bug, Busy, InvalidInput, Problem
-from runbook.host import Local, Ssh
+from runbook.host import Host, Local, Ssh
 from runbook.operation import (
     Ask,
     Call,
@@ -193,6 +193,10 @@ class World:
         mode = LockMode.EXCLUSIVE if exclusive else LockMode.SHARED
         _take(self.supervisor(), path, mode, line)
         self._locks[path] = (mode, line)
+
+    def was_on(self, hosts: Iterable[Host]) -> None:
+        """Hosts on which an earlier engine of this run may have begun something: they are swept as well."""
+        self._far.was_on(hosts)
 
     def sweep(self) -> None:
         """The run is finished: take away what it left on other hosts for a resume. Never fails."""

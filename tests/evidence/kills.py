@@ -166,7 +166,7 @@ class Trials:
         if isinstance(stack.server, InContainer):
             server = stack.server
             until(lambda: not server.pids(), SETTLES_IN_S, f"nothing is left in the container: {server.pids()}")
-            assert server.files() == []
+            assert server.files() == [], f"in the container: {server.files()}"
 
 
 def processes_about(place: Path) -> dict[int, str]:
