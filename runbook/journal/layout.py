@@ -10,6 +10,7 @@ import re
 import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ STATE_DIR: Final = ".runbook"
 LAST: Final = "last"
 
 _RUN_ID: Final = re.compile(r"\d{8}-\d{6}-[a-z0-9][a-z0-9-]{0,62}-[0-9a-f]{4,8}")
+_ID_SECONDS: Final = len("20260214-120000")
 _SLUG_LENGTH: Final = 40
 _MOST_CANDIDATES: Final = 8
 _NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs"})
@@ -191,9 +193,20 @@ def runs(state_dir: Path) -> tuple[RunDir, ...]:
         return ()
     except OSError as error:
         raise open_fault(error, "listing the runs", runs_dir(state_dir)) from error
-    return tuple(
-        RunDir(path) for path in found if _RUN_ID.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
-    )
+    known = (RunDir(path) for path in found if _RUN_ID.fullmatch(path.name) and path.is_dir() and not path.is_symlink())
+    ordered: list[RunDir] = []
+    for _, same in groupby(known, key=lambda run: run.run[:_ID_SECONDS]):
+        begun = list(same)
+        ordered += sorted(begun, key=_begun) if len(begun) > 1 else begun
+    return tuple(ordered)
+
+
+def _begun(run: RunDir) -> tuple[int, str]:
+    """Orders the runs of one second: what is frozen is written at a run's beginning, and never again."""
+    try:
+        return run.frozen.stat().st_mtime_ns, run.run
+    except OSError:
+        return 0, run.run
 
 
 def find_run(state_dir: Path, prefix: str) -> RunDir:

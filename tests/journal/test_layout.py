@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -78,6 +79,15 @@ def test_runs_are_found_by_a_unique_beginning_and_by_last(state: Path) -> None:
     assert find_run(state, "20260215").run == ids[2]
     assert find_run(state, "20260214-13").run == ids[1]
     assert find_run(state, ids[0]).run == ids[0]
+
+
+def test_runs_of_one_second_are_in_the_order_of_their_beginning(state: Path) -> None:
+    ids = ["20260214-120000-verify-0001", "20260214-120000-restore-0002", "20260214-120000-restore-0001"]
+    for run in ids:
+        make_run(state, run)
+        time.sleep(0.02)  # more than the kernel's coarse clock
+    assert [run.run for run in runs(state)] == ids
+    assert find_run(state, "last").run == ids[2]
 
 
 @pytest.mark.parametrize("prefix", ["", "2", "20260214-"])

@@ -82,7 +82,7 @@ def test_who_ignores_the_first_signal_gets_the_next(tmp_path: Path) -> None:
 
 
 def test_a_child_that_ended_is_not_alive_although_nobody_waited(tmp_path: Path) -> None:
-    process = begin(tmp_path, "sh", "-c", "exit 0")
+    process = begin(tmp_path, "sh", "-c", "sleep 0.3")
     assert wait_until(lambda: identify(process.pid) is None, within_s=5)
 
 
