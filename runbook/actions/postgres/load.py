@@ -13,12 +13,30 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from runbook.action import Scope
-from runbook.actions.backup.layout import directory_of
+from runbook.actions.backup.layout import GLOBALS, directory_of
+from runbook.actions.postgres import globals_file
 from runbook.actions.postgres.client import argv, env, target
+from runbook.actions.postgres.counts import Count, compared
+from runbook.actions.postgres.globals_file import Roles
 from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL, Local
-from runbook.operation import Arg, Hashing, MakeDirectory, Operations, Pipeline, Process, Remove, Stage
+from runbook.operation import (
+    Arg,
+    Condition,
+    Connection,
+    Hashing,
+    MakeDirectory,
+    Operations,
+    Pipeline,
+    Process,
+    Remove,
+    Sql,
+    Stage,
+    Test,
+    Transaction,
+    sql,
+)
 from runbook.system import Postgres, Store
 
 STAGING = "/tmp"  # noqa: S108 - a folder of mode 0700 with the run's name is made there
@@ -115,6 +133,29 @@ def loaded(db: Postgres, database: str, source: Source, *, jobs: int, own: str, 
     )
 
 
+def roles_made(db: Postgres, artifact: Artifact, roles: Roles, *, database: str, scope: Scope) -> Operations:
+    """The lines of the missing roles go from the file into psql; their passwords are read by nobody on the way."""
+    if not roles.names:
+        return ()
+    path = f"{directory_of(store_of(artifact, scope))}/{artifact.name}{GLOBALS}"
+    psql = Stage(
+        argv=argv(db, "psql", *PSQL_OPTIONS, target(db, database)), host=db.host, env=env(db, scope.application)
+    )
+    stages = (Stage(argv=globals_file.lines_of(roles)), Stage(argv=globals_file.GRANTOR_DROPPED), psql)
+    return (Pipeline(name="roles", source=path, stages=stages, hashing=Hashing.SOURCE),)
+
+
+def proven(inside: Connection, counts: tuple[Count, ...]) -> Operations:
+    """What was loaded is compared with what the dump recorded, row for row of every table, and analysed."""
+    # Statistics are not part of a dump before version 18; without them the first queries would be planned blindly.
+    analysed = Sql(name="analyze", connection=inside, statements=(sql("ANALYZE"),), transaction=Transaction.AUTOCOMMIT)
+    if not counts:
+        return (analysed,)
+    right = (Condition("which", Test.EQUALS, ""), Condition("wrong", Test.EQUALS, 0))
+    statement = compared(counts, exact=True)
+    return (Sql(name="rows", connection=inside, statements=(statement,), expect=right, reads=True), analysed)
+
+
 def _pg_restore(db: Postgres, database: str, *more: Arg) -> tuple[Arg, ...]:
     return argv(db, "pg_restore", "--exit-on-error", "--no-password", target(db, database), *more)
 
@@ -146,15 +187,9 @@ def _staged(db: Postgres, source: Source, copy: str, own: str) -> Operations:
 
 def _by_psql(db: Postgres, database: str, source: Source, scope: Scope) -> Operations:
     gunzip = (Stage(argv=("gzip", "-dc"), host=LOCAL),) if source.format is Format.PLAIN_GZIP else ()
-    options = (
-        "--no-psqlrc",
-        "--quiet",
-        "--no-password",
-        "--set=ON_ERROR_STOP=1",
-        "--single-transaction",
-        "--output=/dev/null",
+    psql = Stage(
+        argv=argv(db, "psql", *PSQL_OPTIONS, target(db, database)), host=db.host, env=env(db, scope.application)
     )
-    psql = Stage(argv=argv(db, "psql", *options, target(db, database)), host=db.host, env=env(db, scope.application))
     # grep's exit code 1 means "no such line". With one, psql would go on in the database that the dump names: the live one.
     searched = Pipeline(
         name="no_connect",

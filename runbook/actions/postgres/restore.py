@@ -9,10 +9,8 @@ from typing import Literal
 from pydantic import Field
 
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard, pinned
-from runbook.actions.backup.layout import GLOBALS, directory_of
-from runbook.actions.postgres import globals_file, load, swap
-from runbook.actions.postgres.client import argv, env, target
-from runbook.actions.postgres.counts import Count, compared
+from runbook.actions.postgres import load, swap
+from runbook.actions.postgres.counts import Count
 from runbook.actions.postgres.database import Properties, Seen, carry, create, differences, read_properties, read_rows
 from runbook.actions.postgres.globals_file import Roles
 from runbook.actions.postgres.surroundings import NO_DUMP, dump_properties, owned_by, read_cluster, read_dump, refuse
@@ -20,7 +18,7 @@ from runbook.actions.postgres.swap import Marks, Names, Standing, Three
 from runbook.artifact import Artifact
 from runbook.errors import Problem, Refused
 from runbook.host import Local
-from runbook.operation import Condition, Connection, Hashing, Operations, Pipeline, Sql, Stage, Test, Transaction, sql
+from runbook.operation import Connection, Operations, Sql, Transaction, sql
 from runbook.system import Postgres
 from runbook.units import show_instant
 
@@ -269,14 +267,11 @@ def _made(system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: S
     new = facts.names.new
     inside = system.connection(application=scope.application, database=new)
     created = create(new, facts.properties, version=facts.version)
-    # Statistics are not part of a dump before version 18; without them the first queries would be planned blindly.
-    analysed = Sql(name="analyze", connection=inside, statements=(sql("ANALYZE"),), transaction=Transaction.AUTOCOMMIT)
     return (
         *_roles(system, inputs, facts, scope),
         Sql(name="create", connection=at, statements=(created,), transaction=Transaction.AUTOCOMMIT),
         *load.loaded(system, new, load.source_of(inputs.artifact, scope), jobs=inputs.jobs, own=new, scope=scope),
-        *_counted(inside, facts),
-        analysed,
+        *load.proven(inside, facts.counts),
         swap.marked(at, new, _marks(inputs, scope).restored, carry(new, facts.properties)),
     )
 
@@ -288,25 +283,8 @@ def _put_in_place(at: Connection, marks: Marks, facts: RestoreFacts) -> Operatio
 
 
 def _roles(system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: Scope) -> Operations:
-    """The lines of the missing roles go from the file into psql; their passwords are read by nobody on the way."""
-    if not facts.roles.names:
-        return ()
-    path = f"{directory_of(load.store_of(inputs.artifact, scope))}/{inputs.artifact.name}{GLOBALS}"
-    psql = Stage(
-        argv=argv(system, "psql", *load.PSQL_OPTIONS, target(system, _maintenance(system, facts, scope).database)),
-        host=system.host,
-        env=env(system, scope.application),
-    )
-    stages = (Stage(argv=globals_file.lines_of(facts.roles)), Stage(argv=globals_file.GRANTOR_DROPPED), psql)
-    return (Pipeline(name="roles", source=path, stages=stages, hashing=Hashing.SOURCE),)
-
-
-def _counted(inside: Connection, facts: RestoreFacts) -> Operations:
-    if not facts.counts:
-        return ()
-    right = (Condition("which", Test.EQUALS, ""), Condition("wrong", Test.EQUALS, 0))
-    statement = compared(facts.counts, exact=True)
-    return (Sql(name="rows", connection=inside, statements=(statement,), expect=right, reads=True),)
+    database = _maintenance(system, facts, scope).database
+    return load.roles_made(system, inputs.artifact, facts.roles, database=database, scope=scope)
 
 
 def _differing(facts: RestoreFacts, found: Properties) -> tuple[str, ...]:
