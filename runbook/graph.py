@@ -46,7 +46,10 @@ class Graph:
         return _reach(step, self.after)
 
     def inside(self, hold: str, release: str) -> frozenset[str]:
-        """The steps that follow the hold and precede its release."""
+        """The steps that follow the hold and precede its release; a release in a later section comes after all of the hold's."""
+        section = self.steps[hold].section
+        if self.steps[release].section is not section:
+            return frozenset(step for step in self.descendants(hold) if self.steps[step].section is section)
         return self.descendants(hold) & self.ancestors(release)
 
     def releases(self) -> Mapping[str, str]:
@@ -68,14 +71,14 @@ def _held(graph: Graph) -> Mapping[str, tuple[str, ...]]:
     """Who waits for whom, with every step inside a hold waiting for the hold itself, and its release for all of them.
 
     At first that says nothing new; after a resume it is what makes a hold be taken again before a step inside goes on, and
-    released once nothing inside is left to do.
+    released once nothing inside is left to do. A release in ``finally`` waits for none of them: it is for every end.
     """
     before = dict(graph.before)
     for hold, release in graph.releases().items():
         inside = graph.inside(hold, release) if hold in before else frozenset()
         for step in inside:
             before[step] = tuple(dict.fromkeys((*before[step], hold)))
-        if hold in before:
+        if hold in before and graph.steps[hold].section is graph.steps[release].section:
             within = (step for step in graph.order if step in inside)
             before[release] = tuple(dict.fromkeys((*before[release], hold, *within)))
     return before

@@ -98,7 +98,10 @@ def _lacking(run: Run, step: str) -> tuple[str, ...]:
     """What has to be done before an unsettled step goes on: what precedes it, and was put back.
 
     A release whose own hold was put back is ended first, within the holds that were taken before it: its own is taken after.
+    A step of a run's end is ended at once: it stands inside no hold, and the whole end is gone through again.
     """
+    if run.graph.steps[step].section is not Section.STEPS:
+        return ()
     hold = run.graph.steps[step].releases
     if hold not in run.steps or satisfied(run, hold):
         return tuple(need for need in run.graph.before[step] if not satisfied(run, need)) if run.blocked[step] else ()

@@ -172,7 +172,7 @@ def _advance_step(run: Run, event: StepEvent) -> Run:
     if status is None:
         raise Bug(f"{event.event} can't follow: the step {event.step} is {before.status}")
     after = _told(replace(before, status=status), event)
-    if after.status is Status.SUCCEEDED and _released_early(run, event.step):
+    if after.status is Status.SUCCEEDED and (_released_early(run, event.step) or _ended_early(run, event.step)):
         after = wholly_again(after)
     run = replace(run, steps=run.steps.insert(event.step, after))
     if after.outputs is not None and after.outputs is not before.outputs:
@@ -188,6 +188,15 @@ def _released_early(run: Run, step: str) -> bool:
     """Whether the step releases a hold that has still to be taken again: then it has to release it once more, afterwards."""
     hold = run.graph.steps[step].releases
     return hold in run.steps and run.steps[hold].status is Status.PENDING
+
+
+def _ended_early(run: Run, step: str) -> bool:
+    """Whether the step is one of a run's end, settled by a resume that has still steps to do: then the end comes once more."""
+    if run.graph.steps[step].section is Section.STEPS:
+        return False
+    releases = frozenset(run.graph.releases().values())  # one that waits until the end is known
+    ahead = (name for name in run.graph.section(Section.STEPS) if name not in releases)
+    return any(run.steps[name].status in (Status.PENDING, Status.UNKNOWN) for name in ahead)
 
 
 def _told(step: StepRun, event: StepEvent) -> StepRun:

@@ -29,6 +29,7 @@ from runbook.engine.events import (
 from runbook.engine.transitions import RunStatus, Status
 from runbook.errors import InvalidInput, Problem
 from runbook.operation import Json
+from runbook.plan.model import Step
 from runbook.plan.render import MissingOutput
 from runbook.runner.faults import no_longer_needed
 from runbook.runner.ledger import Ledger
@@ -117,6 +118,9 @@ class Loop:
         step = self._setting.graph.steps[step_id]
         state = self._ledger.run.step(step_id)
         resumed = state.attempt > 0
+        if self._nothing_to_release(step):
+            self._ledger.commit(StepSkipped(step_id, f"there is nothing to release: {step.releases} did not begin"))
+            return None
         try:
             given = values(self._setting, self._ledger.run.outputs)
             prepared = prepare(self._setting, step, given, held=self._held(step.releases), resumed=resumed)
@@ -238,6 +242,13 @@ class Loop:
             return len(self._ledger.run.step(step).approvals) > len(before)
         self._ledger.commit(StepConfirmed(step, reply.by, reply.claimed, dict(reply.fields)))
         return True
+
+    def _nothing_to_release(self, step: Step) -> bool:
+        """Whether the step is a release in a later section than its hold's, which begins however that one ended."""
+        graph, hold = self._setting.graph, step.releases
+        if hold not in graph.steps or graph.steps[hold].section is step.section:
+            return False
+        return self._ledger.run.step(hold).attempt == 0
 
     def _held(self, hold: str) -> dict[str, Json] | None:
         return dict(self._ledger.run.step(hold).pinned) if hold else None

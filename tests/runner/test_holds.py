@@ -11,7 +11,7 @@ from runbook.engine.events import StepSkipped
 from runbook.engine.transitions import Status
 from runbook.errors import ExitCode
 from runbook.operation import Operation
-from runbook.plan.model import OnFailure
+from runbook.plan.model import OnFailure, Section
 from runbook.transports.outcome import Use
 from tests.runner.memory_run import MemoryRun, step
 from tests.runner.test_loop import crashed, statuses
@@ -168,3 +168,89 @@ def test_a_hold_that_a_person_skipped_stays_skipped() -> None:
     assert run.resume() is ExitCode.DONE
     assert run.status("stop") is Status.SKIPPED
     assert run.world.ledger["stop", "stop_web"] == 0
+
+
+def released_at_the_end(uses: str = "make", **more: object) -> MemoryRun:
+    """The same with the release in ``finally``, where it is for every end; ``tell`` follows it there."""
+    steps = [
+        step("first", "make"),
+        step("stop", "pause", "first", services=["web", "cron"]),
+        step("work", uses, "stop"),
+        step("start", "unpause", releases="stop", section=Section.FINALLY, services=["web", "cron"]),
+        step("tell", "make", "start", section=Section.FINALLY),
+    ]
+    return MemoryRun(steps, World(facts={"web": "running", "cron": "off"}))
+
+
+def test_a_release_in_finally_comes_at_every_end() -> None:
+    run = released_at_the_end()
+    assert run.apply() is ExitCode.DONE
+    assert list(run.world.ledger)[-4:-2] == [("work", "commit"), ("start", "start_web")]
+    run = released_at_the_end()
+    run.world.meets("work", "commit", Fate.FAILS)
+    assert run.apply() is ExitCode.FAILED
+    assert run.world.facts["web"] == "running", "who writes it there wants it in any case"
+    assert run.status("tell") is Status.SUCCEEDED
+
+
+def test_a_release_in_finally_follows_a_hold_that_was_taken_in_part() -> None:
+    run = released_at_the_end()
+    run.world.facts["cron"] = "running"
+    run.world.meets("stop", "stop_cron", Fate.FAILS)
+    assert run.apply() is ExitCode.FAILED
+    assert (run.world.facts["web"], run.world.facts["cron"]) == ("running", "running")
+    assert run.status("start") is Status.SUCCEEDED
+
+
+def test_a_release_in_finally_is_skipped_where_its_hold_never_began() -> None:
+    run = released_at_the_end()
+    run.world.meets("first", "make", Fate.FAILS)
+    assert run.apply() is ExitCode.FAILED
+    assert statuses(run) == {
+        "first": "failed",
+        "stop": "cancelled",
+        "work": "cancelled",
+        "start": "skipped",
+        "tell": "succeeded",
+    }
+    assert run.state is not None
+    assert "stop did not begin" in run.state.step("start").reason
+    run.after_kill()
+    assert run.resume() is ExitCode.DONE
+    assert run.world.ledger["start", "start_web"] == 1, "what was skipped for want of a hold is done once there is one"
+    assert run.world.facts["web"] == "running"
+
+
+def test_a_hold_that_finally_released_is_taken_again_before_what_failed_inside_goes_on() -> None:
+    run = released_at_the_end("check")
+    assert run.apply() is ExitCode.FAILED
+    assert run.world.facts["web"] == "running"
+    run.after_kill()
+    run.world.facts["work"] = "new"  # what the check wanted
+    assert run.resume() is ExitCode.DONE
+    assert run.world.ledger["stop", "stop_web"] == 2
+    assert run.world.ledger["start", "start_web"] == 2
+    assert run.world.facts["web"] == "running"
+
+
+@pytest.mark.parametrize("fate", [Fate.CRASH_BEFORE, Fate.CRASH_AFTER, Fate.CRASH_LIVING])
+@pytest.mark.parametrize("boundary", [("stop", "stop_web"), ("work", "make"), ("start", "start_web"), ("tell", "make")])
+def test_killed_anywhere_a_release_in_finally_is_done(boundary: tuple[str, str], fate: Fate) -> None:
+    run = released_at_the_end()
+    run.world.meets(*boundary, fate)
+    assert crashed(run).resume() is ExitCode.DONE
+    assert run.world.facts["web"] == "running"
+    assert set(statuses(run).values()) == {"succeeded"}
+
+
+def test_the_end_of_a_run_that_was_cut_off_comes_again_after_what_failed() -> None:
+    run = released_at_the_end("check")
+    run.world.meets("tell", "make", Fate.CRASH_LIVING)
+    crashed(run)
+    run.world.facts["work"] = "new"
+    seen = []
+    run.world.seen = lambda operation, use: seen.append(use.id.split("/")[0])
+    assert run.resume() is ExitCode.DONE
+    assert seen.index("work") < len(seen) - 1 - seen[::-1].index("start"), "released after what was inside"
+    assert set(statuses(run).values()) == {"succeeded"}
+    assert run.state is not None and run.state.step("tell").attempt == 3, "settled, and done again at the end"
