@@ -60,7 +60,7 @@ def placeless(text: str) -> str:
 def shown_steps(dry: Mapping[str, Any]) -> dict[str, tuple[str, list[Told]]]:
     """Of each step of a dry-run: how well it is known, and its operations. A session's body stands in its own line."""
     found = {}
-    for step in dry["steps"]:
+    for step in (step for step in dry["steps"] if not step["skipped"]):
         operations: list[Told] = []
         for one in step["operations"]:
             told = Told(one["kind"], placeless(one["text"]), one["reads"])
