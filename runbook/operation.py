@@ -1,8 +1,8 @@
 """Operations: every effect that runbook can have on the world, as frozen data.
 
-Owns the closed union :data:`Operation`, the late value :class:`Ref`, and the canonical form and digest of an operation.
-An action plans operations; a transport performs them; ``paste.py`` prints them. There is no other way to act. Promises:
-equal operations have equal digests; no operation holds a secret's value, only where it is to be read.
+Owns the closed union :data:`Operation` and the digest of an operation. An action plans operations; a transport performs them;
+``paste.py`` prints them. There is no other way to act. Promises: equal operations have equal digests; no operation holds a
+secret's value, only where it is to be read.
 
 Results are *fields*: a flat mapping from names to bounded text, numbers or truth values, journalled with the operation.
 """
@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, is_dataclass
-from enum import Enum, StrEnum
+from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-from runbook.host import LOCAL, Compose, Docker, Host, Local, Ssh, host_json
-from runbook.secret import FromAws, FromCommand, FromEnv, FromEscrow, FromFile, SecretRef
+from runbook.canonical import canonical
+from runbook.host import LOCAL, Host
+from runbook.secret import SecretRef
 from runbook.value import (
     Arg,
     Condition,
@@ -38,12 +39,9 @@ from runbook.value import (
     sql,
 )
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 # fmt: off
 __all__ = [
-    "Arg", "Ask", "Call", "Condition", "Connection", "Document", "DocumentValue", "Env", "EnvValue", "Fields",
+    "Arg", "Ask", "Call", "Condition", "Connection", "CopyRows", "Document", "DocumentValue", "Env", "EnvValue", "Fields",
     "Generate", "Hashing", "Json", "JsonText", "MakeDirectory", "Message", "Name", "Operation", "Operations",
     "Pipeline", "Process", "Question", "Ref", "Remove", "Rename", "Scalar", "SecretFile", "Service", "Session",
     "SetPassword", "Sql", "Stage", "Statement", "Test", "Transaction", "Wait", "Write", "canonical", "changes",
@@ -151,6 +149,26 @@ class Session:
     begin: tuple[Statement, ...]
     body: tuple[Operation, ...]
     end: tuple[Statement, ...] = ()
+    reads: bool = False
+    owned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyRows:
+    """Rows of a query on ``source`` into a table of a session's transaction: COPY to COPY, as text. Result: ``rows``, ``sha256``.
+
+    ``before`` are run on ``source`` first, on the same connection. ``session`` names the enclosing :class:`Session`, whose
+    connection, ``connection``, takes the rows: it has to be in a transaction, so that a failure of either side leaves nothing.
+    """
+
+    name: str
+    source: Connection
+    query: Statement
+    connection: Connection
+    session: str
+    table: Name
+    columns: tuple[Name, ...]
+    before: tuple[Statement, ...] = ()
     reads: bool = False
     owned: bool = False
 
@@ -315,6 +333,7 @@ Operation: TypeAlias = (
     | Pipeline
     | Sql
     | Session
+    | CopyRows
     | MakeDirectory
     | Write
     | Rename
@@ -337,41 +356,6 @@ def kind(operation: Operation) -> str:
 @cache
 def _spelt(name: str) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
-
-
-def canonical(value: object) -> Json:
-    """The JSON form of an operation or a part of it. Tagged where a bare form would be ambiguous."""
-    match value:
-        case None | bool() | int() | float() | str() if not isinstance(value, Enum):
-            return value
-        case Enum():
-            return canonical(value.value)
-        case Local() | Docker() | Compose() | Ssh():
-            return canonical(host_json(value))
-        case FromEnv() | FromFile() | FromCommand() | FromAws() | FromEscrow():
-            return {
-                "secret": type(value).__name__,
-                "at": [canonical(getattr(value, name)) for name in _names(value)],
-            }
-        case tuple() | list():
-            return [canonical(item) for item in value]
-        case dict():
-            return {str(key): canonical(item) for key, item in value.items()}
-        case _ if is_dataclass(value) and not isinstance(value, type):
-            body = {name: canonical(getattr(value, name)) for name in _names(value)}
-            return {"is": type(value).__name__, **body}
-    raise TypeError(f"{type(value).__name__} is not a part of an operation")
-
-
-_NAMES: dict[type, tuple[str, ...]] = {}
-
-
-def _names(value: DataclassInstance) -> tuple[str, ...]:
-    """The fields of its type, looked up once."""
-    kind = type(value)
-    if kind not in _NAMES:
-        _NAMES[kind] = tuple(field.name for field in fields(kind))
-    return _NAMES[kind]
 
 
 def digest(operation: Operation) -> str:

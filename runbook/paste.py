@@ -19,6 +19,7 @@ from runbook.operation import (
     Call,
     Condition,
     Connection,
+    CopyRows,
     Document,
     DocumentValue,
     Env,
@@ -44,7 +45,7 @@ from runbook.operation import (
     Wait,
     Write,
 )
-from runbook.quoting import shell_word, sql_text, visible
+from runbook.quoting import copy_from, copy_to, shell_word, sql_text, visible
 from runbook.secret import FromAws, FromCommand, FromEnv, FromEscrow, FromFile, SecretRef
 from runbook.units import show_duration
 
@@ -65,6 +66,8 @@ def paste(operation: Operation) -> str:
             return _sql(operation)
         case Session():
             return _session(operation)
+        case CopyRows():
+            return _copy_rows(operation)
         case MakeDirectory() | Write() | Rename() | Remove():
             return _file(operation)
         case Generate():
@@ -170,14 +173,22 @@ def _session(operation: Session) -> str:
     return "\n".join(lines)
 
 
-def _psql(connection: Connection, texts: tuple[str, ...]) -> str:
+def _copy_rows(operation: CopyRows) -> str:
+    """Two clients with a pipe between; run by hand, the second one is not in the session's transaction."""
+    reading = (*map(sql_text, operation.before), copy_to(operation.query))
+    source = _psql(operation.source, reading, quiet="-q ")
+    target = _psql(operation.connection, (copy_from(operation.table, operation.columns),), reads_input=True)
+    return f"{source} | {target}  # the latter in session {visible(operation.session)}"
+
+
+def _psql(connection: Connection, texts: tuple[str, ...], *, quiet: str = "", reads_input: bool = False) -> str:
     pairs = [("host", connection.address)] if connection.address else []
     pairs += [("port", str(connection.port)), ("user", connection.user), ("dbname", connection.database)]
     info = " ".join(f"{key}={_conninfo(value)}" for key, value in pairs)
     env = (("PGPASSWORD", _word(connection.password)),) if connection.password is not None else ()
     commands = "".join(f" -c {shell_word(text)}" for text in texts)
-    line = f"psql {shell_word(info)} -v ON_ERROR_STOP=1{commands}"
-    return on_host(connection.host if not connection.address else Local(), line, env=env)
+    line = f"psql {quiet}{shell_word(info)} -v ON_ERROR_STOP=1{commands}"
+    return on_host(connection.host if not connection.address else Local(), line, env=env, reads_input=reads_input)
 
 
 def _conninfo(value: str) -> str:

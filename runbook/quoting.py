@@ -41,6 +41,16 @@ def sql_text(statement: Statement, results: Results | None = None) -> str:
     return "".join(out)
 
 
+def copy_to(query: Statement, results: Results | None = None) -> str:
+    """The statement that gives the rows of a query as COPY's text."""
+    return f"COPY ({sql_text(query, results)}) TO STDOUT"
+
+
+def copy_from(table: Name, columns: tuple[Name, ...]) -> str:
+    """The statement that takes COPY's text into columns of a table."""
+    return f"COPY {identifier(table.text)} ({', '.join(identifier(column.text) for column in columns)}) FROM STDIN"
+
+
 def identifier(name: str) -> str:
     """A quoted SQL identifier, as libpq's ``PQescapeIdentifier`` quotes it."""
     if not name or "\0" in name:

@@ -15,6 +15,7 @@ from runbook.operation import (
     Call,
     Condition,
     Connection,
+    CopyRows,
     Document,
     Generate,
     MakeDirectory,
@@ -120,6 +121,22 @@ CASES: list[tuple[Operation, str]] = [
         "  # session snap, held open: BEGIN; SELECT pg_export_snapshot() AS id\n"
         "  pg_dump --snapshot <snap.id>\n"
         "# end of session snap: COMMIT",
+    ),
+    (
+        CopyRows(
+            name="c",
+            source=DB,
+            query=sql("SELECT id FROM t WHERE n = {n}", n="it's"),
+            connection=IN_CONTAINER,
+            session="merge",
+            table=Name("rb_1"),
+            columns=(Name("id"),),
+            before=(sql("BEGIN READ ONLY"),),
+        ),
+        """PGPASSWORD="$POSTGRES_PASSWORD" psql -q 'host=/run/pg port=5432 user=app dbname=shop' -v ON_ERROR_STOP=1 """
+        """-c 'BEGIN READ ONLY' -c 'COPY (SELECT id FROM t WHERE n = '"'"'it'"'"''"'"'s'"'"') TO STDOUT' | """
+        """docker exec -i pg psql 'port=5432 user=app dbname='"'"'my shop'"'"'' -v ON_ERROR_STOP=1 """
+        """-c 'COPY "rb_1" ("id") FROM STDIN'  # the latter in session merge""",
     ),
     (MakeDirectory(name="m", path="/a b", owner="1:2"), "mkdir -p -m 0700 -- '/a b' && chown 1:2 -- '/a b'"),
     (

@@ -12,6 +12,7 @@ from runbook.operation import (
     Call,
     Condition,
     Connection,
+    CopyRows,
     Document,
     Generate,
     Hashing,
@@ -63,6 +64,16 @@ EXAMPLES: tuple[Operation, ...] = (
         expect=(Condition("one", Test.AT_LEAST, 1),),
     ),
     Session(name="hold", connection=DB, begin=(sql("SELECT pg_export_snapshot() AS id"),), body=(LOOK,)),
+    CopyRows(
+        name="copy",
+        source=DB,
+        query=sql("SELECT id FROM t WHERE at < {at}", at="2026-02-14"),
+        connection=DB,
+        session="hold",
+        table=Name("rb_1"),
+        columns=(Name("id"), Name("n")),
+        before=(sql("SET row_security = off"),),
+    ),
     MakeDirectory(name="make", path="/a", mode=0o750, owner="999:999"),
     Write(
         name="write", path="/m", content=Document((("a", 1), ("b", JsonText(Ref("look", "rows"))), ("c", (1, None))))

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from runbook.action import Unreachable
 from runbook.errors import Problem
-from runbook.operation import Connection, Pipeline, Process, Session, SetPassword, Sql, Transaction, Wait
+from runbook.operation import Connection, CopyRows, Pipeline, Process, Session, SetPassword, Sql, Transaction, Wait
 from runbook.transports.bound import Bound
 from runbook.transports.database import Databases
 from runbook.transports.far import FarSide, handles_noted
@@ -23,7 +23,7 @@ from runbook.transports.outcome import Begun, Failed, Lost, NeverStarted, Settle
 from runbook.transports.postgres import NOTE_RESULT, NOTE_TRANSACTION
 from runbook.transports.process import Processes, hosts_of
 from runbook.transports.running import Running
-from runbook.transports.sessions import notes_inside
+from runbook.transports.sessions import NOTE_INSIDE, notes_inside
 from runbook.transports.supervisor import records, worker
 from runbook.transports.supervisor.client import Supervisor
 from runbook.transports.supervisor.records import Child, State
@@ -164,7 +164,21 @@ class Fence:
             problem = end_backends(self._databases, connection, use.application, bound)
             if problem is not None:
                 return Lost(problem)
-        return NeverStarted() if session.reads else Unsettled()
+        return NeverStarted() if session.reads else self._ended(session, begun, bound)
+
+    def _ended(self, session: Session, begun: Begun, bound: Bound) -> Settled | Lost:
+        """Whether its end was committed, where it noted the transaction before it sent the COMMIT; else the body is redone."""
+        note = next((n for n in reversed(begun.notes) if NOTE_TRANSACTION in n and NOTE_INSIDE not in n), None)
+        if note is None:
+            return Unsettled()
+        match settle(self._databases, session.connection, str(note[NOTE_TRANSACTION]), bound):
+            case Fate.COMMITTED:
+                result = json.loads(str(note[NOTE_RESULT]))
+                return Succeeded(result["fields"], result["inner"])
+            case Fate.ABORTED | Fate.UNKNOWN:
+                return Unsettled()  # what else the body did is for the world to show
+            case fate:
+                return Lost(_still_runs(f"Transaction {note[NOTE_TRANSACTION]} of {session.name}: {fate}."))
 
     def _reads(self, begun: Begun, use: Use, bound: Bound) -> Settled | Lost:
         """A wait's looks: the last one may still run."""
@@ -183,7 +197,8 @@ def guarded(settle_it: Callable[[], Settled | Lost]) -> Settled | Lost:
 
 
 def _connections_in(session: Session) -> set[Connection]:
-    return {one.connection for one in session.body if isinstance(one, Sql | SetPassword | Session)}
+    found = {one.connection for one in session.body if isinstance(one, Sql | SetPassword | Session)}
+    return found | {one.source for one in session.body if isinstance(one, CopyRows)}
 
 
 def _is_client(operation: Process | Pipeline) -> bool:

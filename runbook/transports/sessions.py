@@ -1,21 +1,26 @@
 """Sessions: one connection held open round a body of operations.
 
 Owns the order (begin, body, end) and what a break in it means. Promises: the body's first failure ends the session, and with
-it whatever the connection held; a session whose connection broke while the body ran did not succeed.
+it whatever the connection held; a session whose connection broke while the body ran did not succeed; one that writes notes its
+transaction's id, durably, before the COMMIT of its end is sent, and a lost answer is settled by asking the server for that id.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from runbook.operation import Fields, Operation, Session, Sql, Wait
+from runbook.errors import Problem
+from runbook.operation import CopyRows, Fields, Operation, Session, Sql, Statement, Wait
 from runbook.transports.bound import Bound
 from runbook.transports.database import Databases, Link, Watch, is_lost, lost_problem, server_words
+from runbook.transports.orphans import Fate, settle
 from runbook.transports.outcome import Failed, Lost, Outcome, Succeeded, Use
-from runbook.transports.postgres import refused, run_statements
+from runbook.transports.postgres import NOTE_BACKEND, NOTE_RESULT, NOTE_TRANSACTION, refused, run_statements
 from runbook.transports.running import Running
 from runbook.transports.trouble import Trouble
 
@@ -30,6 +35,14 @@ class _Held:
     session: Session
     use: Use
     link: Link
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A transaction whose COMMIT is about to be sent, and the backend that works for it."""
+
+    transaction: str
+    backend: int
 
 
 class Sessions:
@@ -60,15 +73,59 @@ class Sessions:
             outcome, inner = self._body(_Held(session, use, link), first)
             if outcome is not None:
                 return outcome
-            try:
-                with Watch(link, bound) as watch, self._running.stoppable(f"{use.id}/end", watch.stop):
-                    link.execute("SELECT 1")  # the connection held all the while
-                    run_statements(link, session.end, {**use.results, session.name: first, **inner})
-            except psycopg.Error as error:
-                return self._broke(session, link, error)
-            except Trouble as error:
-                return Failed(error.problem, first)
-            return Succeeded(first, inner)
+            return self._end(_Held(session, use, link), Succeeded(first, inner), bound)
+
+    def _end(self, held: _Held, done: Succeeded, bound: Bound) -> Outcome:
+        """Show that the connection held, then end: what commits is noted before it is sent."""
+        import psycopg
+
+        session, use, link = held.session, held.use, held.link
+        results = {**use.results, session.name: done.fields, **done.inner}
+        before, commits = _apart(session.end)
+        sent: _Sent | None = None
+        try:
+            with Watch(link, bound) as watch, self._running.stoppable(f"{use.id}/end", watch.stop):
+                link.execute("SELECT 1")  # the connection held all the while
+                run_statements(link, before, results)
+                sent = self._noted(held, done) if commits and not session.reads else None
+                run_statements(link, commits, results)
+        except psycopg.Error as error:
+            if sent and is_lost(link):
+                return self._settled(held, done, sent, words=server_words(error, self._databases.redact), bound=bound)
+            return self._broke(session, link, error)
+        except Trouble as error:
+            return Failed(error.problem, done.fields)
+        return done
+
+    def _noted(self, held: _Held, done: Succeeded) -> _Sent | None:
+        """The session's transaction, noted; None where it wrote nothing, so that nothing is lost with its answer."""
+        row = held.link.execute("SELECT pg_current_xact_id_if_assigned()::text").fetchone()
+        if row is None or row[0] is None:
+            return None
+        result = {"fields": dict(done.fields), "inner": {name: dict(found) for name, found in done.inner.items()}}
+        sent = _Sent(str(row[0]), held.link.info.backend_pid)
+        note: Fields = {
+            NOTE_TRANSACTION: sent.transaction,
+            NOTE_BACKEND: sent.backend,
+            NOTE_RESULT: json.dumps(result),
+        }
+        held.use.note(note)
+        return sent
+
+    def _settled(self, held: _Held, done: Succeeded, sent: _Sent, *, words: str, bound: Bound) -> Outcome:
+        """A COMMIT whose answer was lost: what the server says of it."""
+        transaction, orphan = sent.transaction, (sent.backend, held.use.application)
+        fate = settle(self._databases, held.session.connection, transaction, bound, orphan=orphan)
+        match fate:
+            case Fate.COMMITTED:
+                return done
+            case Fate.ABORTED:
+                detail = f"{words}\nThe server says that transaction {transaction} was rolled back."
+                return Failed(lost_problem(detail), done.fields)
+            case _:
+                detail = f"{words}\nWhether transaction {transaction} was committed could not be learned ({fate})."
+                fix = f"psql -c 'SELECT pg_xact_status({transaction!r}::xid8)'"
+                return Lost(Problem("E317", "a COMMIT was sent and its answer was lost", detail, fix))
 
     def _body(self, held: _Held, first: Fields) -> tuple[Outcome | None, Mapping[str, Fields]]:
         """Perform the body. An outcome only where it did not end well."""
@@ -78,7 +135,7 @@ class Sessions:
             results = {**use.results, held.session.name: first, **inner}
             own = replace(use, id=f"{use.id}/{operation.name}", results=results, note=_inside(use, operation.name))
             asks = operation.read if isinstance(operation, Wait) else operation
-            uses_session = isinstance(asks, Sql) and asks.session == held.session.name
+            uses_session = isinstance(asks, Sql | CopyRows) and asks.session == held.session.name
             outcome = self._perform(operation, own, held.link if uses_session else None)
             match outcome:
                 case Succeeded(fields, deeper):
@@ -94,6 +151,17 @@ class Sessions:
         if not is_lost(link):
             return Failed(refused(words))
         return Failed(lost_problem(words)) if session.reads else Lost(lost_problem(words))
+
+
+_COMMITS = re.compile(r"\s*(COMMIT|END)\b(?!\s+PREPARED)", re.IGNORECASE)
+
+
+def _apart(end: tuple[Statement, ...]) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
+    """What comes before the statement that commits, and the rest."""
+    for number, statement in enumerate(end):
+        if _COMMITS.match(statement.text):
+            return end[:number], end[number:]
+    return end, ()
 
 
 def _inside(use: Use, name: str) -> Callable[[Fields], None]:

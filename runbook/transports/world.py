@@ -23,6 +23,7 @@ from runbook.operation import (
     Ask,
     Call,
     Connection,
+    CopyRows,
     Fields,
     Generate,
     MakeDirectory,
@@ -43,6 +44,7 @@ from runbook.secret import Redactor, SecretRef
 from runbook.transports import docker, docker_run, files, http
 from runbook.transports.bound import Bound
 from runbook.transports.commands import Commands
+from runbook.transports.copying import Copies
 from runbook.transports.database import Databases, Link
 from runbook.transports.docker import DockerEngine
 from runbook.transports.far import FarSide
@@ -113,6 +115,7 @@ class World:
         self._commands = Commands(self._engine)
         self._databases = Databases(self._secrets, self._engine, redactor)
         self._postgres = Postgres(self._databases, self._running, monotonic)
+        self._copies = Copies(self._databases, self._running, monotonic)
         self._sessions = Sessions(self._databases, self._running, self._inside, monotonic)
         self._far = FarSide(run, commands=self._commands, engine=self._engine, bound=Bound(monotonic, None))
         self._processes = Processes(
@@ -239,6 +242,8 @@ class World:
                 return self._postgres.perform(operation, use, session=session)
             case Session():
                 return self._sessions.perform(operation, use)
+            case CopyRows():
+                return self._copies.perform(operation, use, session)
             case MakeDirectory() | Write() | Rename() | Remove():
                 return self._file(operation, use)
             case Generate():

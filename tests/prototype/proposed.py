@@ -8,25 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runbook.operation import Connection, Operation, Statement
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopyRows:
-    """Rows of a query on one connection into a table of a session, by COPY; binary where the columns' types are the same.
-
-    ``session`` names the enclosing :class:`~runbook.operation.Session`, whose transaction takes the rows. Result: ``rows``,
-    ``sha256`` of the stream. Interrupted: the session's end isn't shown, so the whole body counts as not done.
-    """
-
-    name: str
-    source: Connection
-    query: Statement
-    session: str
-    table: str
-    columns: tuple[str, ...]
-    reads: bool = False
-    owned: bool = False
+from runbook.operation import Operation
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,9 @@ import pytest
 
 from runbook.action import current, guard
 from runbook.host import LOCAL
-from runbook.operation import Condition, Connection, Session, Sql, Test, sql
+from runbook.operation import Condition, Connection, CopyRows, Name, Session, Sql, Test, sql
 from tests.prototype.explore import Fault, explore
 from tests.prototype.life import Broke, Case, Op, Results, Worlds
-from tests.prototype.proposed import CopyRows
 
 LIVE = Connection(LOCAL, "/pg", 5432, "app", "shop", None)
 SIDE = replace(LIVE, address="/pg/side")
@@ -88,7 +87,15 @@ class Merging(Case[Table]):
 def merge() -> Session:
     """The whole transaction, as one session with a body."""
     deleted = sql("SELECT id, name FROM users WHERE id NOT IN (SELECT id FROM users_now)")
-    copied = CopyRows(name="copy", source=SIDE, query=deleted, session="merge", table="lost", columns=("id", "name"))
+    copied = CopyRows(
+        name="copy",
+        source=SIDE,
+        query=deleted,
+        connection=LIVE,
+        session="merge",
+        table=Name("lost"),
+        columns=(Name("id"), Name("name")),
+    )
     put = Sql(
         name="put",
         connection=LIVE,
@@ -101,7 +108,7 @@ def merge() -> Session:
         sql("INSERT INTO runbook_ledger (run, step) VALUES ({run}, {step})", run="r", step="s"),
         sql("CREATE TEMP TABLE lost (LIKE users) ON COMMIT DROP"),
     )
-    return Session(name="merge", connection=LIVE, begin=begin, body=(copied, put), end=(sql("COMMIT"),))  # type: ignore[arg-type]
+    return Session(name="merge", connection=LIVE, begin=begin, body=(copied, put), end=(sql("COMMIT"),))
 
 
 def _committed(world: Table) -> Table:
