@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import assert_never
 
 from runbook.action import Look
 from runbook.errors import Problem, Refused
-from runbook.host import Compose, Docker
+from runbook.host import Compose, Docker, Local, Ssh
 from runbook.operation import Arg, Env, EnvValue, SecretFile, sql
+from runbook.quoting import shell_word
 from runbook.system import Postgres
 
 CONNECT_TIMEOUT_S = 10
@@ -71,6 +73,25 @@ def conninfo(db: Postgres, database: str = "") -> str:
 def target(db: Postgres, database: str = "") -> str:
     """The option by which every client program takes its connection, whatever the database is called."""
     return f"--dbname={conninfo(db, database)}"
+
+
+def connect_line(db: Postgres, database: str) -> str:
+    """The command by which a person opens a session in ``database``; psql asks for the password, if there is one."""
+    words = " ".join(shell_word(str(word)) for word in argv(db, "psql", conninfo(db, database)))
+    host = db.host
+    line = words
+    while not isinstance(host, Local):
+        match host:
+            case Docker(container):
+                line = f"docker exec -it {shell_word(container)} {line}"
+            case Compose(project, service):
+                line = f"docker compose -p {shell_word(project)} exec {shell_word(service)} {line}"
+            case Ssh(destination):
+                line = f"ssh -t {shell_word(destination)} {shell_word(line)}"
+            case _:
+                assert_never(host)
+        host = host.via
+    return line
 
 
 def env(db: Postgres, application: str) -> Env:

@@ -216,7 +216,7 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
             kept_as=facts.names.old if facts.original_oid else "",
             bytes=int(size["bytes"] or 0),
             restored_from=inputs.artifact.name,
-            recovery_point=show_instant(_snapshot_of(inputs.artifact)),
+            recovery_point=show_instant(snapshot_of(inputs.artifact)),
             tables_counted=len(facts.counts),
             closed_at=str(done.results.get("close", {}).get("closed_at", "")),
             swapped_at=str(done.results.get("swap", {}).get("swapped_at", "")),
@@ -252,7 +252,7 @@ def _maintenance(system: Postgres, facts: RestoreFacts, scope: Scope) -> Connect
     return swap.maintenance(system, facts.names.live, scope.application)
 
 
-def _snapshot_of(artifact: Artifact) -> datetime:
+def snapshot_of(artifact: Artifact) -> datetime:
     """What was committed while the dump ran is not in it; a foreign dump is only known by its file's time."""
     return artifact.manifest.started_at if artifact.manifest else artifact.finished_at
 

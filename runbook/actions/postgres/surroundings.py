@@ -231,6 +231,13 @@ def refuse(cluster: Cluster, dump: Dump, names: Names, *, needed_bytes: int) -> 
         raise Refused(*found)
 
 
+def refuse_copy(cluster: Cluster, dump: Dump, *, needed_bytes: int) -> None:
+    """The same for a copy that takes nobody's place: only what it lacks itself."""
+    found = [*_unavailable(dump), *_space(cluster, needed_bytes)]
+    if found:
+        raise Refused(*found)
+
+
 def _unfit(cluster: Cluster, names: Names) -> list[Problem]:
     if cluster.live is not None and cluster.live.invalid:
         detail = f"A DROP of {names.live} was cut off: its files are gone in part, and it can't be kept."

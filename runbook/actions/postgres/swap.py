@@ -125,8 +125,13 @@ def cut(text: str, longest: int) -> str:
 
 def marks(scope: Scope, source: str) -> Marks:
     """The marks of this step; ``source`` is what it restores from."""
-    who = f"runbook {scope.run}/{scope.step}"
-    return Marks(f"{who}: restored from {source}", f"{who}: set aside at the restore from {source}")
+    who = mark_of(scope)
+    return Marks(f"{who}restored from {source}", f"{who}set aside at the restore from {source}")
+
+
+def mark_of(scope: Scope) -> str:
+    """What the comment of every database that this step makes or sets aside begins with."""
+    return f"runbook {scope.run}/{scope.step}: "
 
 
 def standing(three: Three, names: Names, marks: Marks) -> Standing:
@@ -165,12 +170,12 @@ def maintenance(db: Postgres, live: str, application: str) -> Connection:
     return db.connection(application=application, database=at)
 
 
-def drop(connection: Connection, name: str, *, version: int) -> Operation:
-    """Drop what an interrupted attempt left; a drop that was itself cut off is finished."""
+def drop(connection: Connection, name: str, *, version: int, called: str = "drop_unfinished") -> Operation:
+    """Drop what this run made, its sessions ended; a drop that was itself cut off is finished."""
     forced = sql("DROP DATABASE IF EXISTS {db} WITH (FORCE)", db=Name(name))
     by_hand = (_ended(name), sql("DROP DATABASE IF EXISTS {db}", db=Name(name)))
     return Sql(
-        name="drop_unfinished",
+        name=called,
         connection=connection,
         statements=(forced,) if not version or version >= 130_000 else by_hand,
         transaction=Transaction.AUTOCOMMIT,
