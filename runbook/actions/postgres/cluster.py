@@ -8,16 +8,17 @@ PostgreSQL with that id was started when the file says so.
 data          side                        old           remaining
 ============  ==========================  ============  ===================================================
 as it was     –                           –             everything
-as it was     has ``recovery.signal``     –             recovery (again or further), then what follows it
+as it was     has a signal file           –             recovery (again or further), then what follows it
 as it was     promotion cut off           –             remove the copy, then everything
 as it was     promoted                    –             stop both, archive the history, swap
 –             promoted                    as it was     the second rename, start
 another       –                           as it was     start, if it doesn't run
 ============  ==========================  ============  ===================================================
 
-``recovery.signal`` is written before the side directory gets its name, and the server removes it when it is promoted: first of
-all, and only then are the new timeline and the end of recovery written (StartupXLOG). A server that ends in between leaves a
-directory that, started again, replays all the WAL that it has, past the target. Its control file tells: still in recovery.
+The signal file (``recovery.signal``; ``standby.signal`` where the end of the archive is the target) is written before the side
+directory gets its name, and the server removes it when it is promoted: first of all, and only then are the new timeline and the
+end of recovery written (StartupXLOG). A server that ends in between leaves a directory that, started again, replays all the WAL
+that it has, past the target. Its control file tells: still in recovery.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ PROGRAMS = ("postgres", "postmaster")
 IN_RECOVERY = ("in archive recovery", "shut down in recovery")
 """What the control file says of a server that was never promoted."""
 PRODUCTION = "in production"
+SIGNALS = ("recovery.signal", "standby.signal")
+"""What tells a server to recover; the second makes it wait at the end of the archive. It removes its own when it is promoted."""
 SLACK_S = 60.0
 """How far the start of a process and the time in its lock file may differ: the clock may have been set since boot."""
 
@@ -78,7 +81,7 @@ class Paths:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A data directory. ``signal``: it has a recovery.signal. ``cut_off``: it has none, and no end of its recovery either."""
+    """A data directory. ``signal``: it has a recovery.signal or standby.signal. ``cut_off``: neither that nor its end."""
 
     inode: int
     device: int
@@ -133,7 +136,7 @@ def read_place(look: Look, host: Host, path: str) -> Place | None:
 
 
 def _has(look: Look, host: Host, path: str) -> bool:
-    return look.file(host, f"{path}/recovery.signal") is not None
+    return any(look.file(host, f"{path}/{name}") is not None for name in SIGNALS)
 
 
 def read_server(look: Look, host: Host, path: str) -> Server:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from runbook.action import Look, Scope, Unreachable
-from runbook.actions.postgres import cluster, in_container, swap
+from runbook.actions.postgres import cluster, in_container, swap, wal
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.cluster import Control, Paths, Place, Server
+from runbook.actions.postgres.target import Moment, Position, Target
+from runbook.actions.postgres.wal import parse_lsn
 from runbook.artifact import Artifact, Format, Manifest
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL, Compose, Docker, Host
@@ -26,6 +28,7 @@ LONGEST_SOCKET = 107
 
 _LIVE = sql(
     "SELECT current_setting('data_directory') AS directory, current_setting('archive_mode') AS archive_mode, "
+    "CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_current_wal_lsn()::text END AS lsn, "
     "to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS moment, "
     "(SELECT coalesce(sum(pg_database_size(oid)), 0) FROM pg_database WHERE datconnlimit <> -2)::bigint AS bytes, "
     "(SELECT coalesce(string_agg(spcname, ', '), '') FROM pg_tablespace WHERE spcname !~ '^pg_') AS tablespaces, "
@@ -42,6 +45,7 @@ class Live:
     answers: bool
     archive_mode: str = ""
     moment: str = ""
+    lsn: str = ""
     bytes: int = 0
     tablespaces: str = ""
     failing_at: str = ""
@@ -52,7 +56,7 @@ class Sought:
     """What is to be recovered, and whether it is to take the live cluster's place."""
 
     artifact: Artifact
-    target: datetime
+    target: Target
     space_factor: float
     swapping: bool
 
@@ -94,6 +98,7 @@ def read_live(look: Look, db: Postgres, scope: Scope) -> Live:
         answers=True,
         archive_mode=str(row["archive_mode"]),
         moment=str(row["moment"]),
+        lsn=str(row["lsn"]),
         bytes=int(row["bytes"] or 0),
         tablespaces=str(row["tablespaces"]),
         failing_at=str(row["failed_wal"]) if row["failing"] else "",
@@ -169,14 +174,23 @@ def _other_cluster(look: Look, db: Postgres, manifest: Manifest, found: Found) -
 
 
 def _out_of_reach(look: Look, db: Postgres, sought: Sought, manifest: Manifest, live: Live) -> list[Problem]:
-    earliest = manifest.finished_at
-    latest = parse_instant(live.moment) if live.answers else _newest(look, db)
-    asked = show_instant(sought.target)
-    if sought.target <= earliest:
-        detail = f"The target is {asked}; {manifest.name} reaches back to {show_instant(earliest)}, when it ended."
+    match sought.target:
+        case Moment(at):
+            earliest, asked = manifest.finished_at, show_instant(at)
+            latest = parse_instant(live.moment) if live.answers else _newest(look, db)
+            too_early, too_late = at <= earliest, latest is not None and at > latest
+            begins, ends = show_instant(earliest), show_instant(latest) if latest else ""
+        case Position(lsn):
+            asked, begins, ends = lsn, manifest.wal_stop, live.lsn
+            too_early = bool(begins) and parse_lsn(lsn) < parse_lsn(begins)
+            too_late = bool(ends) and parse_lsn(lsn) > parse_lsn(ends)
+        case _:  # where those are is known only by reading the WAL
+            return []
+    if too_early:
+        detail = f"The target is {asked}; {manifest.name} reaches back to {begins}, when it ended."
         return [Problem("E791", "the target is before the base backup's end", detail, "Choose an earlier base backup.")]
-    if latest is not None and sought.target > latest:
-        detail = f"The target is {asked}; the latest that can be reached is {show_instant(latest)}."
+    if too_late:
+        detail = f"The target is {asked}; the latest that can be reached is {ends}."
         return [Problem("E792", "the target is after the last archived WAL", detail, "Choose an earlier target.")]
     return []
 
@@ -186,7 +200,8 @@ def _newest(look: Look, db: Postgres) -> datetime | None:
         files = look.listing(db.host, archive_of(db))
     except Unreachable:
         return None
-    return max((one.modified for one in files if len(posixpath.basename(one.path)) == 24), default=None)
+    segments = (one for one in files if isinstance(wal.parse_name(posixpath.basename(one.path)), wal.Segment))
+    return max((one.modified for one in segments), default=None)
 
 
 def _unfit(db: Postgres, live: Live) -> list[Problem]:

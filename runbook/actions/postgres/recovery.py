@@ -11,7 +11,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from runbook.actions.postgres import target
 from runbook.actions.postgres.cluster import PRODUCTION, Paths
+from runbook.actions.postgres.target import Target
 from runbook.host import Host
 from runbook.operation import (
     Arg,
@@ -39,6 +41,8 @@ STOPPED_WITHIN_S = 600
 STARTED_WITHIN_S = 300
 PROMOTED_WITHIN_S = 600
 ARCHIVED_WITHIN_S = 120.0
+INSTANT = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
+"""An instant in UTC for to_char()."""
 
 ACCESS = """\
 # Access of the side cluster. Its socket lies in a directory that only the server's own account may enter.
@@ -49,9 +53,6 @@ _STARTED = """\
 log=$1; shift
 "$@" --log="$log" || { code=$?; tail -n 12 "$log" >&2; exit $code; }"""
 
-_STATE = """\
-SELECT CASE WHEN NOT pg_is_in_recovery() THEN 'promoted' WHEN pg_is_wal_replay_paused() THEN 'paused' ELSE 'recovering' END"""
-
 _AWAITED = """\
 if state=$("$1" -XAtq -h "$2" -p "$3" -U "$4" -d postgres -c "$7" 2>/dev/null); then printf %s "$state"
 elif "$5" status -D "$6" >/dev/null 2>&1; then printf starting
@@ -61,13 +62,33 @@ _PROVEN = """\
 ask() { "$1" -XAtq -h "$2" -p "$3" -U "$4" -d postgres -c "$5"; }
 state=$(ask "$1" "$2" "$3" "$4" "$7") || state=ended
 within=$(ask "$1" "$2" "$3" "$4" "$8") || within=unknown
-if [ "$state" = paused ] && [ "$within" = t ] && grep -q -F 'pausing at the end of recovery' "$2/log"; then
-  ask "$1" "$2" "$3" "$4" "SELECT coalesce(pg_last_xact_replay_timestamp()::text, '')"
+stop=$(grep -F 'recovery stopping' "$2/log" | tail -n 1)
+case $stop in *"${10}"*) stopped=t ;; *) stopped=f ;; esac
+[ -z "${10}" ] || grep -q -F 'pausing at the end of recovery' "$2/log" || stopped=f
+if [ "$state" = "$9" ] && [ "$within" = t ] && [ $stopped = t ]; then
+  ask "$1" "$2" "$3" "$4" "${11}"
 else
-  echo "recovery: $state; last transaction within the target: $within" >&2
+  echo "recovery: $state (expected: $9); within the target: $within; the server's words: ${stop:-none}" >&2
   tail -n 12 "$2/log" >&2
   exit 1
 fi"""
+
+_REACHED = f"""\
+SELECT coalesce(to_char(pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC', '{INSTANT}'), '')
+  || chr(10) || coalesce(pg_last_wal_replay_lsn()::text, '')"""
+
+_ASKED = 'found=$("$1" -XAtq -h "$2" -p "$3" -U "$4" -d "$5" -c "$6") && printf %s "$found"'
+
+_READABLE = """\
+cd "$1" || exit 1
+some=
+for file in [0-9A-F]*; do
+  [ -f "$file" ] && [ ! "$file" \\< "$2" ] || continue
+  [ -r "$file" ] || { echo "$(id -un) can't read $1/$file" >&2; exit 1; }
+  some=$file
+done
+[ -n "$some" ] || { echo "there is no WAL in $1" >&2; exit 1; }
+cp "$1/$some" /dev/null"""
 
 _HISTORY = """\
 set -eu
@@ -107,12 +128,13 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """Until when, along which timeline, from which archive. ``target`` is an instant in UTC as PostgreSQL reads it."""
+    """Until where, along which timeline, from which archive. ``first`` is the first segment that is needed; '' = not known."""
 
-    target: str
+    target: Target
     timeline: str
     archive: str
     within_s: float
+    first: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +165,13 @@ def switched(live: Connection, goal: Goal, tools: Tools) -> Operations:
     return (switch, Wait(name="archived", read=look, until=found, interval_s=0.5, deadline_s=ARCHIVED_WITHIN_S))
 
 
-def extracted(source: str, sha256: str, where: Paths, tools: Tools) -> Operations:
+def readable(goal: Goal, tools: Tools) -> Operation:
+    """The account that recovery runs under can read the archive: looked at before anything is made."""
+    look = tools.run("reads_archive", "sh", "-c", _READABLE, "sh", goal.archive, goal.first, reads=True)
+    return Wait(name="archive_readable", read=look, until=(Condition("exit_code", Test.EQUALS, 0),), deadline_s=0)
+
+
+def extracted(source: str, sha256: str, where: Paths, goal: Goal, tools: Tools) -> Operations:
     """The base backup as a directory, every file checked against the server's own manifest, ready to recover."""
     gunzip = (Stage(argv=("gzip", "-dc")),) if source.endswith(".gz") else ()
     unpack = Stage(
@@ -151,11 +179,12 @@ def extracted(source: str, sha256: str, where: Paths, tools: Tools) -> Operation
         host=tools.host,
         user=tools.owner,
     )
+    signal_file = f"{where.partial}/{target.signal(goal.target)}"
     return (
         MakeDirectory(name="make_side", path=where.partial, host=tools.host, mode=0o700, owner=tools.owner),
         Pipeline(name="extract", source=source, stages=(*gunzip, unpack), hashing=Hashing.SOURCE, expect_sha256=sha256),
         tools.run("check_files", tools.program("pg_verifybackup"), "--quiet", where.partial, reads=True),
-        Write(name="signal", path=f"{where.partial}/recovery.signal", content="", host=tools.host, owner=tools.owner),
+        Write(name="signal", path=signal_file, content="", host=tools.host, owner=tools.owner),
         Rename(name="name_side", source=where.partial, target=where.side, host=tools.host),
     )
 
@@ -191,19 +220,31 @@ def side_options(where: Paths, side: Side, goal: Goal) -> tuple[str, ...]:
         "log_min_messages": "warning",
         "lc_messages": "C",
         "restore_command": f'cp "{archive}/%f" "%p"',
-        "recovery_target_time": goal.target,
-        "recovery_target_inclusive": "on",
-        "recovery_target_action": "pause",
+        "recovery_end_command": "",
+        "archive_cleanup_command": "",
+        "recovery_min_apply_delay": "0",
+        "primary_conninfo": "",
+        "primary_slot_name": "",
         "recovery_target_timeline": goal.timeline,
+        **target.settings(goal.target),
     }
     return (*side.options, *(word for key, value in settings.items() for word in ("-c", f"{key}={value}")))
 
 
 def reached(where: Paths, side: Side, goal: Goal, tools: Tools) -> Operations:
     """Wait until recovery pauses (or ends), then the proof: it stands at the target, and not beyond it."""
-    asked = (tools.program("psql"), where.run, str(side.port), side.user, tools.program("pg_ctl"), where.side, _STATE)
-    within = f"SELECT coalesce(pg_last_xact_replay_timestamp() <= '{goal.target}'::timestamptz, true)"
-    over = (Condition("stdout", Test.ONE_OF, "paused\npromoted\nended"),)
+    asked = (
+        tools.program("psql"),
+        where.run,
+        str(side.port),
+        side.user,
+        tools.program("pg_ctl"),
+        where.side,
+        target.STATE,
+    )
+    sought = goal.target
+    wanted = (target.within(sought), target.standing(sought), target.stopped_there(sought), _REACHED)
+    over = (Condition("stdout", Test.ONE_OF, "paused\nwaiting\npromoted\nended"),)
     proven = (Condition("exit_code", Test.EQUALS, 0),)
     return (
         Wait(
@@ -215,10 +256,26 @@ def reached(where: Paths, side: Side, goal: Goal, tools: Tools) -> Operations:
         ),
         Wait(
             name="proof",
-            read=tools.run("proven", "sh", "-c", _PROVEN, "sh", *asked, within, reads=True),
+            read=tools.run("proven", "sh", "-c", _PROVEN, "sh", *asked, *wanted, reads=True),
             until=proven,
             deadline_s=0,
         ),
+    )
+
+
+def checked(
+    where: Paths, side: Side, checks: Sequence[tuple[str, tuple[Condition, ...]]], database: str, tools: Tools
+) -> Operations:
+    """The caller's queries, asked of the side server while it stands at its target: a failure leaves the live one alone."""
+    at = (tools.program("psql"), where.run, str(side.port), side.user, database)
+    return tuple(
+        Wait(
+            name=f"check_{number}",
+            read=tools.run(f"asked_{number}", "sh", "-c", _ASKED, "sh", *at, query, reads=True),
+            until=tuple(Condition("stdout", one.test, one.value) for one in conditions),
+            deadline_s=0,
+        )
+        for number, (query, conditions) in enumerate(checks, start=1)
     )
 
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import AwareDatetime, Field, field_validator
+from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from runbook.action import Inputs, Scope, current, guard, pinned
 from runbook.actions.backup.layout import directory_of
 from runbook.actions.postgres import in_container, load, recovery, swap
+from runbook.actions.postgres.assertion import Check
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.cluster import Directories, Paths, Place, Server
 from runbook.actions.postgres.moment import archive_of, memory
 from runbook.actions.postgres.recovery import Goal, Side, Tools
+from runbook.actions.postgres.target import CommitOf, EndOfArchive, Moment, Position, RestorePoint, Target
 from runbook.artifact import Artifact
 from runbook.operation import Operation, Operations, Write
 from runbook.system import Postgres
@@ -25,10 +27,31 @@ from runbook.units import parse_duration
 
 
 class RestoreToTimeInputs(Inputs):
-    """From which base backup, to which moment, and what becomes of the copy."""
+    """From which base backup, to where (exactly one of target, lsn, xid, name and latest), and what becomes of the copy."""
 
     artifact: Artifact = Field(description="A base backup (postgres.basebackup) that ended before the target")
-    target: AwareDatetime = Field(description="The moment, with its zone: what was committed until then is there")
+    target: AwareDatetime | None = Field(
+        default=None, description="The moment, with its zone: what was committed until then is there"
+    )
+    lsn: str | None = Field(
+        default=None, pattern=r"^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$", description="A position in the WAL: 0/3000148"
+    )
+    xid: int | None = Field(default=None, ge=3, lt=2**64, description="A transaction's id: up to its commit")
+    name: str | None = Field(
+        default=None,
+        pattern=r'^[^\x00-\x1f"\\]{1,63}$',
+        description="A restore point (pg_create_restore_point); the first of that name after the base backup",
+    )
+    latest: bool = Field(default=False, description="To the end of the archive: all that was archived")
+    inclusive: bool = Field(
+        default=True,
+        description="false: stop just before (no commit at that moment, nothing at that position, not that transaction)",
+    )
+    checks: tuple[Check, ...] = Field(
+        default=(),
+        description="Queries with what they have to give, asked of the copy before it takes the live one's place",
+    )
+    database: str = Field(default="", description="The database that the checks ask; default: the system's own")
     mode: Literal["swap", "side"] = Field(
         default="swap", description="swap: it takes the live cluster's place; side: it is left running beside it"
     )
@@ -47,6 +70,29 @@ class RestoreToTimeInputs(Inputs):
     def _duration(cls, value: str) -> str:
         parse_duration(value)
         return value
+
+    @model_validator(mode="after")
+    def _one_target(self) -> RestoreToTimeInputs:
+        given = [name for name in ("target", "lsn", "xid", "name") if getattr(self, name) is not None]
+        given += ["latest"] if self.latest else []
+        if len(given) != 1:
+            raise ValueError(
+                f"give exactly one of target, lsn, xid, name and latest (given: {' and '.join(given) or 'none'})"
+            )
+        if not self.inclusive and (self.latest or self.name is not None):
+            raise ValueError(f"inclusive: false means nothing with {given[0]}; use target, lsn or xid")
+        return self
+
+    @property
+    def ends(self) -> Target:
+        """Where recovery is to end."""
+        if self.target is not None:
+            return Moment(self.target, self.inclusive)
+        if self.lsn is not None:
+            return Position(self.lsn.upper(), self.inclusive)
+        if self.xid is not None:
+            return CommitOf(self.xid, self.inclusive)
+        return EndOfArchive() if self.name is None else RestorePoint(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +144,7 @@ class Step:
     @property
     def goal(self) -> Goal:
         archive, within_s = archive_of(self.system), parse_duration(self.inputs.within)
-        # recovery_target_time takes an offset, but no Z.
-        target = self.facts.target.replace("T", " ").replace("Z", "+00")
-        return Goal(target, self.inputs.timeline, archive, within_s)
+        return Goal(self.inputs.ends, self.inputs.timeline, archive, within_s)
 
     @property
     def side(self) -> Side:
@@ -129,9 +173,10 @@ class Step:
             content=f"{self.facts.where.data}\n{self.facts.system_identifier}\n",
         )
         return (
+            recovery.readable(self.goal, self.tools),
             remembered,
             *switched,
-            *recovery.extracted(f"{directory}/{artifact.name}", sha256, self.facts.where, self.tools),
+            *recovery.extracted(f"{directory}/{artifact.name}", sha256, self.facts.where, self.goal, self.tools),
         )
 
     def recovered(self, server: Server) -> Operations:
@@ -139,7 +184,13 @@ class Step:
         unlocked = (recovery.unlocked(where.side, self.own, self.tools),) if server is Server.STALE else ()
         started = () if server is Server.RUNNING else recovery.started(where, self.side, self.goal, self.tools)
         awaited = recovery.reached(where, self.side, self.goal, self.tools)
-        return (*unlocked, *started, *awaited, recovery.promoted(where, self.tools))
+        return (*unlocked, *started, *awaited, *self.checked(), recovery.promoted(where, self.tools))
+
+    def checked(self) -> Operations:
+        # the statement's braces are doubled, since it may hold late values
+        asked = tuple((one.statement().text.format(), one.conditions()) for one in self.inputs.checks)
+        database = self.inputs.database or self.system.database
+        return recovery.checked(self.facts.where, self.side, asked, database, self.tools)
 
     def promotion_over(self, server: Server) -> Operations:
         """The signal is gone; a server that runs may still be writing the end of its recovery, and may not be stopped in that."""

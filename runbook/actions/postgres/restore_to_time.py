@@ -24,11 +24,12 @@ from runbook.actions.postgres.moment import (
 from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.recovery_step import RestoreToTimeFacts, RestoreToTimeInputs, Step
 from runbook.actions.postgres.surroundings import read_artifact
+from runbook.actions.postgres.target import told
+from runbook.actions.postgres.wal import History, history_name, parse_name
 from runbook.errors import Refused
 from runbook.operation import Operations
 from runbook.paste import on_host
 from runbook.system import Postgres
-from runbook.units import show_instant
 
 ADVICE = "Take a new base backup now (postgres.basebackup): later recoveries begin on the new timeline."
 
@@ -39,9 +40,12 @@ class RestoredToTime(Outputs):
     data_directory: str = Field(description="Where it is")
     kept_as: str = Field(description="Where the former data directory is kept; empty with mode side")
     recovery_point: str = Field(
-        description="The moment that was asked for (UTC): what was committed until then is there"
+        description="What was asked for, a moment as an instant (UTC): what was committed until then is there"
     )
-    last_transaction: str = Field(description="When the last transaction in it was committed, as the server says")
+    last_transaction: str = Field(description="When the last transaction in it was committed (UTC), as the server says")
+    lsn: str = Field(description="Up to which position of the WAL it was recovered")
+    address: str = Field(description="Mode side: its socket directory on the server's host; empty with mode swap")
+    port: int = Field(description="Its port (of the socket's name, with mode side)")
     timeline: int = Field(description="Its timeline")
     connect: str = Field(description="How to connect to it, as a command")
     advice: str = Field(description="What to do next")
@@ -101,7 +105,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             system_identifier=control.identifier,
             data_directory=where.data,
             artifact_sha256=read_artifact(look, inputs.artifact, scope),
-            target=show_instant(inputs.target),
+            target=told(inputs.ends),
             original_inode=original.inode,
             owner=original.owner,
             options=options,
@@ -118,7 +122,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             inside=inside,
         )
         if side is None and old is None:
-            sought = Sought(inputs.artifact, inputs.target, inputs.space_factor, swapping=inputs.mode == "swap")
+            sought = Sought(inputs.artifact, inputs.ends, inputs.space_factor, swapping=inputs.mode == "swap")
             refuse(look, system, sought, live, Found(where, original, control))
         return facts
 
@@ -130,7 +134,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             system_identifier="",
             data_directory=where.data,
             artifact_sha256=inputs.artifact.sha256,
-            target=show_instant(inputs.target),
+            target=told(inputs.ends),
             original_inode=data.inode,
             owner=data.owner,
             options=(),
@@ -206,16 +210,23 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             raise CheckFailed(not_shown(path, "no promoted server runs there"))
         tools = Tools(facts.programs, system.host, facts.owner)
         control = cluster.read_control(look, system.host, tools.program("pg_controldata"), path)
-        history = f"{archive_of(system)}/{control.timeline:08X}.history"
+        # A promotion writes the new timeline's history at once, and into the control file with the next checkpoint only.
+        named = [parse_name(posixpath.basename(one.path)) for one in look.listing(system.host, f"{path}/pg_wal")]
+        timeline = max([control.timeline, *(one.timeline for one in named if isinstance(one, History))])
+        history = f"{archive_of(system)}/{history_name(timeline)}"
         if swapped and look.file(system.host, history) is None:
             raise CheckFailed(not_shown(path, f"{history} is missing: a later recovery would not find this timeline"))
+        reached = str(done.results.get("proof", {}).get("stdout", "")).splitlines()
         socket = f"psql -h {where.run} -p {system.port} -U {system.user}"
         return RestoredToTime(
             data_directory=path,
             kept_as=where.old if swapped else "",
             recovery_point=facts.target,
-            last_transaction=str(done.results.get("proof", {}).get("stdout", "")).strip(),
-            timeline=control.timeline,
+            last_transaction=reached[0] if reached else "",
+            lsn=reached[1] if len(reached) > 1 else "",
+            address="" if swapped else where.run,
+            port=system.port,
+            timeline=timeline,
             connect=on_host(system.host, f"psql -p {system.port} -U {system.user}")
             if swapped
             else f"sudo -u {facts.owner} {socket}",

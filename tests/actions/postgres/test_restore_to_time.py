@@ -134,7 +134,17 @@ def one(operations: Operations, name: str) -> Operation:
 
 RECOVER = ["make_run", "access", "start_side", "recovered", "proof", "promote"]
 SWAP = ["stop_side", "stop_live", "archive_history", "set_aside", "into_place", "start_live", "clean"]
-MADE = ["remember", "switch_wal", "archived", "make_side", "extract", "check_files", "signal", "name_side"]
+MADE = [
+    "archive_readable",
+    "remember",
+    "switch_wal",
+    "archived",
+    "make_side",
+    "extract",
+    "check_files",
+    "signal",
+    "name_side",
+]
 
 
 def test_each_state_leaves_the_rest_of_one_list() -> None:

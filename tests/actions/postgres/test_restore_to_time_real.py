@@ -201,7 +201,7 @@ def test_undo_puts_the_former_directory_back(stage: Stage, cluster: Cluster, bas
     assert cluster.notes() == ["0 base", "1 kept", "2 accident"]
 
 
-OPERATIONS = 21
+OPERATIONS = 22
 
 
 @pytest.mark.slow
