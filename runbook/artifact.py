@@ -2,15 +2,18 @@
 
 Owns :class:`Artifact` (what ``{{ steps.pick.artifact }}`` holds) and :class:`Manifest` (``NAME.manifest.json``). Promises: an
 artifact carries its store's name; a manifest is written last, so that a backup without one is either foreign or unfinished.
+In a dry-run both may hold placeholders for what isn't known yet; a manifest in a store never does.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from runbook.placeholder import AHEAD, Foreseeable
 
 MANIFEST_SUFFIX = ".manifest.json"
 
@@ -23,6 +26,7 @@ class Format(StrEnum):
     PLAIN = "plain"
     PLAIN_GZIP = "plain_gzip"
     BASE_BACKUP = "base_backup"
+    COLD_COPY = "cold_copy"
 
 
 class Proof(StrEnum):
@@ -39,8 +43,8 @@ class Piece(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     path: str
-    bytes: int = Field(ge=0)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: Foreseeable[Annotated[int, Field(ge=0)]]
+    sha256: Foreseeable[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
 
 
 class Manifest(BaseModel):
@@ -54,14 +58,14 @@ class Manifest(BaseModel):
     system_identifier: str = ""
     server_version: int = 0
     client_version: str = ""
-    started_at: datetime
-    finished_at: datetime
+    started_at: Foreseeable[datetime]
+    finished_at: Foreseeable[datetime]
     pieces: tuple[Piece, ...]
     counts: str = Field(default="", description="Name of the file with the row counts, JSON lines {table, rows}")
     globals: str = Field(default="", description="Name of the file with roles and their settings")
-    wal_start: str = ""
-    wal_stop: str = ""
-    timeline: int = 0
+    wal_start: Foreseeable[str] = ""
+    wal_stop: Foreseeable[str] = ""
+    timeline: Foreseeable[int] = 0
     run: str = ""
     unproven: tuple[str, ...] = Field(default=(), description="What an adoption could not prove, in words")
     tool: str = ""
@@ -79,8 +83,16 @@ class Artifact(BaseModel):
     name: str
     format: Format
     database: str = ""
-    bytes: int = Field(ge=0)
-    sha256: str = ""
-    finished_at: datetime
+    bytes: Foreseeable[Annotated[int, Field(ge=0)]]
+    sha256: Foreseeable[str] = ""
+    finished_at: Foreseeable[datetime]
     proof: Proof = Proof.LISTED
     manifest: Manifest | None = None
+
+
+def carried(text: str) -> Manifest:
+    """The manifest in a text that an artifact carried, or that was read from a store and found to be one.
+
+    Only the former may hold placeholders: whoever reads a store validates without their context.
+    """
+    return Manifest.model_validate_json(text, context=AHEAD)

@@ -138,9 +138,24 @@ def names(entries: Sequence[FileFacts]) -> dict[str, FileFacts]:
     return {PurePosixPath(entry.path).name: entry for entry in entries}
 
 
+def is_tree(manifest: Manifest) -> bool:
+    """Whether the backup is a directory: then one of the pieces is the list of its files, and none is the backup itself."""
+    if manifest.format is Format.COLD_COPY:
+        return all(piece.path != manifest.name for piece in manifest.pieces)
+    return manifest.format is Format.DIRECTORY
+
+
+def tree_bytes(look: Look, path: str) -> int:
+    """What the files below ``path`` on this machine take, in bytes, as ``du`` counts them; 0 where it can't."""
+    first = look.run(LOCAL, ("du", "--summarize", "--apparent-size", "--block-size=1", "--", path)).stdout.split()
+    return int(first[0]) if first and first[0].isdecimal() else 0
+
+
 def size_of(look: Look, directory: str, manifest: Manifest) -> int:
     """How many bytes the backup itself has: a file's size, or the sum of a directory's files."""
-    if manifest.format is Format.DIRECTORY:
+    if manifest.format is Format.COLD_COPY and is_tree(manifest):
+        return tree_bytes(look, f"{directory}/{manifest.name}")
+    if is_tree(manifest):
         return sum(entry.bytes for entry in look.listing(LOCAL, f"{directory}/{manifest.name}"))
     beside = {f"{manifest.name}{part}" for part in (SUMS, COUNTS, GLOBALS)}
     return sum(piece.bytes for piece in manifest.pieces if piece.path not in beside)
@@ -156,7 +171,7 @@ def flaw(look: Look, directory: str, manifest: Manifest) -> str:
             return f"{piece.path} is missing"
         if found.bytes != piece.bytes:
             return f"{piece.path} has {found.bytes} bytes, not {piece.bytes}"
-    if manifest.format is Format.DIRECTORY and not names(look.listing(LOCAL, f"{directory}/{manifest.name}")):
+    if is_tree(manifest) and not names(look.listing(LOCAL, f"{directory}/{manifest.name}")):
         return f"the directory {manifest.name} is missing or empty"
     return ""
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Interrupted, Look, Outputs, Scope, current, guard
-from runbook.actions.backup.layout import Broken, directory_of, flaw, read_manifest, sha256_of
-from runbook.artifact import Artifact, Format, Manifest, Proof
+from runbook.actions.backup.layout import Broken, directory_of, flaw, is_tree, read_manifest, sha256_of
+from runbook.artifact import Artifact, Manifest, Proof, carried
 from runbook.errors import Problem, Refused
 from runbook.operation import Operations, Pipeline, Process
 from runbook.system import Store
@@ -70,7 +70,7 @@ class Verify(Action[Store, VerifyInputs, VerifyFacts, Verified]):
         """One read a piece; a directory's files by the list that is one of the pieces."""
         if not facts.text:
             return ()
-        manifest = Manifest.model_validate_json(facts.text)
+        manifest = carried(facts.text)
         directory = directory_of(system)
         pieces = tuple(
             Pipeline(
@@ -82,7 +82,7 @@ class Verify(Action[Store, VerifyInputs, VerifyFacts, Verified]):
             )
             for number, piece in enumerate(manifest.pieces, start=1)
         )
-        if manifest.format is not Format.DIRECTORY:
+        if not is_tree(manifest):
             return pieces
         tree = f"{directory}/{manifest.name}"
         check = ("sha256sum", "--check", "--strict", "--quiet", "--", f"{tree}.sha256")
@@ -101,7 +101,7 @@ class Verify(Action[Store, VerifyInputs, VerifyFacts, Verified]):
 
 
 def _outputs(inputs: VerifyInputs, facts: VerifyFacts) -> Verified:
-    manifest = Manifest.model_validate_json(facts.text)
+    manifest = carried(facts.text)
     update = {"proof": Proof.HASHED, "sha256": facts.manifest_sha256, "manifest": manifest}
     return Verified(artifact=inputs.artifact.model_copy(update=update))
 

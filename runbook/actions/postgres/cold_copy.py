@@ -1,0 +1,328 @@
+"""A copy of a stopped cluster's files, taken before anybody tries to mend it: the evidence, and the way back."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+
+from pydantic import Field
+
+import runbook
+from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard
+from runbook.actions.backup.layout import (
+    DATA,
+    MANIFEST,
+    SUMS,
+    Layout,
+    Present,
+    artifact,
+    flaw,
+    hashed_tree,
+    layout,
+    maker,
+    present,
+    published,
+    read_manifest,
+    size_of,
+    swept,
+    tree_bytes,
+)
+from runbook.actions.postgres import cluster
+from runbook.actions.postgres.cluster import Server
+from runbook.actions.postgres.instance import is_contained
+from runbook.artifact import Artifact, Format
+from runbook.errors import Problem, Refused
+from runbook.host import LOCAL, Local
+from runbook.operation import (
+    Call,
+    Condition,
+    Document,
+    Operation,
+    Operations,
+    Pipeline,
+    Process,
+    Ref,
+    Service,
+    Stage,
+    Test,
+    Wait,
+    Write,
+)
+from runbook.system import Postgres, Store
+from runbook.units import show_size
+
+CONTROL = "global/pg_control"
+SPACE_FACTOR = 1.05
+"""Free space that must be there, as a part of the data directory's size."""
+
+_NOW = 'printf %s "$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ)"'
+_IDENTIFIER = 'printf %s $(od -A n -v -t u8 -N 8 "$1")'
+_VERSION = 'IFS=. read -r major rest < "$1"; printf %s "${major}0000"'
+_COMPARED = 'sha256sum --check --strict --quiet -- "$1" >&2'
+"""Its failures name the files, on the standard output; a failure here is told with the other one."""
+_WHOLE = r"""
+/^l/ && (/\/pg_tblspc\// || /\/pg_wal ->/) { print "it lies elsewhere, and is not in the copy: " $0 > "/dev/stderr"; bad = 1 }
+/\/global\/pg_control$/ { control = 1 }
+END { if (!control) { print "there is no control file in it" > "/dev/stderr"; bad = 1 } exit bad }"""
+
+
+class ColdCopyInputs(Inputs):
+    """Where the copy goes, and of what it is made."""
+
+    to: Store = Field(description="The store that takes the copy; best on another disk")
+    name: str = Field(default="cold-{timestamp}", description="Its name; {timestamp} is the run's start, in UTC")
+    data_directory: str = Field(
+        default="", description="What is copied, on the server's host; default: the system's `data_directory`"
+    )
+    bytes: int = Field(default=0, ge=0, description="Its size, where it can't be looked at (a container); 0 = unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class ColdCopyFacts:
+    """The directory, the container that has it ('' = this machine), and what there is of the copy already."""
+
+    data_directory: str = guard()
+    container: str = current()
+    where: Layout = current()
+    state: Present = current()
+
+
+class ColdCopied(Outputs):
+    """The copy."""
+
+    artifact: Artifact = Field(
+        description="The copy: evidence for postgres.reindex, and to be kept until the cause is known"
+    )
+    path: str = Field(description="Where it lies")
+    bytes: int = Field(description="Its size")
+
+
+class ColdCopy(Action[Postgres, ColdCopyInputs, ColdCopyFacts, ColdCopied]):
+    """Copy the files of a stopped cluster into a store, byte for byte, before any repair is tried.
+
+    A repair destroys what would have shown the cause, and may make the damage worse: so this copy is the first thing after the
+    stop. The server has to be stopped (`postgres.stop`); a running one is refused. On this machine the copy is a directory, with
+    the linked places (tablespaces, WAL) in it; then every file is hashed, and the hashes are compared with the original. Out of a
+    stopped container it is a tar file, hashed as it is written and read to its end. `backup.verify` compares either with its
+    manifest at any later time. The original is only read. Put back into a data directory, it is the cluster as it stood.
+    """
+
+    effect = Effect.CREATES
+    example = """\
+- id: keep
+  title: Copy the stopped cluster's files before anything is repaired
+  uses: postgres.cold_copy
+  on: db
+  with: {to: evidence, data_directory: "{{ steps.stop_server.data_directory }}", bytes: "{{ steps.stop_server.bytes }}"}
+  timeout: 4h
+"""
+
+    def observe(self, look: Look, system: Postgres, inputs: ColdCopyInputs, scope: Scope) -> ColdCopyFacts:
+        """What is there, that no server runs in it, and that the store can take it."""
+        where = layout(inputs.to, inputs.name.replace("{timestamp}", f"{scope.started_at:%Y%m%dT%H%M%SZ}"), scope)
+        state = present(look, where, parts=_parts(system), made_by=maker(scope))
+        directory = _directory(system, inputs)
+        container = look.container(system.host) if is_contained(system.host) else None
+        if not (state.done or state.drafted):
+            _refuse_running(look, system, directory, container.state if container else "")
+            problems = [*_unfit(look, system, inputs, directory), *_full(look, system, inputs, where, directory)]
+            if problems:
+                raise Refused(*problems)
+        return ColdCopyFacts(directory, container.name if container else "", where, state)
+
+    def assume(self, system: Postgres, inputs: ColdCopyInputs, scope: Scope) -> ColdCopyFacts:
+        """A stopped server, and a store with nothing of this copy."""
+        where = layout(inputs.to, inputs.name.replace("{timestamp}", f"{scope.started_at:%Y%m%dT%H%M%SZ}"), scope)
+        directory = inputs.data_directory or system.data_directory or "/PGDATA"
+        return ColdCopyFacts(directory, str(system.host) if is_contained(system.host) else "", where, Present())
+
+    def plan(self, system: Postgres, inputs: ColdCopyInputs, facts: ColdCopyFacts, scope: Scope) -> Operations:
+        """The copy into partials, its hashes, the proof that it is the original's; then the names, the manifest last."""
+        state, where, parts = facts.state, facts.where, _parts(system)
+        if state.done:
+            return ()
+        if state.drafted:
+            return published(where, state, parts=parts)
+        copied = _piped(system, facts) if facts.container else _tree(facts)
+        return (
+            *swept(where, state, marker=scope.tag),
+            _read("began", _NOW),
+            *copied,
+            _read("ended", _NOW),
+            Write(name="draft", path=where.partial(MANIFEST), content=_manifest(facts, scope)),
+            *published(where, state, parts=parts),
+        )
+
+    def verify(self, look: Look, system: Postgres, inputs: ColdCopyInputs, done: Done[ColdCopyFacts]) -> ColdCopied:
+        """The manifest is there, and its files are as it says."""
+        where = done.facts.where
+        known = read_manifest(look, where.directory, where.name)
+        why = flaw(look, where.directory, known[0]) if isinstance(known, tuple) else "its manifest is missing"
+        if why or not isinstance(known, tuple):
+            raise CheckFailed(Problem("E626", "the backup can't be relied on", f"{where.path(DATA)}: {why}."))
+        manifest, text = known
+        size = size_of(look, where.directory, manifest)
+        found = artifact(inputs.to, manifest, text=text, size=size)
+        return ColdCopied(artifact=found, path=where.path(DATA), bytes=size)
+
+
+def _parts(db: Postgres) -> tuple[str, ...]:
+    return (DATA,) if is_contained(db.host) else (DATA, SUMS)
+
+
+def _directory(db: Postgres, inputs: ColdCopyInputs) -> str:
+    found = (inputs.data_directory or db.data_directory).rstrip("/")
+    if found.startswith("/"):
+        return found
+    detail = "Neither `data_directory` of the step nor of the system says where the stopped cluster's files are."
+    fix = 'Give `data_directory: "{{ steps.ID.data_directory }}"` of the step that uses postgres.stop.'
+    raise Refused(Problem("E783", "the data directory is not known", detail, fix))
+
+
+def _refuse_running(look: Look, db: Postgres, directory: str, state: str) -> None:
+    if state:
+        runs = state not in ("exited", "created", "dead")
+        detail = f"The container of {db.host} is {state}."
+    else:
+        place = cluster.read_place(look, db.host, directory)
+        runs = place is not None and place.server is Server.RUNNING
+        detail = f"A server runs in {directory}."
+    if runs:
+        raise Refused(
+            Problem(
+                "E687",
+                "the server runs",
+                f"{detail} Files that are written while they are copied don't fit together.",
+                "Add a step `uses: postgres.stop` before this one; a running server is copied by postgres.basebackup.",
+            )
+        )
+
+
+def _unfit(look: Look, db: Postgres, inputs: ColdCopyInputs, directory: str) -> list[Problem]:
+    found = []
+    if inputs.to.encrypt_to:
+        detail = (
+            f"{inputs.to.key or 'The store'} asks for encryption to {inputs.to.encrypt_to}; the copy would be plain."
+        )
+        found.append(Problem("E633", "this action can't encrypt", detail, "Use a store without `encrypt_to`."))
+    if look.file(db.host, f"{directory}/{CONTROL}") is None:
+        detail = f"{directory}/{CONTROL} is not there on {db.host}."
+        found.append(Problem("E688", "the cluster can't be copied whole", detail, "Write the right `data_directory`."))
+    if not is_contained(db.host):
+        if not isinstance(db.host, Local):
+            detail = f"The files are on {db.host}; the store is a directory of this machine."
+            found.append(
+                Problem("E688", "the cluster can't be copied whole", detail, "Run the plan there, with host: local.")
+            )
+        return found
+    wal = look.file(db.host, f"{directory}/pg_wal")
+    if wal is not None and wal.kind == "link":
+        detail = f"{directory}/pg_wal is a link, and what it leads to would not be in the copy."
+        fix = f"docker cp CONTAINER:{directory} DIRECTORY    # and the other place likewise, by hand"
+        found.append(Problem("E688", "the cluster can't be copied whole", detail, fix))
+    if look.run(LOCAL, ("docker", "--version")).exit_code:
+        detail = (
+            "Files of a stopped container are read by the Docker client, and `docker` is not on this machine's PATH."
+        )
+        found.append(
+            Problem("E688", "the cluster can't be copied whole", detail, "Install the Docker client (docker-ce-cli).")
+        )
+    return found
+
+
+def _full(look: Look, db: Postgres, inputs: ColdCopyInputs, where: Layout, directory: str) -> list[Problem]:
+    store = look.file(LOCAL, where.directory)
+    if store is None or store.kind != "directory":
+        detail = f"{where.directory} does not exist on this machine: is it mounted?"
+        return [Problem("E632", "the store's directory is not there", detail, f"mkdir -m 0700 {where.directory}")]
+    size = inputs.bytes if is_contained(db.host) else tree_bytes(look, directory)
+    needed, free = int(size * SPACE_FACTOR), look.free_bytes(LOCAL, where.directory)
+    if free >= needed:
+        return []
+    detail = f"{where.directory} has {show_size(free)} free; the copy needs {show_size(needed)}."
+    return [Problem("E635", "there is not enough space for the backup", detail, "Make space, or use another store.")]
+
+
+def _tree(facts: ColdCopyFacts) -> Operations:
+    """A directory: `cp` follows links, so that tablespaces are in it; the comparison reads the original a second time."""
+    source, where = facts.data_directory, facts.where
+    copy = ("cp", "--archive", "--dereference", "--reflink=auto", "--no-target-directory", "--")
+    check = ("sh", "-c", _COMPARED, "sh", where.partial(SUMS))
+    return (
+        Process(name="copy", argv=(*copy, source, where.partial(DATA))),
+        hashed_tree("sums", where.partial(DATA), where.partial(SUMS)),
+        Process(name="compare", argv=check, cwd=source, reads=True),
+        Process(name="sync", argv=("sync", "--file-system", where.partial(DATA))),
+        _read("identifier", _IDENTIFIER, f"{source}/{CONTROL}"),
+        _read("version", _VERSION, f"{source}/PG_VERSION"),
+    )
+
+
+def _piped(db: Postgres, facts: ColdCopyFacts) -> Operations:
+    """A tar file, as the Docker Engine gives a stopped container's files, volumes included; read again to its end."""
+    data, tar = facts.data_directory, facts.where.partial(DATA)
+    root = posixpath.basename(data)
+    listed = (Stage(argv=("tar", "--list", "--verbose", "--file=-")), Stage(argv=("awk", _WHOLE)))
+    return (
+        _stays_stopped("stopped_before", db),
+        Pipeline(name="copy", stages=(Stage(argv=("docker", "cp", f"{facts.container}:{data}", "-")),), sink=tar),
+        _stays_stopped("stopped_after", db),
+        Pipeline(name="read_again", source=tar, stages=listed, reads=True),
+        Pipeline(
+            name="identifier",
+            source=tar,
+            stages=(_taken(f"{root}/{CONTROL}"), Stage(argv=("sh", "-c", "printf %s $(od -A n -v -t u8 -N 8)"))),
+            reads=True,
+        ),
+        Pipeline(
+            name="version",
+            source=tar,
+            stages=(
+                _taken(f"{root}/PG_VERSION"),
+                Stage(argv=("sh", "-c", 'IFS=. read -r major rest; printf %s "${major}0000"')),
+            ),
+            reads=True,
+        ),
+    )
+
+
+def _taken(member: str) -> Stage:
+    return Stage(argv=("tar", "--extract", "--to-stdout", "--file=-", member))
+
+
+def _stays_stopped(name: str, db: Postgres) -> Operation:
+    """A look at the container: its restart policy, or a person, might have started it."""
+    seen = Call(
+        name=f"{name}_state",
+        service=Service.DOCKER,
+        operation="health",
+        arguments=Document(()),
+        host=db.host,
+        reads=True,
+    )
+    return Wait(name=name, read=seen, until=(Condition("state", Test.ONE_OF, "exited\ncreated\ndead"),), deadline_s=0)
+
+
+def _read(name: str, script: str, *arguments: str) -> Process:
+    return Process(name=name, argv=("sh", "-c", script, "sh", *arguments), reads=True)
+
+
+def _manifest(facts: ColdCopyFacts, scope: Scope) -> Document:
+    where = facts.where
+    part, by = (DATA, "copy") if facts.container else (SUMS, "sums")
+    piece = Document((("path", where.file(part)), ("bytes", Ref(by, "bytes")), ("sha256", Ref(by, "sha256"))))
+    return Document(
+        (
+            ("manifest", 1),
+            ("name", where.name),
+            ("format", Format.COLD_COPY.value),
+            ("database", ""),
+            ("system_identifier", Ref("identifier", "stdout")),
+            ("server_version", Ref("version", "stdout")),
+            ("started_at", Ref("began", "stdout")),
+            ("finished_at", Ref("ended", "stdout")),
+            ("pieces", (piece,)),
+            ("run", maker(scope)),
+            ("tool", f"runbook {runbook.__version__}"),
+        )
+    )

@@ -1,0 +1,104 @@
+"""A cluster that a test may stop, start and break: its files, and pages of them written over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from runbook.secret import FromFile
+from runbook.system import Postgres
+from tests.fixtures.postgres import PostgresServer
+
+PAGE = 8192
+ROWS = 4000
+
+
+@dataclass
+class Cluster:
+    """A cluster with a shop in it, and as the system ``db``. Whatever server runs in its directory ends with the test."""
+
+    server: PostgresServer
+    db: Postgres
+
+    @property
+    def data(self) -> Path:
+        return self.server.data_dir
+
+    @property
+    def running(self) -> int:
+        """The process id of the server that runs there, whoever started it; 0 = none."""
+        lock = self.data / "postmaster.pid"
+        pid = int(lock.read_text().split()[0]) if lock.exists() else 0
+        return pid if pid and Path(f"/proc/{pid}").exists() and not _is_dead(pid) else 0
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End the server, by its process id."""
+        pid = self.running
+        if not pid:
+            return
+        os.kill(pid, how)
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and self.running == pid:
+            time.sleep(0.05)
+        self.server.stop()
+
+    def file(self, relation: str) -> Path:
+        """Where a table or index lies; the server has to run."""
+        return self.data / str(self.server.sql(f"SELECT pg_relation_filepath('{relation}')")[0][0])
+
+    def spoil(self, *relations: str, block: int = 1) -> None:
+        """Stop, write over the middle of a page of each, start: as a bad disk or a bad cable would have it."""
+        files = [self.file(relation) for relation in relations]
+        self.server.sql("CHECKPOINT")
+        self.stop()
+        for file in files:
+            spoil(file, block)
+        self.server.start()
+
+
+def spoil(file: Path, block: int) -> None:
+    """Write over a page's header and items: the server can't take it for a page of its own any more."""
+    with file.open("r+b") as opened:
+        opened.seek(block * PAGE + 10)
+        opened.write(b"\xa5" * 600)
+
+
+def _is_dead(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@contextmanager
+def shop(server: PostgresServer, folder: Path) -> Iterator[Cluster]:
+    """The cluster, with its password in a file."""
+    secret = folder / "db.password"
+    secret.touch(mode=0o600)
+    secret.write_text(server.password)
+    db = Postgres(
+        type="postgres",
+        key="db",
+        address=server.host,
+        port=server.port,
+        user=server.user,
+        database="postgres",
+        password=FromFile(str(secret)),
+        binaries=str(server.bin_dir),
+    )
+    server.sql("CREATE TABLE users (id int PRIMARY KEY, email text NOT NULL, note text)")
+    server.sql("CREATE UNIQUE INDEX users_email ON users (email)")
+    server.sql(
+        f"INSERT INTO users SELECT n, 'u' || n || '@example.org', md5(n::text) FROM generate_series(1, {ROWS}) n"
+    )
+    server.sql("CREATE TABLE orders (id int PRIMARY KEY, who int NOT NULL)")
+    server.sql(f"INSERT INTO orders SELECT n, n % 100 FROM generate_series(1, {ROWS}) n")
+    server.sql("CREATE INDEX orders_who ON orders (who)")
+    found = Cluster(server, db)
+    try:
+        yield found
+    finally:
+        found.stop(signal.SIGQUIT)
+        server.stop()
