@@ -20,8 +20,8 @@ _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456
 
 @cache
 def script() -> str:
-    """The text of ``worker.sh``."""
-    return Path(__file__).with_name("worker.sh").read_text()
+    """The text of ``subreaper.sh`` and ``worker.sh``, as one script."""
+    return "".join(Path(__file__).with_name(name).read_text() for name in ("subreaper.sh", "worker.sh"))
 
 
 def folder(run: str, uid: int) -> str:

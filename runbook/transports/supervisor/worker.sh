@@ -9,7 +9,7 @@
 # DIR is an absolute path, made with mode 0700; it has to be the user's own. A start record (pid, start time, boot id) is on
 # the disk before the process executes, an exit record follows. An id that was begun is never begun again.
 # The header (see worker.py) carries the environment, secret files and the folder: nothing secret is in an argv.
-# POSIX sh; dash and busybox ash are tested.
+# POSIX sh; dash and busybox ash are tested. subreaper.sh stands before it, as one script.
 
 die() {
     printf 'runbook-worker: %s\n' "$2" >&2
@@ -93,7 +93,8 @@ take_header() {
 # Runs in the process that becomes the child: its record is on the disk, then it executes.
 CHILD='
 home=$1 mask=$2 start= boot=
-shift 2
+export "RUNBOOK_OPERATION=$3"
+shift 3
 if [ -r "/proc/$$/stat" ]; then
     read -r line <"/proc/$$/stat"
     start=$(set -- ${line##*) }; shift 19; printf %s "$1")
@@ -104,6 +105,28 @@ sync "$home/start" "$home" 2>/dev/null || sync
 umask "$mask"
 exec "$@"
 '
+
+# Runs it as a child of this shell; sets `code`.
+direct() {
+    $session sh -c "$CHILD" runbook-child "$home" "$mask" "$id" "$@" <&3 3<&- &
+    child=$!
+    exec 3<&- </dev/null 2>/dev/null # a shell tells on standard error which signal ended what it waits for
+    trap 'kill -TERM "$child" 2>/dev/null' TERM
+    while :; do
+        wait "$child"
+        code=$?
+        kill -0 "$child" 2>/dev/null || break
+    done
+}
+
+# Runs it below a subreaper, which may outlive this shell; sets `code`. Nothing told: the subreaper was killed.
+kept() {
+    exec 8>&1
+    code=$(as_subreaper "$reaper" /bin/sh -c "$KEEPER" runbook-keeper \
+        $session sh -c "$CHILD" runbook-child "$home" "$mask" "$id" "$@" <&3 3<&- 9>&1 >&8 8>&- &)
+    exec 3<&- 8>&-
+    [ -n "$code" ] || die 125 'the process that keeps what runs here was killed'
+}
 
 run() {
     dir=$1 id=$2
@@ -117,22 +140,16 @@ run() {
     [ -d /dev/shm ] && [ -w /dev/shm ] && secrets=/dev/shm/.runbook-files-$(id -u)-$$-$key
     printf '%s\n' "$secrets" >"$home/secrets"
     take_header
-    export "RUNBOOK_OPERATION=$id"
     trap '' HUP
-    exec 3<&0
-    if command -v setsid >/dev/null 2>&1; then
-        setsid sh -c "$CHILD" runbook-child "$home" "$mask" "$@" <&3 3<&- &
-    else
-        sh -c "$CHILD" runbook-child "$home" "$mask" "$@" <&3 3<&- &
+    session=
+    command -v setsid >/dev/null 2>&1 && session=setsid
+    reaper=
+    if postmaster_first && ! find_subreaper "$home"; then
+        printf 'runbook-worker: PID 1 here is a database server, and nothing here can keep orphans from it: %s\n' \
+            'if this has to be ended, the server may end all sessions. The remedy: init: true in the Compose file.' >&2
     fi
-    child=$!
-    exec 3<&- </dev/null 2>/dev/null # a shell tells on standard error which signal ended what it waits for
-    trap 'kill -TERM "$child" 2>/dev/null' TERM
-    while :; do
-        wait "$child"
-        code=$?
-        kill -0 "$child" 2>/dev/null || break
-    done
+    exec 3<&0
+    if [ -n "$reaper" ]; then kept "$@"; else direct "$@"; fi
     printf '%s\n' "$code" >"$home/exit.new" && mv "$home/exit.new" "$home/exit"
     forget_secrets
     exit "$code"
