@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from fnmatch import fnmatchcase
+from hashlib import sha256
 
 from pydantic import AwareDatetime, Field, field_validator
 
@@ -45,6 +45,7 @@ from runbook.system import Store
 from runbook.units import parse_duration, show_duration, show_instant
 
 NEWEST = "newest"
+RANDOM = "random"
 _MOST_NAMED = 12
 
 
@@ -53,7 +54,13 @@ class SelectInputs(Inputs):
 
     pattern: str = Field(default="*", description="Names to choose from, as a shell pattern: *.dump")
     name: str = Field(
-        default=NEWEST, description="A backup's name in the store, or newest (by its manifest's finished_at)"
+        default=NEWEST,
+        description="A backup's name in the store, newest (by its manifest's finished_at), or random (an older one, drawn)",
+    )
+    seed: str = Field(
+        default="",
+        max_length=200,
+        description="What `random` is drawn by: the same seed and the same backups give the same one; default: the run's day",
     )
     before: AwareDatetime | None = Field(
         default=None, description="Only backups finished before this moment, with a zone"
@@ -71,6 +78,14 @@ class SelectInputs(Inputs):
 
 
 @dataclass(frozen=True, slots=True)
+class Drawn:
+    """How a backup was drawn: by which ``seed``, and ``among`` how many."""
+
+    seed: str
+    among: int
+
+
+@dataclass(frozen=True, slots=True)
 class SelectFacts:
     """The choice: the manifest's text, the backup's bytes, its age at the run's start, and what was passed over and why."""
 
@@ -80,6 +95,7 @@ class SelectFacts:
     bytes: int = current()
     age_s: float = current()
     passed_over: tuple[str, ...] = current()
+    drawn: Drawn | None = current()
 
 
 class Selected(Outputs):
@@ -90,14 +106,20 @@ class Selected(Outputs):
     passed_over: tuple[str, ...] = Field(
         default=(), description="Backups that could not be chosen, each with its reason"
     )
+    seed: str = Field(default="", description="What a random one was drawn by; empty where none was drawn")
+    among: int = Field(default=0, description="How many a random one was drawn from; 0 where none was drawn")
 
 
 class Select(Action[Store, SelectInputs, SelectFacts, Selected]):
-    """Choose a backup: the newest of those that match, or one by name.
+    """Choose a backup: the newest of those that match, one by name, or a random one.
 
     What counts is the moment in the manifest at which the backup was complete; a file's time changes with a copy. Unfinished
     backups (`.partial`) are never seen. A backup without a manifest can't be chosen before `backup.adopt` has read it and
     written one. Where nothing fits, the step fails and lists what is there.
+
+    `name: random` is for tests of backups: of those that match it draws one that is not the newest, unless that is the only one.
+    It is drawn by `seed`, so that the same one can be tested again; without one, by the day on which the run began (UTC). The
+    newest is sought among what is whole; a drawn one that is not whole fails the step: a test is there to find that out.
     """
 
     effect = Effect.READS
@@ -115,19 +137,23 @@ class Select(Action[Store, SelectInputs, SelectFacts, Selected]):
         """Reads the store's listing and the manifests of what matches."""
         directory = directory_of(system)
         entries = names(look.listing(LOCAL, directory))
+        passed_over: tuple[str, ...] = ()
+        drawn: Drawn | None = None
         if inputs.name == NEWEST:
             manifest, text, passed_over = _newest(look, directory, entries, inputs)
+        elif inputs.name == RANDOM:
+            name, drawn, passed_over = _drawn(look, directory, entries, inputs, scope)
+            manifest, text = _named(look, directory, entries, inputs.model_copy(update={"name": name}))
         else:
             manifest, text = _named(look, directory, entries, inputs)
-            passed_over = ()
         age_s = (scope.started_at - manifest.finished_at).total_seconds()
         _refuse_younger(manifest, inputs, age_s)
         found = artifact(system, manifest, text=text, size=size_of(look, directory, manifest))
-        return SelectFacts(found.name, found.sha256, text, found.bytes, age_s, passed_over)
+        return SelectFacts(found.name, found.sha256, text, found.bytes, age_s, passed_over, drawn)
 
     def assume(self, system: Store, inputs: SelectInputs, scope: Scope) -> SelectFacts:
         """Nothing is known of the store; the step plans nothing in any case."""
-        return SelectFacts(name="", manifest_sha256="", text="", bytes=0, age_s=0.0, passed_over=())
+        return SelectFacts(name="", manifest_sha256="", text="", bytes=0, age_s=0.0, passed_over=(), drawn=None)
 
     def plan(self, system: Store, inputs: SelectInputs, facts: SelectFacts, scope: Scope) -> Operations:
         """Choosing is looking: there is nothing to do."""
@@ -145,30 +171,68 @@ class Select(Action[Store, SelectInputs, SelectFacts, Selected]):
 def _outputs(system: Store, facts: SelectFacts) -> Selected:
     manifest = Manifest.model_validate_json(facts.text)
     chosen = artifact(system, manifest, text=facts.text, size=facts.bytes)
-    return Selected(artifact=chosen, age_s=facts.age_s, passed_over=facts.passed_over)
+    drawn = facts.drawn or Drawn("", 0)
+    return Selected(
+        artifact=chosen, age_s=facts.age_s, passed_over=facts.passed_over, seed=drawn.seed, among=drawn.among
+    )
 
 
-def _newest(
-    look: Look, directory: str, entries: Mapping[str, FileFacts], inputs: SelectInputs
-) -> tuple[Manifest, str, tuple[str, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """What matches: backups whose manifest can be read and is not too young, with it; those whose manifest is broken; all
+    that can't be chosen, with the reason; all names."""
+
+    fit: tuple[tuple[Manifest, str], ...]
+    broken: tuple[str, ...]
+    passed_over: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def _candidates(look: Look, directory: str, entries: Mapping[str, FileFacts], inputs: SelectInputs) -> _Candidates:
+    """What matches, newest first."""
     passed_over: list[str] = []
-    fit: list[tuple[datetime, str, Manifest, str]] = []
+    broken: list[str] = []
+    fit: list[tuple[Manifest, str]] = []
     backups = [name for name in _backups(entries) if fnmatchcase(name, inputs.pattern)]
     for name in backups:
         match read_manifest(look, directory, name):
             case None:
                 passed_over.append(f"{name}: it has no manifest")
             case Broken(why):
+                broken.append(name)
                 passed_over.append(f"{name}: {why}")
             case (manifest, text):
                 if inputs.before is None or manifest.finished_at < inputs.before:
-                    fit.append((manifest.finished_at, name, manifest, text))
-    for _, name, manifest, text in sorted(fit, key=lambda item: item[:2], reverse=True):
+                    fit.append((manifest, text))
+    fit.sort(key=lambda one: (one[0].finished_at, one[0].name), reverse=True)
+    return _Candidates(tuple(fit), tuple(broken), tuple(passed_over), tuple(backups))
+
+
+def _newest(
+    look: Look, directory: str, entries: Mapping[str, FileFacts], inputs: SelectInputs
+) -> tuple[Manifest, str, tuple[str, ...]]:
+    found = _candidates(look, directory, entries, inputs)
+    passed_over = list(found.passed_over)
+    for manifest, text in found.fit:
         why = flaw(look, directory, manifest)
         if not why:
             return manifest, text, tuple(passed_over)
-        passed_over.append(f"{name}: {why}")
-    raise _nothing_fits(directory, inputs, tuple(passed_over), tuple(backups))
+        passed_over.append(f"{manifest.name}: {why}")
+    raise _nothing_fits(directory, inputs, tuple(passed_over), found.names)
+
+
+def _drawn(
+    look: Look, directory: str, entries: Mapping[str, FileFacts], inputs: SelectInputs, scope: Scope
+) -> tuple[str, Drawn, tuple[str, ...]]:
+    """The name of the backup whose hash with the seed is the lowest: one more backup rarely changes the choice."""
+    found = _candidates(look, directory, entries, inputs)
+    older = [*(manifest.name for manifest, _ in found.fit[1:]), *found.broken]
+    older = older or [manifest.name for manifest, _ in found.fit]
+    if not older:
+        raise _nothing_fits(directory, inputs, found.passed_over, found.names)
+    seed = inputs.seed or scope.started_at.date().isoformat()
+    name = min(older, key=lambda each: sha256(f"{seed}\0{each}".encode()).digest())
+    return name, Drawn(seed, len(older)), found.passed_over
 
 
 def _nothing_fits(

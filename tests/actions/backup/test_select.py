@@ -151,3 +151,46 @@ def test_only_directories_can_be_looked_into(look: Look) -> None:
     elsewhere = store().model_copy(update={"url": "s3://bucket/db"})
     with pytest.raises(Refused, match="store in a directory"):
         SELECT.observe(look, elsewhere, SelectInputs(), scope())
+
+
+def test_a_random_one_is_drawn_by_a_seed_and_is_not_the_newest(look: Look, tmp_path: Path) -> None:
+    for number in range(1, 9):
+        lay(tmp_path, f"{number}.dump", age=timedelta(hours=number))
+    (tmp_path / "bare.dump").write_text("x")
+    drawn = [choose(look, tmp_path, name="random", seed=str(seed)) for seed in range(60)]
+    assert {one.artifact.name for one in drawn} == {f"{number}.dump" for number in range(2, 9)}
+    assert {(one.seed, one.among) for one in drawn} == {(str(seed), 7) for seed in range(60)}
+    assert drawn[5] == choose(look, tmp_path, name="random", seed="5"), "the same one can be tested again"
+    assert drawn[5].passed_over == ("bare.dump: it has no manifest",)
+    chosen = choose(look, tmp_path, name="random")
+    assert (chosen.seed, chosen.among) == ("2026-02-14", 7), "without a seed, by the day of the run"
+    newest = choose(look, tmp_path)
+    assert (newest.seed, newest.among) == ("", 0)
+
+
+def test_one_more_backup_rarely_changes_what_is_drawn(look: Look, tmp_path: Path) -> None:
+    for number in range(1, 9):
+        lay(tmp_path, f"{number}.dump", age=timedelta(hours=number))
+    before = [choose(look, tmp_path, name="random", seed=str(seed)).artifact.name for seed in range(40)]
+    lay(tmp_path, "new.dump", age=timedelta(minutes=5))
+    after = [choose(look, tmp_path, name="random", seed=str(seed)).artifact.name for seed in range(40)]
+    assert sum(a != b for a, b in zip(before, after, strict=True)) < 20
+    assert {b for a, b in zip(before, after, strict=True) if a != b} == {"1.dump"}
+
+
+def test_the_only_one_is_drawn_though_it_is_the_newest(look: Look, tmp_path: Path) -> None:
+    lay(tmp_path, "only.dump")
+    assert choose(look, tmp_path, name="random").artifact.name == "only.dump"
+    with pytest.raises(CheckFailed, match="no backup fits"):
+        choose(look, tmp_path, name="random", pattern="*.base")
+
+
+def test_a_drawn_one_that_is_not_whole_is_not_passed_over(look: Look, tmp_path: Path) -> None:
+    lay(tmp_path, "new.dump", age=timedelta(hours=1))
+    lay(tmp_path, "old.dump", age=timedelta(hours=2))
+    (tmp_path / "old.dump").write_text("cut")
+    with pytest.raises(CheckFailed, match="can't be relied on"):
+        choose(look, tmp_path, name="random")
+    (tmp_path / "old.dump.manifest.json").write_text("{")
+    with pytest.raises(CheckFailed, match="can't be relied on"):
+        choose(look, tmp_path, name="random")
