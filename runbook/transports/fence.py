@@ -8,13 +8,26 @@ after the processes that own them are gone; what it can't ensure is :class:`Lost
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from runbook.action import Unreachable
 from runbook.errors import Problem
-from runbook.operation import Connection, CopyRows, Pipeline, Process, Session, SetPassword, Sql, Transaction, Wait
+from runbook.host import Compose, Docker
+from runbook.operation import (
+    Connection,
+    CopyRows,
+    Pipeline,
+    Process,
+    Session,
+    SetPassword,
+    Sql,
+    Stage,
+    Transaction,
+    Wait,
+)
 from runbook.transports.bound import Bound
 from runbook.transports.database import Databases
 from runbook.transports.far import FarSide, handles_noted
@@ -31,7 +44,9 @@ from runbook.transports.supervisor.requests import GRACE_S
 from runbook.transports.trouble import Trouble
 
 PAUSE_S = 0.1
-_CLIENTS = ("pg_", "psql", "vacuumdb", "reindexdb", "createdb", "dropdb", "clusterdb", "pgbench")
+APPLICATION_NAME = "PGAPPNAME"
+_PLACE = re.compile(r"(?:^|[\s=])(host|port)=('(?:[^'\\]|\\.)*'|\S+)")
+"""Where a libpq connection string says that the server is."""
 
 
 class Fence:
@@ -123,10 +138,16 @@ class Fence:
         return child
 
     def _then_backends(self, settled: Settled, operation: Process | Pipeline, use: Use, bound: Bound) -> Settled | Lost:
-        """Clients of PostgreSQL that were killed leave backends that go on: end those too."""
-        if isinstance(settled, Succeeded) or not _is_client(operation):
+        """Clients of PostgreSQL that were killed leave backends that go on: end those too, in the clusters that they name.
+
+        Others are not asked: one that doesn't answer has nothing to do with it.
+        """
+        if isinstance(settled, Succeeded):
             return settled
+        clients = _clients(operation, use.application)
         for connection in self._connections:
+            if not any(_means(client, connection) for client in clients):
+                continue
             problem = end_backends(self._databases, connection, use.application, bound)
             if problem is not None:
                 return Lost(problem)
@@ -201,14 +222,24 @@ def _connections_in(session: Session) -> set[Connection]:
     return found | {one.source for one in session.body if isinstance(one, CopyRows)}
 
 
-def _is_client(operation: Process | Pipeline) -> bool:
-    """Whether one of its programs may have connected to PostgreSQL: by its name, or by a PG variable that it was given."""
+def _clients(operation: Process | Pipeline, application: str) -> tuple[Process | Stage, ...]:
+    """Those of its programs whose backends carry the step's application name; what carries another is never ended."""
     stages = (operation,) if isinstance(operation, Process) else operation.stages
-    return any(
-        PurePosixPath(str(stage.argv[0])).name.startswith(_CLIENTS)
-        or any(name.startswith("PG") for name, _ in stage.env)
-        for stage in stages
-    )
+    return tuple(stage for stage in stages if dict(stage.env).get(APPLICATION_NAME) == application)
+
+
+def _means(client: Process | Stage, connection: Connection) -> bool:
+    """Whether the program may have connected to this cluster: same host, and the place that it was given, if it was given one.
+
+    In a container the address and the port are as seen from outside, so there the host alone counts.
+    """
+    if client.host != connection.host:
+        return False
+    told = {key: value for word in client.argv for key, value in _PLACE.findall(str(word))}
+    if "port" not in told or isinstance(connection.host, Docker | Compose):
+        return True
+    address = re.sub(r"\\(.)", r"\1", told.get("host", "").strip("'"))
+    return (address, told["port"]) == (connection.address, str(connection.port))
 
 
 def _still_runs(detail: str) -> Problem:

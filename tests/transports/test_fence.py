@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from runbook.host import Docker
 from runbook.operation import Connection, Fields, Pipeline, Process, Session, Sql, Stage, Transaction, sql
 from runbook.secret import Redactor
 from runbook.transports.outcome import Begun, Failed, Lost, NeverStarted, Succeeded, Unsettled
@@ -200,9 +203,54 @@ def test_a_killed_client_program_leaves_no_backend(
     world = World(run_directory, run="r-1", redactor=Redactor(), connections=(connect_to(database),))
     orphan = abandoned(postgres_server, database, "INSERT INTO t VALUES (1)")
     try:
-        operation = Pipeline(name="op", stages=(Stage(argv=("/usr/bin/pg_restore", "-d", database)),))
+        stranger = Pipeline(name="op", stages=(Stage(argv=("/usr/bin/pg_restore", "-d", database)),))
+        assert world.fence(Begun("step/1/1/op", stranger), uses()) == NeverStarted()
+        assert backends(postgres_server, APPLICATION) == 1  # its backends would have another name
+        operation = Pipeline(name="op", stages=(pg_restore(connect_to(database)),))
         assert world.fence(Begun("step/1/1/op", operation), uses()) == NeverStarted()
         assert backends(postgres_server, APPLICATION) == 0
+    finally:
+        orphan.close()
+        world.close()
+
+
+def pg_restore(connection: Connection) -> Stage:
+    """As the actions call it."""
+    conninfo = f"host={connection.address} port={connection.port} user=u dbname=d"
+    return Stage(argv=("pg_restore", f"--dbname={conninfo}"), env=(("PGAPPNAME", APPLICATION),))
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A server that accepts connections and says nothing, ever."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_a_silent_server_matters_only_to_what_may_have_connected_to_it(
+    run_directory: Path,
+    uses: Uses,
+    connect_to: Connect,
+    postgres_server: PostgresServer,
+    fresh_database: FreshDatabases,
+    silent_port: int,
+) -> None:
+    asked, silent = connect_to(fresh_database("SELECT 1")), connect_to(port=silent_port)
+    elsewhere = replace(silent, host=Docker("no-such-container"))
+    world = World(run_directory, run="r-1", redactor=Redactor(), connections=(silent, elsewhere, asked))
+    orphan = abandoned(postgres_server, asked.database, "SELECT 1")
+    try:
+        touched_not = Pipeline(name="op", stages=(pg_restore(asked),))
+        before = time.monotonic()
+        assert world.fence(Begun("step/1/1/op", touched_not), uses()) == NeverStarted()
+        assert time.monotonic() - before < 5
+        assert backends(postgres_server, APPLICATION) == 0
+        by_hand = Process(name="op", argv=("psql", "-h", "silent"))
+        assert world.fence(Begun("step/1/1/op", by_hand), uses()) == NeverStarted()
+        touched = Process(name="op", argv=pg_restore(silent).argv, env=pg_restore(silent).env)
+        assert isinstance(world.fence(Begun("step/1/1/op", touched), uses(within_s=2)), Lost)
+        anywhere = Process(name="op", argv=("psql",), env=pg_restore(silent).env)
+        assert isinstance(world.fence(Begun("step/1/1/op", anywhere), uses(within_s=2)), Lost)
     finally:
         orphan.close()
         world.close()
