@@ -322,6 +322,13 @@ class Action(Generic[S, I, F, O]):
         """The outputs, where they are known before the operations run."""
         return None
 
+    def foresee(self, system: S, inputs: I, facts: F, scope: Scope) -> O | None:
+        """The outputs as far as they can be told beforehand, for dry-runs only; None = only their names.
+
+        What isn't known yet is a :class:`runbook.placeholder.Placeholder`, in a field that is ``Foreseeable``.
+        """
+        return None
+
     def recovery(self, system: S, inputs: I, facts: F, scope: Scope) -> Operations:
         """Operations that only a resume may add to the approved ones."""
         return ()

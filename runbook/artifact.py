@@ -55,9 +55,9 @@ class Manifest(BaseModel):
     name: str
     format: Format
     database: str
-    system_identifier: str = ""
-    server_version: int = 0
-    client_version: str = ""
+    system_identifier: Foreseeable[str] = ""
+    server_version: Foreseeable[int] = 0
+    client_version: Foreseeable[str] = ""
     started_at: Foreseeable[datetime]
     finished_at: Foreseeable[datetime]
     pieces: tuple[Piece, ...]

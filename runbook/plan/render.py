@@ -2,15 +2,15 @@
 
 Owns the way from a step of a plan to the values that its action is given. Promises: rendered once (a value that holds braces
 stays text); what can't be rendered is a problem at its place in the YAML; an output that a skipped step never gave is
-:class:`MissingOutput`.
+:class:`MissingOutput`; a condition that isn't known yet is never decided.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from runbook.errors import InvalidInput, Place, Problem, RunbookError
+from runbook.errors import Bug, InvalidInput, Place, Problem, RunbookError
 from runbook.operation import Json
 from runbook.plan.codes import problem
 from runbook.plan.marks import Below
@@ -18,10 +18,11 @@ from runbook.plan.model import Frame, Plan, Step
 from runbook.plan.reach import texts_of
 from runbook.plan.references import references
 from runbook.plan.scalar import kind
-from runbook.plan.scope import Scope, Values, evaluate, frame_scope, render
+from runbook.plan.scope import Scope, Values, evaluate, foresee, frame_scope, render
 from runbook.plan.template import Reference, TemplateFault, as_template
 
 __all__ = [
+    "Ahead",
     "MissingOutput",
     "Reference",
     "Rendered",
@@ -32,6 +33,7 @@ __all__ = [
     "evaluate",
     "references",
     "render",
+    "render_ahead",
     "render_outputs",
     "render_step",
     "uses_of",
@@ -44,6 +46,21 @@ class Rendered:
 
     with_: Mapping[str, Json]
     when: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """The same as far as it can be told before other steps have run.
+
+    ``given_by`` are the steps for whose outputs something stands in ``with_``; ``only_if`` the conditions that can't be decided
+    yet, as written, and ``decided_by`` the steps that they wait for. ``when`` is what the others say.
+    """
+
+    with_: Mapping[str, Json]
+    when: bool | None
+    given_by: frozenset[str] = frozenset()
+    only_if: tuple[str, ...] = ()
+    decided_by: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +83,25 @@ class MissingOutput(RunbookError):
 
 def render_step(plan: Plan, step: Step, values: Values) -> Rendered:
     """The step's inputs and condition; :class:`MissingOutput`, or :class:`InvalidInput` for any other fault."""
+    ahead = render_ahead(plan, step, values)
+    if waits := ahead.given_by | ahead.decided_by:
+        raise Bug(f"{step.id} was to run on what {', '.join(sorted(waits))} will give, before it was known.")
+    return Rendered(ahead.with_, ahead.when)
+
+
+def render_ahead(plan: Plan, step: Step, values: Values) -> Ahead:
+    """The same for a dry-run, whose values may be foreseen ones."""
     key = "when"
     try:
-        when = _when(plan, step, values)
-        if when is False:
-            return Rendered({}, when)
+        ahead = _conditions(plan, step, values)
+        if ahead.when is False:
+            return ahead
         key = "with"
-        scope = frame_scope(plan, step.frame, values, item=step.item)
-        filled = render(dict(step.with_), scope)
+        filled = foresee(dict(step.with_), frame_scope(plan, step.frame, values, item=step.item))
     except TemplateFault as fault:
         raise _raised(step, key, fault) from None
-    return Rendered(filled if isinstance(filled, dict) else {}, when)
+    with_ = filled.value if isinstance(filled.value, dict) else {}
+    return replace(ahead, with_=with_, given_by=filled.after)
 
 
 def render_outputs(plan: Plan, values: Values) -> dict[str, Json]:
@@ -118,14 +143,22 @@ def condition(plan: Plan, step: Step) -> list[tuple[str, str]]:
     return found[::-1]
 
 
-def _when(plan: Plan, step: Step, values: Values) -> bool | None:
+def _conditions(plan: Plan, step: Step, values: Values) -> Ahead:
+    """What the conditions say; the first that is false decides, whatever the others wait for."""
     result: bool | None = None
+    only_if: list[str] = []
+    decided_by: frozenset[str] = frozenset()
     for prefix, expression in condition(plan, step):
         item = step.item if prefix == step.frame else None
-        result = truth(evaluate(expression, frame_scope(plan, prefix, values, item=item)))
+        found = foresee(as_template(expression), frame_scope(plan, prefix, values, item=item))
+        if found.after:
+            only_if.append(expression)
+            decided_by |= found.after
+            continue
+        result = truth(found.value)
         if not result:
-            return False
-    return result
+            return Ahead({}, result)
+    return Ahead({}, result, only_if=tuple(only_if), decided_by=decided_by)
 
 
 def truth(value: Json) -> bool:

@@ -23,6 +23,8 @@ class Shown:
     """A step in a dry-run. ``known``: ``exact``, ``after:STEP`` or ``undetermined``; ``problem``: what would stop it now.
 
     ``replaces`` names what a destructive step replaces; ``facts`` are what was read; ``skipped`` says why it would not run.
+    ``given_by``: steps for whose outputs something stands in the list; not ``listed``: no list can be made before they ran.
+    ``only_if``: conditions that aren't decided yet; the list is what runs if they hold.
     """
 
     step: Step
@@ -34,6 +36,9 @@ class Shown:
     problem: Problem | None = None
     refused: bool = False
     facts: Mapping[str, Json] = field(default_factory=dict)
+    listed: bool = True
+    given_by: tuple[str, ...] = ()
+    only_if: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,9 @@ def _step_json(shown: Shown) -> dict[str, Json]:
         "effect": shown.effect.value,
         "operations": _operations_json(shown.operations),
         "known": shown.known,
+        "listed": shown.listed,
+        "given_by": list(shown.given_by),
+        "only_if": list(shown.only_if),
         "replaces": shown.replaces or None,
         "skipped": shown.skipped or None,
         "problem": None if problem is None else {"code": problem.code, "summary": problem.summary},
@@ -122,19 +130,28 @@ def _step_lines(number: int, shown: Shown) -> list[str]:
         lines.append(f"     replaces {shown.replaces}")
     if shown.problem:
         return [*lines, "     would stop here:", *(f"       {line}" for line in shown.problem.render().splitlines())]
-    if note := _known(shown.known):
+    lines += [f"     only if {condition}, which can't be told yet" for condition in shown.only_if]
+    if note := _known(shown):
         lines.append(f"     {note}")
-    if not shown.operations and shown.known == "exact":
-        lines.append("     nothing to do but to check")
     return lines + _operation_lines(shown.operations, indent=5)
 
 
-def _known(known: str) -> str:
-    if known == "exact":
-        return ""
-    if known.startswith("after:"):
-        return f"settled after {known.removeprefix('after:')}; what runs is among these:"
-    return "not looked at; what runs is among these:"
+def _known(shown: Shown) -> str:
+    """How well the list is known, as the line above it."""
+    if not shown.listed:
+        return f"what it does follows from what {_give(shown.given_by)}, and can't be listed before"
+    if shown.known == "exact":
+        return "" if shown.operations else "nothing to do but to check"
+    after = shown.known.removeprefix("after:")
+    how = "not looked at" if after == shown.known else f"settled after {after}"
+    if not shown.operations:
+        return f"{how}; nothing to do but to check"
+    stands = f" (<…> stands for what {_give(shown.given_by)})" if shown.given_by else ""
+    return f"{how}; what runs is among these{stands}:"
+
+
+def _give(steps: tuple[str, ...]) -> str:
+    return f"{' and '.join(steps)} {'gives' if len(steps) == 1 else 'give'}"
 
 
 def _operation_lines(operations: Operations, *, indent: int) -> list[str]:

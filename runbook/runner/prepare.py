@@ -1,7 +1,7 @@
 """From a step of the plan to an action with its inputs.
 
 Owns :class:`Prepared` and :func:`prepare`: the one place where templates are rendered for use, used by the dry-run and by the
-execution alike.
+execution alike. Promises: what is only foreseen gets through :func:`prepare_ahead` alone, which a dry-run calls.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from runbook.action import Effect, Inputs, Scope
 from runbook.check.fields import system_fields
 from runbook.errors import InvalidInput, Problem
 from runbook.operation import Json
+from runbook.placeholder import AHEAD
 from runbook.plan.model import Plan, Step
-from runbook.plan.render import render_step
+from runbook.plan.render import render_ahead, render_step
 from runbook.plan.scope import Values
 from runbook.runner.setting import AnyAction, Setting
 from runbook.system import System
@@ -41,14 +42,33 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
+class Sketch:
+    """A step as far as it can be prepared before others have run. ``prepared`` is None where its inputs can't be typed yet.
+
+    ``given_by``: steps for whose outputs something stands in the inputs. ``only_if``: conditions that can't be decided yet, and
+    ``decided_by`` the steps that they wait for.
+    """
+
+    prepared: Prepared | None
+    given_by: frozenset[str]
+    only_if: tuple[str, ...]
+    decided_by: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class NotNeeded:
     """The step's ``when`` is false."""
 
     step: Step
 
 
-def values(setting: Setting, outputs: Mapping[str, Mapping[str, Json]]) -> Values:
-    """What templates may see, with these outputs of steps."""
+def values(
+    setting: Setting,
+    outputs: Mapping[str, Mapping[str, Json]],
+    *,
+    foreseen: Mapping[str, Mapping[str, Json]] | None = None,
+) -> Values:
+    """What templates may see, with these outputs of steps; a dry-run has foreseen ones, too."""
     environment = setting.environment
     return Values(
         inputs=setting.inputs,
@@ -56,6 +76,7 @@ def values(setting: Setting, outputs: Mapping[str, Mapping[str, Json]]) -> Value
         outputs=outputs,
         run={"id": setting.run, "started_at": setting.started_at},
         environment=environment.facts(),
+        foreseen=foreseen or {},
     )
 
 
@@ -66,9 +87,37 @@ def prepare(
     rendered = render_step(setting.plan, step, given)
     if rendered.when is False:
         return NotNeeded(step)
-    action = setting.actions[step.uses]
+    inputs = _bound(setting, step, rendered.with_)
+    return _prepared(setting, step, inputs, held=held, resumed=resumed)
+
+
+def prepare_ahead(
+    setting: Setting, step: Step, given: Values, *, held: Mapping[str, Json] | None = None
+) -> Sketch | NotNeeded:
+    """The same for a dry-run: the inputs may hold placeholders, and a condition may be open."""
+    ahead = render_ahead(setting.plan, step, given)
+    if ahead.when is False:
+        return NotNeeded(step)
+    prepared: Prepared | None = None
+    try:
+        inputs = _bound(setting, step, ahead.with_, context=AHEAD if ahead.given_by else None)
+        prepared = _prepared(setting, step, inputs, held=held, resumed=False)
+    except InvalidInput:
+        if not ahead.given_by:
+            raise
+    return Sketch(prepared, ahead.given_by, ahead.only_if, ahead.decided_by)
+
+
+def _bound(
+    setting: Setting, step: Step, rendered: Mapping[str, Json], *, context: Mapping[str, bool] | None = None
+) -> Inputs:
     systems = visible_systems(setting.plan, step, setting.environment.systems)
-    inputs = bind_inputs(action, step, rendered.with_, systems)
+    return bind_inputs(setting.actions[step.uses], step, rendered, systems, context=context)
+
+
+def _prepared(
+    setting: Setting, step: Step, inputs: Inputs, *, held: Mapping[str, Json] | None, resumed: bool
+) -> Prepared:
     scope = Scope(
         run=setting.run,
         step=step.id,
@@ -81,7 +130,7 @@ def prepare(
         resumed=resumed,
     )
     system = setting.environment.systems[step.on] if step.on else None
-    return Prepared(step, action, system, inputs, scope)
+    return Prepared(step, setting.actions[step.uses], system, inputs, scope)
 
 
 def visible_systems(plan: Plan, step: Step, systems: Mapping[str, System]) -> Mapping[str, System]:
@@ -90,7 +139,14 @@ def visible_systems(plan: Plan, step: Step, systems: Mapping[str, System]) -> Ma
     return {theirs: systems[ours] for theirs, ours in names.items() if ours in systems} if step.frame else systems
 
 
-def bind_inputs(action: AnyAction, step: Step, rendered: Mapping[str, Json], systems: Mapping[str, System]) -> Inputs:
+def bind_inputs(
+    action: AnyAction,
+    step: Step,
+    rendered: Mapping[str, Json],
+    systems: Mapping[str, System],
+    *,
+    context: Mapping[str, bool] | None = None,
+) -> Inputs:
     """The action's typed inputs; a field that is typed as a system gets the environment's system of that name."""
     kinds = system_fields(action.inputs_type)
     given: dict[str, object] = dict(rendered)
@@ -102,7 +158,7 @@ def bind_inputs(action: AnyAction, step: Step, rendered: Mapping[str, Json], sys
                 raise InvalidInput(_wrong_system(step, name, wanted, kind))
             given[name] = found
     try:
-        return action.inputs_type.model_validate(given)
+        return action.inputs_type.model_validate(given, context=context)
     except ValidationError as error:
         raise InvalidInput(*(_fault(step, fault["loc"], fault["msg"]) for fault in error.errors())) from None
 

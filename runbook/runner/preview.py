@@ -1,8 +1,9 @@
 """The dry-run: the same preparation, the same observation, the same planning; and then nothing is performed.
 
 Owns :func:`preview`; what it gives is shown by ``report/dryrun.py``. Promises: no operation is performed; where a step's
-inputs and facts are known now, the list is the one that will run; where an earlier step changes them, the list holds all that
-can run, and ``known`` says after which step it is settled.
+inputs and facts are known now, the list is the one that will run; where an earlier step changes or gives them, the list holds all
+that can run, with placeholders for what that step gives, and ``known`` says after which step it is settled. Nothing in the world
+is looked at for a placeholder's sake. Where no list can be made of placeholders, none is, and the step says so.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from enum import StrEnum
 from runbook.action import CheckFailed, Done, Effect, Role, Undecidable, Unreachable, roles
 from runbook.errors import InvalidInput, Problem, Refused
 from runbook.operation import Json, Operations
+from runbook.placeholder import stand_for
 from runbook.plan.model import Section, Step
 from runbook.plan.render import MissingOutput
 from runbook.report.dryrun import Shown
-from runbook.runner.prepare import NotNeeded, Prepared, prepare, values
+from runbook.runner.prepare import NotNeeded, Prepared, Sketch, prepare_ahead, values
 from runbook.runner.setting import Setting
 from runbook.runner.targets import named_systems
 
@@ -38,30 +40,47 @@ class _Preview:
     def __init__(self, setting: Setting, sight: Sight) -> None:
         self._setting = setting
         self._sight = sight
+        self._place: dict[str, int] = {}
         self._outputs: dict[str, Mapping[str, Json]] = {}
+        self._foreseen: dict[str, Mapping[str, Json]] = {}
         self._pinned: dict[str, dict[str, Json]] = {}
         self._effects: dict[str, Effect] = {}
         # the nearest step before each step that changes a given system
         self._changed: dict[str, dict[str, str]] = {}
 
     def show(self, step: Step) -> Shown:
+        self._place[step.id] = len(self._place)
+        shown = self._show(step)
+        if step.id not in self._outputs and step.id not in self._foreseen:
+            names = self._setting.actions[step.uses].outputs_type.model_fields
+            self._foreseen[step.id] = {name: stand_for(f"steps.{step.id}.{name}") for name in names}
+        return shown
+
+    def _show(self, step: Step) -> Shown:
         action = self._setting.actions[step.uses]
         self._effects[step.id] = action.effect
-        after = self._settled_after(step)
+        changed = self._settled_after(step)
         try:
-            given = values(self._setting, self._outputs)
-            prepared = prepare(self._setting, step, given, held=self._held(step))
-        except MissingOutput as missing:
-            return Shown(step, action.effect, (), f"after:{missing.step}")
-        except InvalidInput as error:
+            given = values(self._setting, self._outputs, foreseen=self._foreseen)
+            sketch = prepare_ahead(self._setting, step, given, held=self._held(step))
+        except (MissingOutput, InvalidInput) as error:
             return Shown(step, action.effect, (), "undetermined", problem=error.problems[0])
-        if isinstance(prepared, NotNeeded):
+        if isinstance(sketch, NotNeeded):
             self._outputs[step.id] = {}
             return Shown(step, action.effect, (), "exact", skipped=f"when: {step.when} is false")
+        if sketch.prepared is None:
+            return self._unlisted(step, sketch, changed)
+        prepared = sketch.prepared
         self._effects[step.id] = prepared.effect
-        if after or self._sight is Sight.OFFLINE:
-            return self._assumed(prepared, f"after:{after}" if after else "undetermined")
-        return self._observed(prepared)
+        known = self._known(sketch, changed)
+        return self._observed(prepared) if known == "exact" else self._assumed(prepared, sketch, changed)
+
+    def _known(self, sketch: Sketch, changed: str) -> str:
+        """``after:`` the last of the steps that decide what this one does."""
+        waits = sketch.given_by | sketch.decided_by | ({changed} if changed else set())
+        if waits:
+            return f"after:{max(waits, key=lambda step: self._place.get(step, 0))}"
+        return "undetermined" if self._sight is Sight.OFFLINE else "exact"
 
     def _observed(self, prepared: Prepared) -> Shown:
         action, scope = prepared.action, prepared.scope
@@ -84,28 +103,71 @@ class _Preview:
                 return self._stopped(prepared, state.problem, refused=False)
         if outputs is not None:
             self._outputs[prepared.step.id] = outputs.model_dump(mode="json")
+        else:
+            self._foresee(prepared, facts)
         seen = roles(facts, Role.GUARD) | roles(facts, Role.PINNED) | roles(facts, Role.CURRENT)
-        return self._shown(prepared, operations, "exact", seen)
+        return self._shown(prepared, operations, "exact", facts=seen)
 
-    def _assumed(self, prepared: Prepared, known: str) -> Shown:
-        action, scope = prepared.action, prepared.scope
+    def _assumed(self, prepared: Prepared, sketch: Sketch, changed: str) -> Shown:
+        action, step, scope = prepared.action, prepared.step, prepared.scope
         try:
             facts = action.assume(prepared.system, prepared.inputs, scope)
             operations = action.plan(prepared.system, prepared.inputs, facts, scope)
+            outputs = action.expect(prepared.system, prepared.inputs, facts)
+            if outputs is not None:
+                certain = not sketch.given_by and not sketch.decided_by
+                (self._outputs if certain else self._foreseen)[step.id] = outputs.model_dump(mode="json")
+            else:
+                self._foresee(prepared, facts)
         except (Refused, CheckFailed) as error:
+            if sketch.given_by and _shows_placeholder(error.problems[0]):
+                return self._unlisted(step, sketch, changed)
             return self._stopped(prepared, error.problems[0], refused=isinstance(error, Refused))
         except (Unreachable, Undecidable) as state:
             return self._stopped(prepared, state.problem, refused=False)
-        self._pinned[prepared.step.id] = roles(facts, Role.PINNED)
-        outputs = action.expect(prepared.system, prepared.inputs, facts)
-        if outputs is not None:
-            self._outputs[prepared.step.id] = outputs.model_dump(mode="json")
-        return self._shown(prepared, operations, known, {})
+        except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError):
+            if not sketch.given_by:
+                raise
+            return self._unlisted(step, sketch, changed)  # it reckons with a value that isn't there yet
+        self._pinned[step.id] = roles(facts, Role.PINNED)
+        known = self._known(sketch, changed)
+        return self._shown(prepared, operations, known, given_by=self._ordered(sketch.given_by), only_if=sketch.only_if)
 
-    def _shown(self, prepared: Prepared, operations: Operations, known: str, facts: Mapping[str, Json]) -> Shown:
+    def _foresee(self, prepared: Prepared, facts: object) -> None:
+        outputs = prepared.action.foresee(prepared.system, prepared.inputs, facts, prepared.scope)
+        if outputs is not None:
+            self._foreseen[prepared.step.id] = outputs.model_dump(mode="json")
+
+    def _shown(
+        self,
+        prepared: Prepared,
+        operations: Operations,
+        known: str,
+        *,
+        facts: Mapping[str, Json] | None = None,
+        given_by: tuple[str, ...] = (),
+        only_if: tuple[str, ...] = (),
+    ) -> Shown:
         destroys = prepared.effect is Effect.DESTROYS
-        replaces = prepared.action.replaces(prepared.system, prepared.inputs) if destroys else ""
-        return Shown(prepared.step, prepared.effect, operations, known, replaces=replaces, facts=facts)
+        return Shown(
+            prepared.step,
+            prepared.effect,
+            operations,
+            known,
+            replaces=prepared.action.replaces(prepared.system, prepared.inputs) if destroys else "",
+            facts=facts or {},
+            given_by=given_by,
+            only_if=only_if,
+        )
+
+    def _unlisted(self, step: Step, sketch: Sketch, changed: str) -> Shown:
+        """No list can be made of what isn't known yet."""
+        known, given_by = self._known(sketch, changed), self._ordered(sketch.given_by)
+        effect = self._effects[step.id]
+        return Shown(step, effect, (), known, listed=False, given_by=given_by, only_if=sketch.only_if)
+
+    def _ordered(self, steps: frozenset[str]) -> tuple[str, ...]:
+        return tuple(sorted(steps, key=lambda step: self._place.get(step, 0)))
 
     def _stopped(self, prepared: Prepared, problem: Problem, *, refused: bool) -> Shown:
         return Shown(prepared.step, prepared.effect, (), "undetermined", problem=problem, refused=refused)
@@ -143,3 +205,8 @@ class _Preview:
     def _systems(self, step: Step) -> tuple[str, ...]:
         systems = self._setting.environment.systems
         return named_systems(self._setting.plan, step, self._setting.actions[step.uses], systems)
+
+
+def _shows_placeholder(problem: Problem) -> bool:
+    """Whether a refusal is one of a placeholder: its own text then shows it."""
+    return "<" in problem.detail and ">" in problem.detail

@@ -79,7 +79,7 @@ def test_an_output_that_is_known_beforehand_is_used() -> None:
 def test_an_output_that_is_not_known_beforehand_is_said_to_be() -> None:
     run = MemoryRun([step("a", "once"), step("b", "make", "a", thing="b", value="{{ steps.a.said }}")])
     assert known(run) == {"a": "exact", "b": "after:a"}
-    assert listed(run)["b"] == []
+    assert listed(run)["b"] == ["make", "commit"]
 
 
 def test_a_release_is_a_forecast_of_what_its_hold_stops() -> None:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 import runbook
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, Unreachable, current, guard
+from runbook.actions.backup.foreseen import foreseen
 from runbook.actions.backup.layout import (
     DATA,
     MANIFEST,
@@ -42,6 +43,7 @@ from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
 from runbook.operation import Document, Operations, Pipeline, Ref, Sql, Stage, Write, sql
 from runbook.paste import on_host
+from runbook.placeholder import Foreseeable
 from runbook.quoting import shell_word
 from runbook.system import Postgres, Store
 from runbook.units import show_size
@@ -90,7 +92,7 @@ class BackedUp(Outputs):
     """The base backup."""
 
     artifact: Artifact = Field(description="The base backup, as postgres.restore_to_time takes it")
-    bytes: int = Field(description="Its size")
+    bytes: Foreseeable[int] = Field(description="Its size")
 
 
 class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
@@ -158,6 +160,11 @@ class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
             Write(name="draft", path=where.partial(MANIFEST), content=_manifest(facts, scope)),
             *published(where, state, parts=(DATA,)),
         )
+
+    def foresee(self, system: Postgres, inputs: BasebackupInputs, facts: BasebackupFacts, scope: Scope) -> BackedUp:
+        """The base backup with the file that it will have."""
+        base = foreseen(inputs.to, _manifest(facts, scope), scope.step)
+        return BackedUp(artifact=base, bytes=base.bytes)
 
     def verify(self, look: Look, system: Postgres, inputs: BasebackupInputs, done: Done[BasebackupFacts]) -> BackedUp:
         """The manifest is there, and its file is as it says."""

@@ -10,6 +10,7 @@ from pydantic import Field
 
 import runbook
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard
+from runbook.actions.backup.foreseen import foreseen
 from runbook.actions.backup.layout import (
     COUNTS,
     DATA,
@@ -51,6 +52,7 @@ from runbook.operation import (
     Write,
     sql,
 )
+from runbook.placeholder import Foreseeable
 from runbook.system import Postgres, Store
 from runbook.units import show_size
 
@@ -116,7 +118,7 @@ class Dumped(Outputs):
     """The dump."""
 
     artifact: Artifact = Field(description="The dump, as other steps take it")
-    bytes: int = Field(description="Its size")
+    bytes: Foreseeable[int] = Field(description="Its size")
 
 
 class Dump(Action[Postgres, DumpInputs, DumpFacts, Dumped]):
@@ -206,6 +208,11 @@ class Dump(Action[Postgres, DumpInputs, DumpFacts, Dumped]):
             draft,
             *published(where, state, parts=parts),
         )
+
+    def foresee(self, system: Postgres, inputs: DumpInputs, facts: DumpFacts, scope: Scope) -> Dumped:
+        """The dump with the files that it will have."""
+        dump = foreseen(inputs.to, _manifest(system, inputs, facts, scope), scope.step)
+        return Dumped(artifact=dump, bytes=dump.bytes)
 
     def verify(self, look: Look, system: Postgres, inputs: DumpInputs, done: Done[DumpFacts]) -> Dumped:
         """The manifest is there, and its files are as it says."""

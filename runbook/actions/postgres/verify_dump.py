@@ -12,7 +12,7 @@ from runbook.actions.backup.adopt import HEAD_BYTES, read_plain
 from runbook.actions.backup.archive import read_head
 from runbook.actions.backup.layout import Broken, directory_of, flaw, read_manifest, sha256_of
 from runbook.actions.postgres.client import argv, read_client, read_server
-from runbook.artifact import Artifact, Format, Manifest, Proof
+from runbook.artifact import Artifact, Format, Manifest, Proof, carried
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL, Local
 from runbook.operation import Hashing, Operation, Operations, Pipeline, Process, Stage
@@ -99,7 +99,7 @@ class VerifyDump(Action[Postgres, VerifyDumpInputs, VerifyDumpFacts, VerifiedDum
         """Reads only."""
         if not facts.text:
             return ()
-        manifest = Manifest.model_validate_json(facts.text)
+        manifest = carried(facts.text)
         read = inputs.level == "read"
         pieces: list[Operation] = []
         for number, piece in enumerate(manifest.pieces, start=1):
@@ -138,7 +138,7 @@ class VerifyDump(Action[Postgres, VerifyDumpInputs, VerifyDumpFacts, VerifiedDum
 
 def _outputs(inputs: VerifyDumpInputs, facts: VerifyDumpFacts) -> VerifiedDump:
     proof = Proof.READ if inputs.level == "read" else Proof.HASHED
-    manifest = Manifest.model_validate_json(facts.text)
+    manifest = carried(facts.text)
     update = {"proof": proof, "sha256": facts.manifest_sha256, "manifest": manifest}
     return VerifiedDump(artifact=inputs.artifact.model_copy(update=update))
 
