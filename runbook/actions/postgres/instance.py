@@ -72,7 +72,7 @@ def is_contained(host: Host) -> bool:
 def read_instance(look: Look, db: Postgres, scope: Scope, *, known: Manner | None = None) -> Instance:
     """The server and its directory; ``known`` is what an earlier step has found.
 
-    Refuses (exit 4) where the server is down and nobody says where its data is.
+    Refuses (exit 4) where the server is down and nobody says where its data is; a container can be started without that.
     """
     at = db.connection(application=scope.application, database=MAINTENANCE_DATABASE)
     remembered = (look.text(LOCAL, memory(scope)) or "").partition("\n")[0]
@@ -83,7 +83,7 @@ def read_instance(look: Look, db: Postgres, scope: Scope, *, known: Manner | Non
         others = tuple(str(one["who"]) for one in look.query(at, _OTHERS)) if runs else ()
     except Unreachable as down:
         row, others = {}, ()
-        if not given:
+        if not given and not is_contained(db.host):
             raise Refused(_unknown_directory(down.problem.detail)) from None
     directory = str(row.get("directory", given)).rstrip("/")
     if given and row and given != directory and db.data_directory:
@@ -91,7 +91,7 @@ def read_instance(look: Look, db: Postgres, scope: Scope, *, known: Manner | Non
         raise Refused(
             Problem("E784", "this is not the server of that data directory", detail, "Correct the environment.")
         )
-    if not directory:
+    if not directory and not is_contained(db.host):
         raise Refused(_unknown_directory("The server does not run."))
     if is_contained(db.host):
         manner = Manner(directory)
@@ -103,7 +103,7 @@ def read_instance(look: Look, db: Postgres, scope: Scope, *, known: Manner | Non
         manner=manner,
         identifier=str(row.get("identifier", "")),
         tablespaces=int(str(row.get("tablespaces", 0))),
-        bytes=_bytes(look, db.host, directory) if runs else 0,
+        bytes=_bytes(look, db.host, directory) if row else 0,
         others=others,
     )
 
