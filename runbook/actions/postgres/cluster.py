@@ -30,6 +30,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from runbook.action import FileFacts, Look, Undecidable
+from runbook.actions.postgres.wal import SEGMENT_BYTES
 from runbook.errors import Problem, Refused
 from runbook.host import Host
 
@@ -93,11 +94,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What pg_controldata says: the cluster's identifier, timeline and major version of its files."""
+    """What pg_controldata says: the cluster's identifier, timeline, state, and the size of its WAL segments."""
 
     identifier: str
     timeline: int
     state: str
+    segment_bytes: int = SEGMENT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,13 @@ def read_control(look: Look, host: Host, program: str, path: str) -> Control:
                 "Set `binaries` of the system to the server's programs of the right version.",
             )
         )
-    return Control(found["Database system identifier"], int(timeline), found["Database cluster state"])
+    size = found.get("Bytes per WAL segment", "")
+    return Control(
+        found["Database system identifier"],
+        int(timeline),
+        found["Database cluster state"],
+        int(size) if size.isdecimal() else SEGMENT_BYTES,
+    )
 
 
 def read_end(look: Look, host: Host, program: str, path: str, place: Place | None) -> Place | None:

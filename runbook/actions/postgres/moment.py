@@ -6,14 +6,13 @@ that stands in the way is named at once, with the earliest and the latest moment
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import dataclass
-from datetime import datetime
 
 from runbook.action import Look, Scope, Unreachable
-from runbook.actions.postgres import cluster, in_container, swap, wal
+from runbook.actions.postgres import cluster, in_container, swap
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.cluster import Control, Paths, Place, Server
+from runbook.actions.postgres.reach import Reach, read_reach, unknown_timelines, unreachable
 from runbook.actions.postgres.target import Moment, Position, Target
 from runbook.actions.postgres.wal import parse_lsn
 from runbook.artifact import Artifact, Format, Manifest
@@ -57,6 +56,7 @@ class Sought:
 
     artifact: Artifact
     target: Target
+    timeline: str
     space_factor: float
     swapping: bool
 
@@ -144,20 +144,29 @@ def not_shown(path: str, why: str) -> Problem:
     )
 
 
-def refuse(look: Look, db: Postgres, sought: Sought, live: Live, found: Found) -> None:
-    """Refuse (exit 4) what must not be begun."""
+def refuse(look: Look, db: Postgres, sought: Sought, live: Live, found: Found) -> Reach:
+    """Refuse (exit 4) what must not be begun; else what leads to the target."""
     manifest = sought.artifact.manifest
     if sought.artifact.format is not Format.BASE_BACKUP or manifest is None:
         detail = f"{sought.artifact.name} is a {sought.artifact.format.value} dump, or has no manifest."
         raise Refused(Problem("E788", "this is not a base backup", detail, "Choose one that postgres.basebackup made."))
+    foreign = _other_cluster(look, db, manifest, found)
+    if foreign:
+        raise Refused(*foreign)
+    reach = read_reach(look, db.host, archive_of(db), manifest=manifest, control=found.control, wanted=sought.timeline)
+    here = reach.timeline == found.control.timeline
     problems = [
-        *_other_cluster(look, db, manifest, found),
-        *_out_of_reach(look, db, sought, manifest, live),
+        *(
+            unknown_timelines(reach, sought.timeline, found.control)
+            or _out_of_reach(sought.target, manifest, reach, live, present=here)
+            or unreachable(reach, sought.target, wanted=sought.timeline)
+        ),
         *_unfit(db, live),
         *_no_room(look, db, sought, live, found),
     ]
     if problems:
         raise Refused(*problems)
+    return reach
 
 
 def _other_cluster(look: Look, db: Postgres, manifest: Manifest, found: Found) -> list[Problem]:
@@ -173,35 +182,28 @@ def _other_cluster(look: Look, db: Postgres, manifest: Manifest, found: Found) -
     return []
 
 
-def _out_of_reach(look: Look, db: Postgres, sought: Sought, manifest: Manifest, live: Live) -> list[Problem]:
-    match sought.target:
+def _out_of_reach(target: Target, manifest: Manifest, reach: Reach, live: Live, *, present: bool) -> list[Problem]:
+    """Before the base backup's end, or after the last WAL: the live server's, if the timeline is its ``present`` one."""
+    match target:
         case Moment(at):
-            earliest, asked = manifest.finished_at, show_instant(at)
-            latest = parse_instant(live.moment) if live.answers else _newest(look, db)
-            too_early, too_late = at <= earliest, latest is not None and at > latest
-            begins, ends = show_instant(earliest), show_instant(latest) if latest else ""
+            begins, asked = show_instant(manifest.finished_at), show_instant(at)
+            latest = parse_instant(live.moment) if live.answers and present else reach.latest
+            ends = show_instant(latest) if latest else ""
+            too_early, too_late = at <= manifest.finished_at, latest is not None and at > latest
         case Position(lsn):
-            asked, begins, ends = lsn, manifest.wal_stop, live.lsn
+            begins, asked, ends = manifest.wal_stop, lsn, (live.lsn if present else "") or reach.ends
             too_early = bool(begins) and parse_lsn(lsn) < parse_lsn(begins)
             too_late = bool(ends) and parse_lsn(lsn) > parse_lsn(ends)
         case _:  # where those are is known only by reading the WAL
             return []
+    possible = f"{manifest.name} leads from {begins} (its end) to {ends or 'the last archived WAL'}."
     if too_early:
-        detail = f"The target is {asked}; {manifest.name} reaches back to {begins}, when it ended."
+        detail = f"The target is {asked}. {possible}"
         return [Problem("E791", "the target is before the base backup's end", detail, "Choose an earlier base backup.")]
     if too_late:
-        detail = f"The target is {asked}; the latest that can be reached is {ends}."
+        detail = f"The target is {asked}. {possible} The latest that can be reached is {ends}."
         return [Problem("E792", "the target is after the last archived WAL", detail, "Choose an earlier target.")]
     return []
-
-
-def _newest(look: Look, db: Postgres) -> datetime | None:
-    try:
-        files = look.listing(db.host, archive_of(db))
-    except Unreachable:
-        return None
-    segments = (one for one in files if isinstance(wal.parse_name(posixpath.basename(one.path)), wal.Segment))
-    return max((one.modified for one in segments), default=None)
 
 
 def _unfit(db: Postgres, live: Live) -> list[Problem]:

@@ -97,7 +97,10 @@ class RestoreToTimeInputs(Inputs):
 
 @dataclass(frozen=True, slots=True)
 class RestoreToTimeFacts:
-    """The cluster, the directories and the artifact. ``options`` and ``log`` are those that the live server had."""
+    """The cluster, the directories and the artifact. ``options`` and ``log`` are those that the live server had.
+
+    ``first_segment``: the first that is needed from the archive; ``reaches``: where its last one began, as first seen.
+    """
 
     system_identifier: str = guard()
     data_directory: str = guard()
@@ -108,6 +111,8 @@ class RestoreToTimeFacts:
     options: tuple[str, ...] = pinned()
     programs: str = pinned()
     log: str = pinned()
+    first_segment: str = pinned()
+    reaches: str = pinned()
     where: Paths = current()
     answers: bool = current()
     data: Place | None = current()
@@ -144,7 +149,9 @@ class Step:
     @property
     def goal(self) -> Goal:
         archive, within_s = archive_of(self.system), parse_duration(self.inputs.within)
-        return Goal(self.inputs.ends, self.inputs.timeline, archive, within_s)
+        ends = self.inputs.ends
+        sought = EndOfArchive(self.facts.reaches) if isinstance(ends, EndOfArchive) else ends
+        return Goal(sought, self.inputs.timeline, archive, within_s, self.facts.first_segment)
 
     @property
     def side(self) -> Side:

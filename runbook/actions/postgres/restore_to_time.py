@@ -111,6 +111,8 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             options=options,
             programs=folder,
             log=read_log(look, host, where.data, data),
+            first_segment="",
+            reaches="",
             where=where,
             answers=live.answers,
             data=data,
@@ -122,8 +124,10 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             inside=inside,
         )
         if side is None and old is None:
-            sought = Sought(inputs.artifact, inputs.ends, inputs.space_factor, swapping=inputs.mode == "swap")
-            refuse(look, system, sought, live, Found(where, original, control))
+            swapping = inputs.mode == "swap"
+            sought = Sought(inputs.artifact, inputs.ends, inputs.timeline, inputs.space_factor, swapping=swapping)
+            reach = refuse(look, system, sought, live, Found(where, original, control))
+            return replace(facts, first_segment=reach.first_name, reaches=reach.begins_last)
         return facts
 
     def assume(self, system: Postgres, inputs: RestoreToTimeInputs, scope: Scope) -> RestoreToTimeFacts:
@@ -140,6 +144,8 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             options=(),
             programs=system.binaries,
             log="",
+            first_segment="",
+            reaches="",
             where=where,
             answers=True,
             data=data,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from runbook.actions.postgres.restore_to_time import RestoreToTime
 from runbook.artifact import Artifact
 from runbook.units import parse_instant
 from tests.actions.harness import Stage, StepFailed
 from tests.actions.postgres.life import Life
-from tests.actions.postgres.test_restore_to_time_real import Cluster, RestoreToTime, base, cluster  # noqa: F401 - fixtures
+from tests.actions.postgres.test_restore_to_time_real import Cluster, base, cluster  # noqa: F401 - fixtures
 
 Given = dict[str, object]
 
