@@ -1,0 +1,347 @@
+"""Turning on continuous archiving to a directory, and proving it with a segment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard, pinned
+from runbook.actions.postgres import wal
+from runbook.actions.postgres.archive_place import ArchivePlace, denied, read_archive_place, unsafe
+from runbook.actions.postgres.archiver import (
+    Archiver,
+    Writer,
+    changed,
+    in_effect,
+    proof,
+    read_archiver,
+    reloaded,
+    restored,
+    unalterable,
+)
+from runbook.actions.postgres.archiving import Purpose, Setting, Wanted, command_for, purpose_of, wanted_settings
+from runbook.actions.postgres.client import MAINTENANCE_DATABASE
+from runbook.actions.postgres.instance import Manner, answering, is_contained, read_instance
+from runbook.actions.postgres.moment import archive_of, memory
+from runbook.actions.postgres.stop import started, stopping
+from runbook.errors import Problem, Refused
+from runbook.host import LOCAL
+from runbook.operation import Connection, MakeDirectory, Operations, Write
+from runbook.system import Postgres
+from runbook.units import parse_duration, show_duration
+
+ANSWERS_WITHIN_S = 600.0
+ADVICE = "Take a base backup now (postgres.basebackup): WAL leads on only from one that was taken after this."
+
+
+class ConfigureArchivingInputs(Inputs):
+    """How often a segment is closed at the latest, and what may be replaced and restarted for it."""
+
+    archive_timeout: str = Field(
+        default="5m",
+        description="A segment with commits in it is archived after this time at the latest: what may be lost",
+    )
+    replace: bool = Field(
+        default=False, description="Replace an archiving by a tool or to another place; its base backups end there"
+    )
+    restart: Literal["if_needed", "never"] = Field(
+        default="if_needed",
+        description="archive_mode and wal_level count from a restart on; never: refuse where they differ",
+    )
+    stop: tuple[str, ...] = Field(default=(), description="Command that stops the server; default: pg_ctl, or Docker")
+    start: tuple[str, ...] = Field(default=(), description="Command that starts it; default: pg_ctl, or Docker")
+    within: str = Field(default="5m", description="How long the first segment may take until it is in the archive")
+
+    @field_validator("archive_timeout", "within")
+    @classmethod
+    def _duration(cls, value: str) -> str:
+        if parse_duration(value) < 1:
+            raise ValueError("expected a duration of at least 1s")
+        return value
+
+    @property
+    def timeout_s(self) -> int:
+        """``archive_timeout`` in whole seconds."""
+        return int(parse_duration(self.archive_timeout))
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivingFacts:
+    """The server's settings and its archiver. ``before``, ``asked_at``: as first seen; ``manner`` where a restart is needed."""
+
+    system_identifier: str = guard()
+    directory: str = guard()
+    data_directory: str = pinned()
+    owner: str = pinned()
+    manner: Manner = pinned()
+    before: tuple[Setting, ...] = pinned()
+    asked_at: str = pinned()
+    segment_bytes: int = pinned()
+    answers: bool = current()
+    runs: bool = current()
+    exists: bool = current()
+    settings: tuple[Setting, ...] = current()
+    archiver: Archiver = current()
+    notes: tuple[str, ...] = current()
+
+    def unfit(self, wanted: tuple[Wanted, ...], *, now: bool) -> tuple[Wanted, ...]:
+        """The settings that don't fit: as they count now, or as the files will make them."""
+        known = {one.name: one for one in self.settings}
+        found = ((one, known[one.name]) for one in wanted if one.name in known)
+        return tuple(one for one, seen in found if not one.fits(seen.value if now else seen.next))
+
+    @property
+    def proven(self) -> bool:
+        """A segment was archived since this step began and since the settings were read last, and it lies there whole."""
+        seen = self.archiver
+        return seen.held and not seen.failing and seen.archived_at > max(self.asked_at, seen.loaded_at)
+
+
+class Configured(Outputs):
+    """Archiving that works."""
+
+    directory: str = Field(description="Where the WAL is archived, on the server's host")
+    segment: str = Field(description="The last segment that was archived")
+    archived_at: str = Field(description="When, as the server says (UTC)")
+    may_be_lost: str = Field(description="The longest time that commits may stay unarchived while archiving works")
+    notes: tuple[str, ...] = Field(default=(), description="What is to be known of the archive's place")
+    advice: str = Field(description="What to do next")
+
+
+class ConfigureArchiving(Action[Postgres, ConfigureArchivingInputs, ArchivingFacts, Configured]):
+    """Archive the WAL of a cluster continuously into a directory, and prove it: a segment is closed, and has to arrive there whole.
+
+    The directory (`archive: file://…` of the system, as seen from the server's host) may not lie in the data directory or in the
+    container itself. The archive_command never overwrites a file, and gives it its name only when its bytes are on the disk.
+    Settings are made with ALTER SYSTEM; those that the server was started with (`-c` on its command line) can't be changed so, and
+    are refused. archive_mode and wal_level count from a restart on: then the server, or its container, is stopped and started,
+    and all sessions end. A server that a service manager watches needs its commands in `stop` and `start`. An archiving by a tool
+    (pgBackRest, Barman, WAL-G), or one to another place that has worked, is replaced only with `replace: true`. A second run
+    changes no setting and proves again. `undo` gives the former settings back; the archive stays.
+    """
+
+    effect = Effect.CHANGES
+    example = """\
+- id: archive
+  title: Archive the WAL continuously, and prove it
+  uses: postgres.configure_archiving
+  on: db
+  with: {archive_timeout: 5m}
+  timeout: 30m
+  confirm: The server is restarted if archiving was off.
+"""
+
+    def observe(self, look: Look, system: Postgres, inputs: ConfigureArchivingInputs, scope: Scope) -> ArchivingFacts:
+        """The server's settings, its archiver, and the place; a server that this step has stopped is looked at by its process."""
+        directory = archive_of(system)
+        known = (look.text(LOCAL, memory(scope)) or "").partition("\n")[2].strip()
+        instance = read_instance(look, system, scope) if known else None
+        if instance is not None and not instance.answers:
+            down = self.assume(system, inputs, scope)  # what counts of it was pinned when the server still answered
+            return replace(down, system_identifier=known, answers=False, runs=instance.runs)
+        archiver, settings = read_archiver(look, system, directory, scope)
+        place = read_archive_place(look, system, directory, archiver.data_directory)
+        owner = _owner(look, system, archiver.data_directory)
+        facts = ArchivingFacts(
+            system_identifier=archiver.identifier,
+            directory=directory,
+            data_directory=archiver.data_directory,
+            owner=owner,
+            manner=Manner(archiver.data_directory),
+            before=settings,
+            asked_at=archiver.asked_at,
+            segment_bytes=archiver.segment_bytes,
+            answers=True,
+            runs=True,
+            exists=place.exists,
+            settings=settings,
+            archiver=archiver,
+            notes=place.notes,
+        )
+        wanted = wanted_settings(directory, inputs.timeout_s)
+        restarts = any(one.restart for one in facts.unfit(wanted, now=True))
+        _refuse(look, system, inputs, facts, place, restarts=restarts)
+        if not restarts:
+            return facts
+        instance = instance or read_instance(look, system, scope)
+        return replace(facts, manner=instance.manner)
+
+    def assume(self, system: Postgres, inputs: ConfigureArchivingInputs, scope: Scope) -> ArchivingFacts:
+        """A server that has never archived."""
+        defaults = {"wal_level": "minimal", "max_wal_senders": "0", "archive_mode": "off", "archive_timeout": "0"}
+        data = system.data_directory or "/PGDATA"
+        settings = tuple(
+            Setting(one.name, defaults.get(one.name, ""), "default", None, None)
+            for one in wanted_settings(archive_of(system), inputs.timeout_s)
+        )
+        return ArchivingFacts(
+            system_identifier="",
+            directory=archive_of(system),
+            data_directory=data,
+            owner="postgres",
+            manner=Manner(data, "postgres", system.binaries),
+            before=settings,
+            asked_at="",
+            segment_bytes=wal.SEGMENT_BYTES,
+            answers=True,
+            runs=True,
+            exists=False,
+            settings=settings,
+            archiver=Archiver(data_directory=data),
+            notes=(),
+        )
+
+    def plan(
+        self, system: Postgres, inputs: ConfigureArchivingInputs, facts: ArchivingFacts, scope: Scope
+    ) -> Operations:
+        """The directory, the settings that differ, what makes them count, and the proof."""
+        at, writer = _connection(system, scope), _writer(system, facts)
+        wanted = wanted_settings(facts.directory, inputs.timeout_s)
+        proven = proof(at, writer, facts.segment_bytes, within_s=parse_duration(inputs.within))
+        if not facts.answers:
+            stop = stopping(system, facts.manner, by=inputs.stop) if facts.runs else ()
+            return (*stop, *_start(system, inputs, facts, scope), *proven)
+        unfit, late = facts.unfit(wanted, now=True), facts.unfit(wanted, now=False)
+        if not unfit and not late and facts.proven:
+            return ()
+        kept = f"{facts.data_directory}\n{facts.system_identifier}\n"
+        restarts = any(one.restart for one in unfit)
+        if restarts:
+            counts: Operations = (
+                *stopping(system, facts.manner, by=inputs.stop),
+                *_start(system, inputs, facts, scope),
+            )
+        else:
+            counts = in_effect(at, command_for(facts.directory)) if unfit or late else ()
+        folder = MakeDirectory(
+            name="make_archive", path=facts.directory, host=system.host, mode=0o700, owner=facts.owner
+        )
+        return (
+            *((Write(name="remember", path=memory(scope), content=kept),) if restarts else ()),
+            *(() if facts.exists else (folder,)),
+            writer.probe(),
+            *(changed(at, one) for one in late),
+            *counts,
+            *proven,
+        )
+
+    def verify(
+        self, look: Look, system: Postgres, inputs: ConfigureArchivingInputs, done: Done[ArchivingFacts]
+    ) -> Configured:
+        """What the closing round saw: every setting counts, and a segment lies in the archive whole."""
+        facts = done.facts
+        unfit = facts.unfit(wanted_settings(facts.directory, inputs.timeout_s), now=True)
+        if unfit or not facts.proven:
+            seen = facts.archiver
+            why = f"these settings don't count yet: {', '.join(one.name for one in unfit)}" if unfit else "no proof"
+            detail = f"{system.key or 'The server'}: {why}; last archived {seen.last or 'nothing'}, {seen.archived_at}."
+            fix = "SELECT * FROM pg_stat_archiver;    # and the server's log"
+            raise CheckFailed(Problem("E655", "archiving is not shown to work", detail, fix))
+        timeout = next((one.value for one in facts.settings if one.name == "archive_timeout"), "")
+        return Configured(
+            directory=facts.directory,
+            segment=facts.archiver.last,
+            archived_at=facts.archiver.archived_at,
+            may_be_lost=show_duration(float(timeout or inputs.timeout_s)),
+            notes=facts.notes,
+            advice=ADVICE,
+        )
+
+    def undo(
+        self, system: Postgres, inputs: ConfigureArchivingInputs, facts: ArchivingFacts, scope: Scope
+    ) -> Operations:
+        """The settings that ALTER SYSTEM had before; and again what makes them count. The archive's files stay."""
+        at = _connection(system, scope)
+        back = restored(at, facts.before, facts.settings)
+        if not back:
+            return ()
+        now, before = ({one.name: one.auto for one in some} for some in (facts.settings, facts.before))
+        restart = {one.name for one in wanted_settings(facts.directory, inputs.timeout_s) if one.restart}
+        if any(now.get(name) != before.get(name) for name in restart):
+            return (*back, *stopping(system, facts.manner, by=inputs.stop), *_start(system, inputs, facts, scope))
+        return (*back, reloaded(at))
+
+
+def _connection(system: Postgres, scope: Scope) -> Connection:
+    return system.connection(application=scope.application, database=MAINTENANCE_DATABASE)
+
+
+def _writer(system: Postgres, facts: ArchivingFacts) -> Writer:
+    return Writer(facts.directory, facts.owner, system.host)
+
+
+def _start(system: Postgres, inputs: ConfigureArchivingInputs, facts: ArchivingFacts, scope: Scope) -> Operations:
+    start = started(system, facts.manner, scope, by=inputs.start)
+    return (*start, answering(system, scope, ANSWERS_WITHIN_S))
+
+
+def _owner(look: Look, system: Postgres, data: str) -> str:
+    found = look.file(system.host, data)
+    return found.owner if found is not None else ""
+
+
+def _refuse(
+    look: Look,
+    system: Postgres,
+    inputs: ConfigureArchivingInputs,
+    facts: ArchivingFacts,
+    place: ArchivePlace,
+    *,
+    restarts: bool,
+) -> None:
+    """Refuse (exit 4) what must not be begun, with everything that stands in the way."""
+    wanted = wanted_settings(facts.directory, inputs.timeout_s)
+    found = [*unsafe(place), *denied(place, facts.owner), *_foreign(system, inputs, facts), *_fixed(facts, wanted)]
+    if restarts:
+        found += _no_restart(look, system, inputs, facts.unfit(wanted, now=True))
+    if found:
+        raise Refused(*found)
+
+
+def _foreign(system: Postgres, inputs: ConfigureArchivingInputs, facts: ArchivingFacts) -> list[Problem]:
+    """Somebody else's archiving, which a change would end."""
+    known = {one.name: one.next for one in facts.settings}
+    command, library, worked = known.get("archive_command", ""), known.get("archive_library", ""), facts.archiver.last
+    purpose = Purpose.TOOL if library else purpose_of(command, facts.directory)
+    ends = purpose is Purpose.TOOL or (purpose is Purpose.ELSEWHERE and worked)
+    if inputs.replace or not ends:
+        return []
+    what = f"archive_library is {library}" if library else f"archive_command is `{command}`"
+    detail = (
+        f"{system.key or 'The cluster'}: {what}; last archived {worked or 'nothing'}. "
+        "The base backups that rest on it would end with it."
+    )
+    fix = "Leave the archiving to it, or give `replace: true` if it is to end."
+    return [Problem("E651", "the cluster is archived by something else", detail, fix)]
+
+
+def _fixed(facts: ArchivingFacts, wanted: tuple[Wanted, ...]) -> list[Problem]:
+    """Settings that the server was started with: the files, and so ALTER SYSTEM, don't count against them."""
+    known = {one.name: one for one in facts.settings}
+    fixed = [one for one in facts.unfit(wanted, now=True) if known[one.name].fixed]
+    return [
+        unalterable(
+            f"{one.name} = {known[one.name].value or 'empty'} comes from the server's {known[one.name].source}, "
+            "which prevails over its files.",
+            f"Take `{one.name}` out of the command that starts the server (`command:` of its service), and start it anew.",
+        )
+        for one in fixed
+    ]
+
+
+def _no_restart(
+    look: Look, system: Postgres, inputs: ConfigureArchivingInputs, unfit: tuple[Wanted, ...]
+) -> list[Problem]:
+    """Whether the restart that these settings need may not be made, or would be the server's end."""
+    names = ", ".join(one.name for one in unfit if one.restart)
+    summary = "the server would have to be restarted"
+    if inputs.restart == "never":
+        detail = f"{names} count from the next start on, and `restart` is never."
+        return [Problem("E654", summary, detail, "Leave `restart` out, at a time when all sessions may end.")]
+    container = look.container(system.host) if is_contained(system.host) else None
+    if container is not None and container.auto_remove:
+        detail = f"{names} count from the next start on, and {container.name} (--rm) would be removed when it stops."
+        return [Problem("E654", summary, detail, "Start the container without --rm.")]
+    return []
