@@ -3,7 +3,9 @@
 pytest_plugins = (
     "tests.fixtures.needs",
     "tests.fixtures.postgres",
+    "tests.fixtures.pair",
     "tests.fixtures.redis",
+    "tests.fixtures.s3",
     "tests.fixtures.containers",
     "tests.fixtures.language_server",
 )

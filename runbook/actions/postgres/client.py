@@ -67,7 +67,7 @@ def conninfo(db: Postgres, database: str = "") -> str:
     parts = [("host", db.address)] if db.address and not inside else []
     parts += [("port", str(db.port))] if not (inside and db.address) else []
     parts += [("user", db.user), ("dbname", database or db.database)]
-    return " ".join(f"{key}={_quoted(value)}" for key, value in parts)
+    return " ".join(f"{key}={quoted(value)}" for key, value in parts)
 
 
 def target(db: Postgres, database: str = "") -> str:
@@ -149,7 +149,8 @@ def refuse_older_client(db: Postgres, client: Client, server: Server) -> None:
         )
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
+    """A value of a libpq connection string."""
     if _PLAIN.fullmatch(value):
         return value
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,196 @@
+"""Promoting a standby, once its primary can't take writes any more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import Field, field_validator
+
+from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard, pinned
+from runbook.actions.postgres import fencing
+from runbook.actions.postgres.cluster import Server
+from runbook.actions.postgres.fencing import Directory, Seen
+from runbook.actions.postgres.recovery import Tools
+from runbook.actions.postgres.replication import (
+    Node,
+    maintenance,
+    need_node,
+    no_standby,
+    not_as_it_should,
+    parent_of,
+    parse_lsn,
+    read_history,
+    refuse_no_standby,
+    show_lsn,
+)
+from runbook.actions.postgres.standby_status import ASSUMED
+from runbook.errors import Problem, Refused
+from runbook.operation import Condition, Operation, Operations, Sql, Test, Transaction, Wait, sql
+from runbook.system import Postgres
+from runbook.units import parse_duration
+
+CAUGHT_UP_WITHIN_S = 120.0
+
+_SUMMARY = "the standby lacks what the primary has"
+
+
+class PromoteInputs(Inputs):
+    """Whom it succeeds, and what has to be there first."""
+
+    primary: Postgres = Field(description="The old primary, which has to be fenced")
+    directory: str = Field(
+        default="", description="Its data directory, as postgres.fence gives it; default: the system's"
+    )
+    attested: str = Field(
+        default="", description="Where its machine can't be reached: who has made sure that it is off, and how"
+    )
+    checkpoint: str = Field(
+        default="",
+        description="Promote only what has replayed the primary's shutdown checkpoint (LSN, as postgres.fence gives it)",
+    )
+    within: str = Field(default="30m", description="How long it may take to replay what it has received")
+
+    @field_validator("within")
+    @classmethod
+    def _duration(cls, value: str) -> str:
+        parse_duration(value)
+        return value
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _position(cls, value: str) -> str:
+        if value and parse_lsn(value) is None:
+            raise ValueError("expected a position in the WAL, such as 0/3000148")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteFacts:
+    """The cluster; where the standby stood at first; both servers as they are."""
+
+    system_identifier: str = guard()
+    timeline: int = pinned()
+    last_commit: str = pinned()
+    standby: Node = current()
+    primary: Seen = current()
+
+
+class Promoted(Outputs):
+    """The new primary."""
+
+    timeline: int = Field(description="Its timeline")
+    fork: str = Field(
+        description="Where its history leaves the old one's (LSN): the old primary's WAL from there on is lost"
+    )
+    last_commit: str = Field(description="When the last commit of the old primary that it has was made (UTC)")
+    advice: str = Field(description="What to do next")
+
+
+class Promote(Action[Postgres, PromoteInputs, PromoteFacts, Promoted]):
+    """Promote a standby to a primary: it ends its recovery, begins a timeline of its own and takes writes.
+
+    Refused while the old primary answers as one, while its data directory is not fenced (`postgres.fence`), and, where neither
+    can be seen, unless `attested` says who has made sure that it is off. The server replays everything that it has received
+    before it is promoted. With `checkpoint`, the shutdown checkpoint of a primary that was stopped in an orderly way, it is
+    promoted only if it has replayed that: then nothing is lost. There is no way back but a switchover.
+    """
+
+    effect = Effect.CHANGES
+    example = """\
+- id: promote
+  title: Promote the standby
+  uses: postgres.promote
+  on: standby
+  with: {primary: primary, directory: "{{ steps.fence.data_directory }}", attested: "{{ inputs.attested }}"}
+  timeout: 45m
+"""
+
+    def observe(self, look: Look, system: Postgres, inputs: PromoteInputs, scope: Scope) -> PromoteFacts:
+        """The standby's state; whether the old primary answers, and its files."""
+        standby = need_node(look, system, scope.application)
+        primary = fencing.see(look, inputs.primary, scope, inputs.directory)
+        if standby.in_recovery or not scope.resumed:
+            refuse_no_standby(system, standby, None)
+            fencing.refuse_unfenced(inputs.primary, primary, inputs.attested)
+        if standby.in_recovery and standby.paused:
+            who = system.key or "the standby"
+            fix = "SELECT pg_wal_replay_resume();    -- on the standby, if what comes next may be replayed"
+            raise Refused(no_standby(f"The replay of {who} is paused: somebody may want it to stand where it is.", fix))
+        return PromoteFacts(standby.identifier, standby.timeline, standby.last_commit, standby, primary)
+
+    def assume(self, system: Postgres, inputs: PromoteInputs, scope: Scope) -> PromoteFacts:
+        """A standby, and an old primary that is fenced."""
+        path = inputs.directory or inputs.primary.data_directory or "/PGDATA"
+        down = Directory(path, "postgres", inputs.primary.binaries, (), Server.STOPPED, marked=True)
+        return PromoteFacts("", 1, "", ASSUMED, Seen(None, down))
+
+    def plan(self, system: Postgres, inputs: PromoteInputs, facts: PromoteFacts, scope: Scope) -> Operations:
+        """In recovery: all of it. Promoted, with a control file that doesn't know yet: the checkpoint. Else nothing."""
+        at, node = maintenance(system, scope.application), facts.standby
+        # without it the control file has the old timeline, and pg_rewind would see no difference
+        checkpoint = Sql(
+            name="checkpoint",
+            connection=at,
+            statements=(sql("CHECKPOINT"),),
+            transaction=Transaction.AUTOCOMMIT,
+        )
+        if not node.in_recovery:
+            return () if node.checkpoint_timeline >= node.timeline else (checkpoint,)
+        within_s = int(parse_duration(inputs.within))
+        promote = Sql(
+            name="promote",
+            connection=at,
+            statements=(sql("SELECT pg_promote(true, {within})::int AS promoted", within=within_s),),
+            transaction=Transaction.AUTOCOMMIT,
+            expect=(Condition("promoted", Test.EQUALS, 1),),
+        )
+        asked = sql("SELECT pg_is_in_recovery()::int AS in_recovery")
+        writes = Wait(
+            name="takes_writes",
+            read=Sql(name="role", connection=at, statements=(asked,), reads=True),
+            until=(Condition("in_recovery", Test.EQUALS, 0),),
+            deadline_s=60.0,
+        )
+        return (*self._proof(system, inputs, facts, scope), promote, writes, checkpoint)
+
+    def _proof(
+        self, system: Postgres, inputs: PromoteInputs, facts: PromoteFacts, scope: Scope
+    ) -> tuple[Operation, ...]:
+        """What has to hold at the last moment before the point of no return."""
+        found = facts.primary.directory
+        proof: list[Operation] = []
+        if found is not None and not found.runs:
+            tools = Tools(found.programs, inputs.primary.host, found.owner)
+            proof.append(fencing.proven(found.path, tools))
+        if inputs.checkpoint:
+            # the last replayed record ends behind the beginning of the checkpoint's: so that one was replayed
+            past = "SELECT (pg_last_wal_replay_lsn() > {lsn}::pg_lsn)::int AS replayed, pg_last_wal_replay_lsn()::text AS at"
+            read = Sql(
+                name="position",
+                connection=maintenance(system, scope.application),
+                statements=(sql(past, lsn=inputs.checkpoint),),
+                reads=True,
+            )
+            until = (Condition("replayed", Test.EQUALS, 1),)
+            proof.append(Wait(name="lossless", read=read, until=until, deadline_s=CAUGHT_UP_WITHIN_S))
+        return tuple(proof)
+
+    def verify(self, look: Look, system: Postgres, inputs: PromoteInputs, done: Done[PromoteFacts]) -> Promoted:
+        """It takes writes, on a timeline of its own, and its history leaves the old one behind what had to be there."""
+        facts, node = done.facts, done.facts.standby
+        if node.in_recovery or node.timeline <= facts.timeline:
+            why = f"{system.key or 'the standby'} is on timeline {node.timeline}, in recovery: {node.in_recovery}."
+            raise CheckFailed(not_as_it_should(why, "Look at its log."))
+        fork = parent_of(read_history(look, system, node.timeline, "runbook"))
+        wanted = parse_lsn(inputs.checkpoint)
+        if wanted is not None and (fork is None or fork <= wanted):
+            why = f"It was promoted at {show_lsn(fork) or 'an unknown position'}, before {inputs.checkpoint}."
+            raise CheckFailed(
+                Problem("E695", _SUMMARY, why, "Keep the old primary as it is: it has commits of its own.")
+            )
+        return Promoted(
+            timeline=node.timeline,
+            fork=show_lsn(fork),
+            last_commit=facts.last_commit if not node.last_commit else node.last_commit,
+            advice="Take a new base backup now (postgres.basebackup): this is a new timeline, and the only copy.",
+        )
