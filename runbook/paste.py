@@ -153,7 +153,7 @@ def _sql(operation: Sql) -> str:
     if operation.transaction is Transaction.ONE and not operation.session and not (operation.reads and len(texts) == 1):
         texts = ["BEGIN READ ONLY" if operation.reads else "BEGIN", *texts, "COMMIT"]
     if operation.session:
-        return f"# in session {visible(operation.session)}: {visible('; '.join(texts))}"
+        return f"# in session {visible(operation.session)}: {visible('; '.join(texts))}{_expected(operation.expect)}"
     line = _psql(operation.connection, tuple(texts))
     if operation.into:
         line += f" > {shell_word(operation.into)}"
