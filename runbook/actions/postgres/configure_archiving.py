@@ -200,7 +200,7 @@ class ConfigureArchiving(Action[Postgres, ConfigureArchivingInputs, ArchivingFac
         at, writer = _connection(system, scope), _writer(system, facts)
         wanted = wanted_settings(facts.directory, inputs.timeout_s)
         proven = proof(at, writer, facts.segment_bytes, within_s=parse_duration(inputs.within))
-        if not facts.answers:
+        if not facts.answers:  # one that runs may be on its way down: it is stopped in any case
             stop = stopping(system, facts.manner, by=inputs.stop) if facts.runs else ()
             return (*stop, *_start(system, inputs, facts, scope), *proven)
         unfit, late = facts.unfit(wanted, now=True), facts.unfit(wanted, now=False)
