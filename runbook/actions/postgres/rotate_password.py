@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pydantic import Field
 
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, Undecidable, current
+from runbook.actions.postgres.login import EscrowName, Length, accepted, minted, password_set
 from runbook.errors import Problem
 from runbook.host import LOCAL
-from runbook.operation import Condition, Connection, Generate, Operations, SetPassword, Sql, Test, Wait, sql
+from runbook.operation import Connection, Operations
 from runbook.secret import FromEscrow, SecretRef
 from runbook.system import Postgres
-
-LOGIN_WITHIN_S = 10.0
 
 
 class RotatePasswordInputs(Inputs):
     """Whose password, and where the new one is kept."""
 
     role: str = Field(min_length=1, description="The role that gets a new password")
-    escrow: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
-        description="Name of the 0600 file below the run's directory that holds the new password",
-    )
-    length: int = Field(default=32, ge=20, le=128, description="Characters of the new password")
+    escrow: EscrowName
+    length: Length = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +87,10 @@ class RotatePassword(Action[Postgres, RotatePasswordInputs, RotatePasswordFacts,
                 raise _undecidable(
                     inputs, "Neither the new nor the old password is accepted: somebody else changed it."
                 )
-        admin = system.connection(application=scope.application)
-        escrow = FromEscrow(inputs.escrow)
-        login = replace(_connection(system, inputs, scope), password=escrow)
-        works = Sql(name="login", connection=login, statements=(sql("SELECT 1 AS accepted"),), reads=True)
         return (
-            Generate(name="mint", escrow=inputs.escrow, length=inputs.length),
-            SetPassword(name="set", connection=admin, role=inputs.role, password=escrow),
-            Wait(
-                name="accepted",
-                read=works,
-                until=(Condition("accepted", Test.EQUALS, 1),),
-                deadline_s=LOGIN_WITHIN_S,
-            ),
+            minted(inputs.escrow, inputs.length),
+            password_set(system.connection(application=scope.application), inputs.role, inputs.escrow),
+            accepted(_connection(system, inputs, scope), inputs.escrow),
         )
 
     def verify(
