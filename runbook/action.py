@@ -144,6 +144,15 @@ class Done(Generic[F]):
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt(Generic[F]):
+    """An attempt that did not end well: the last facts, the operations that it began, and those that ended well."""
+
+    facts: F
+    begun: frozenset[str]
+    succeeded: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class FileFacts:
     """A file or directory as seen: ``kind`` is ``file``, ``directory``, ``link`` or ``other``; ``bytes`` its size; mode bits."""
 
@@ -331,6 +340,13 @@ class Action(Generic[S, I, F, O]):
 
     def recovery(self, system: S, inputs: I, facts: F, scope: Scope) -> Operations:
         """Operations that only a resume may add to the approved ones."""
+        return ()
+
+    def retreat(self, system: S, inputs: I, attempt: Attempt[F], scope: Scope) -> Operations:
+        """What an attempt that failed takes back at once, before it is said to have failed: short, harmless twice, and nothing
+        but what it did itself and must not leave for the time until somebody goes on. After a definite failure they are
+        performed; where the end isn't known they are shown to the person who decides.
+        """
         return ()
 
     def verify(self, look: Look, system: S, inputs: I, done: Done[F]) -> O:

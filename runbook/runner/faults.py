@@ -5,8 +5,10 @@ Owns the problems that the runner itself raises; actions and transports bring th
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from runbook.errors import Problem
-from runbook.operation import Json, Operation
+from runbook.operation import Json, Operation, Operations
 from runbook.paste import paste
 
 
@@ -68,3 +70,22 @@ def out_of_time(step: str, operation: str) -> Problem:
         f"step {step}: {operation} was not begun any more",
         "give the step a longer `timeout`, or look why it was slow; then `runbook resume`",
     )
+
+
+def taken_back(problem: Problem, back: Operations) -> Problem:
+    """The failure, with what was performed since so that it leaves nothing half-way."""
+    return replace(problem, detail=_with_lines(problem, "Taken back since:", back))
+
+
+def left_behind(problem: Problem, back: Operations, why: Problem | None) -> Problem:
+    """The failure, with the lines that a person may need before the step is gone on with."""
+    if why is not None:
+        return replace(problem, detail=_with_lines(problem, f"Could not be taken back ({why.summary}). By hand:", back))
+    return replace(
+        problem, detail=_with_lines(problem, "If nobody goes on with it, it has to be taken back by hand:", back)
+    )
+
+
+def _with_lines(problem: Problem, said: str, back: Operations) -> str:
+    lines = (f"  {line}" for one in back for line in paste(one).splitlines())
+    return "\n".join([problem.detail, said, *lines]).strip()

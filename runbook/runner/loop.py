@@ -31,11 +31,12 @@ from runbook.errors import InvalidInput, Problem
 from runbook.operation import Json
 from runbook.plan.model import Step
 from runbook.plan.render import MissingOutput
+from runbook.runner.ended import Adrift, Broke, Ended, Won
 from runbook.runner.faults import no_longer_needed
 from runbook.runner.ledger import Ledger
 from runbook.runner.prepare import NotNeeded, Prepared, prepare, values
 from runbook.runner.setting import Setting
-from runbook.runner.step import Adrift, Broke, Ended, StepLife, Won
+from runbook.runner.step import StepLife
 from runbook.runner.targets import Claim, named_systems, rebound
 
 LONGEST_SLEEP_S = 0.5

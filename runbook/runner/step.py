@@ -8,12 +8,12 @@ operations ended well, that nothing was left to change, and that the verificatio
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, assert_never, get_type_hints
 
 from pydantic import TypeAdapter
 
-from runbook.action import CheckFailed, Done, Interrupted, Role, Undecidable, Unreachable, roles
+from runbook.action import Action, Attempt, CheckFailed, Done, Interrupted, Role, Undecidable, Unreachable, roles
 from runbook.engine.events import (
     OperationFinished,
     OperationNoted,
@@ -26,11 +26,20 @@ from runbook.engine.events import (
     problem_json,
 )
 from runbook.engine.run import StepRun
-from runbook.errors import InvalidInput, Problem, Refused
+from runbook.errors import InvalidInput, Refused
 from runbook.operation import Ask, Fields, Json, Operation, Operations, canonical, changes, digest, kind
 from runbook.paste import paste
 from runbook.revive import revive
-from runbook.runner.faults import cannot_know, drifted, not_approved, out_of_time, something_left
+from runbook.runner.ended import Adrift, Asks, Broke, Ended, Won
+from runbook.runner.faults import (
+    cannot_know,
+    drifted,
+    left_behind,
+    not_approved,
+    out_of_time,
+    something_left,
+    taken_back,
+)
 from runbook.runner.ledger import Ledger
 from runbook.runner.prepare import Prepared
 from runbook.runner.setting import Setting
@@ -39,37 +48,7 @@ from runbook.transports.outcome import Begun, Failed, Lost, NeverStarted, Succee
 MOST_ROUNDS = 20
 """No action follows itself more often: a bound on the loop, whatever an action says."""
 
-
-@dataclass(frozen=True, slots=True)
-class Won:
-    """The attempt ended well, with these outputs."""
-
-    outputs: Mapping[str, Json]
-
-
-@dataclass(frozen=True, slots=True)
-class Broke:
-    """A definite failure. ``refused``: a guard said no. ``final``: trying again can't help."""
-
-    problem: Problem
-    refused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Adrift:
-    """How it ended can't be shown."""
-
-    problem: Problem
-
-
-@dataclass(frozen=True, slots=True)
-class Asks:
-    """A person has to answer first."""
-
-    question: StepWaiting
-
-
-Ended = Won | Broke | Adrift | Asks
+TAKEN_BACK_WITHIN_S = 30.0
 
 
 class _End(Exception):
@@ -95,9 +74,15 @@ class StepLife:
         self._deadline = None if timeout is None else self._began + timeout
         self._results: dict[str, Fields] = {}
         self._round = 1
+        self._root = self._step
+        self._facts: Any = None
 
     def attempt(self) -> Ended:
         """Go through the step once. The journal has its start already, and gets its end by :meth:`close`."""
+        ended = self._attempted()
+        return self._taken_back(ended) if isinstance(ended, Broke | Adrift) else ended
+
+    def _attempted(self) -> Ended:
         try:
             return self._go()
         except _End as end:
@@ -111,6 +96,33 @@ class StepLife:
         except Unreachable as state:
             # while nothing was begun nothing can be unknown
             return Adrift(state.problem) if self._state.touched else Broke(state.problem)
+
+    def _taken_back(self, ended: Broke | Adrift) -> Broke | Adrift:
+        """Perform what the action takes back after a definite failure. What isn't performed is told to a person."""
+        back, why = self._retreat(), None
+        if not back:
+            return ended
+        if isinstance(ended, Broke) and not ended.refused and self._facts is not None:
+            # under another id and with time of its own: neither a stop nor the step's bound is meant for it
+            self._root, self._deadline = f"{self._step}~back", self._setting.clock.monotonic() + TAKEN_BACK_WITHIN_S
+            try:
+                for operation in back:
+                    self._perform(operation)
+                return replace(ended, problem=taken_back(ended.problem, back))
+            except _End as end:
+                why = end.ended.problem if isinstance(end.ended, Broke | Adrift) else None
+        return replace(ended, problem=left_behind(ended.problem, back, why))
+
+    def _retreat(self) -> Operations:
+        prepared, known = self._prepared, self._state.operations
+        if type(self._action).retreat is Action.retreat or not known:
+            return ()
+        facts = self._facts
+        if facts is None:  # an earlier executor began it, and it can't be looked at now
+            facts = self._action.assume(prepared.system, prepared.inputs, prepared.scope)
+        well = {name for name, one in known.items() if one.finished and one.finished.outcome == "succeeded"}
+        attempt: Attempt[Any] = Attempt(facts, frozenset(known), frozenset(well))
+        return self._action.retreat(prepared.system, prepared.inputs, attempt, prepared.scope)
 
     def close(self, ended: Ended) -> None:
         """Journal how the attempt ended."""
@@ -197,6 +209,7 @@ class StepLife:
         for name, value in recorded.items():
             if now.get(name) != value:
                 raise Refused(drifted(self._step, name, value, now.get(name)))
+        self._facts = facts
         return facts
 
     def _pin(self, facts: Any) -> Any:
@@ -249,7 +262,7 @@ class StepLife:
             return
         if self._deadline is not None and self._setting.clock.monotonic() >= self._deadline:
             raise _End(Broke(out_of_time(self._step, operation.name)))
-        use_id = f"{self._step}/{self._state.attempt}/{self._round}/{operation.name}"
+        use_id = f"{self._root}/{self._state.attempt}/{self._round}/{operation.name}"
         if changes(operation):
             form = canonical(operation)
             self._ledger.commit(OperationStarted(self._step, operation.name, use_id, changes=True, form=form))

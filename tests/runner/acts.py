@@ -7,6 +7,7 @@ from typing import Any
 
 from runbook.action import (
     Action,
+    Attempt,
     CheckFailed,
     Done,
     Effect,
@@ -251,6 +252,26 @@ class Mend(Make):
         return (Remove(name="mend", path=inputs.thing, marker=inputs.thing, owned=False),)
 
 
+class Exchange(Make):
+    """The thing is shut while it is exchanged, and must not stay so when that fails."""
+
+    name = "exchange"
+    effect = Effect.DESTROYS
+
+    def plan(self, system: Machine | None, inputs: ThingInputs, facts: ThingFacts, scope: Scope) -> Operations:
+        if facts.now == inputs.value:
+            return ()
+        close = Write(name="close", path=f"{inputs.thing}.shut", content="yes")
+        return (close, Write(name="exchange", path=inputs.thing, content=inputs.value))
+
+    def retreat(
+        self, system: Machine | None, inputs: ThingInputs, attempt: Attempt[ThingFacts], scope: Scope
+    ) -> Operations:
+        if "close" not in attempt.begun or "exchange" in attempt.succeeded:
+            return ()
+        return (Remove(name="open", path=f"{inputs.thing}.shut", marker=inputs.thing, owned=False),)
+
+
 class ServiceInputs(Inputs):
     """Services by name."""
 
@@ -331,6 +352,7 @@ ACTS: dict[str, Action[Any, Any, Any, Any]] = {
     "grow": Grow(),
     "lie": Lie(),
     "mend": Mend(),
+    "exchange": Exchange(),
     "pause": Pause(),
     "unpause": Unpause(),
     "manual": Manual(),

@@ -51,7 +51,7 @@ def step(
     **with_: Json,
 ) -> Step:
     """A step; a thing of its own name is what it makes, unless it says otherwise."""
-    if not with_ and uses in ("make", "replace", "repeat", "check", "grow", "lie", "mend"):
+    if not with_ and uses in ("make", "replace", "repeat", "check", "grow", "lie", "mend", "exchange"):
         with_ = {"thing": name}
     return Step(
         id=name,

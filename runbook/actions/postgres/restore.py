@@ -8,7 +8,20 @@ from typing import Literal
 
 from pydantic import Field
 
-from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard, pinned
+from runbook.action import (
+    Action,
+    Attempt,
+    CheckFailed,
+    Done,
+    Effect,
+    Inputs,
+    Look,
+    Outputs,
+    Scope,
+    current,
+    guard,
+    pinned,
+)
 from runbook.actions.postgres import load, swap
 from runbook.actions.postgres.counts import Count
 from runbook.actions.postgres.database import Properties, Seen, carry, create, differences, read_properties, read_rows
@@ -195,6 +208,16 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
         """Where somebody has made some of the missing roles since, the others are made still, from the same file."""
         shown = set(facts.roles.names) <= set(facts.missing)
         return _roles(system, inputs, facts, scope) if shown else ()
+
+    def retreat(
+        self, system: Postgres, inputs: RestoreInputs, attempt: Attempt[RestoreFacts], scope: Scope
+    ) -> Operations:
+        """A live database that was closed for a swap that did not come takes sessions again."""
+        facts = attempt.facts
+        shut = "close" in attempt.begun or (facts.live is not None and not facts.live.open)
+        if "swap" in attempt.succeeded or not shut or not facts.original_oid or not facts.properties.open:
+            return ()
+        return (swap.opened(_maintenance(system, facts, scope), facts.names.live),)
 
     def verify(self, look: Look, system: Postgres, inputs: RestoreInputs, done: Done[RestoreFacts]) -> Restored:
         """The names, the properties and the size, as the server tells them now."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from runbook.action import Effect, Role, roles
+from runbook.action import Attempt, Effect, Role, roles
 from runbook.actions.postgres.counts import Count
 from runbook.actions.postgres.database import Properties, Seen
 from runbook.actions.postgres.globals_file import Roles
@@ -158,6 +158,29 @@ def test_undo_goes_back_from_every_state() -> None:
     assert back(new=seen(5)) == ["drop_unfinished"]
     assert back(new=seen(5, DONE), live=closed) == ["open"]
     assert back(live=seen(5), old=seen(1, KEPT)) == ["close", "drained", "swap_back"]
+
+
+@pytest.mark.parametrize(
+    ("begun", "succeeded", "changed", "back"),
+    [
+        ("close", "close", {}, ["open"]),
+        ("close", "", {}, ["open"]),  # half of a list of statements on their own
+        ("close swap", "close", {}, ["open"]),
+        ("close swap", "close swap", {}, []),
+        ("create load", "create", {}, []),
+        ("create load", "create", {"live": replace(seen(1), open=False)}, ["open"]),  # an earlier attempt could not
+        ("close", "close", {"properties": Properties(open=False)}, []),  # it was never open
+        ("swap", "", {"live": None, "original_oid": 0}, []),
+    ],
+)
+def test_a_swap_that_does_not_come_leaves_the_live_database_open(
+    begun: str, succeeded: str, changed: dict[str, object], back: list[str]
+) -> None:
+    here, system = scope(store(), step="restore"), database()
+    inputs = RestoreInputs(artifact=dump())
+    facts = replace(RESTORE.assume(system, inputs, here), **changed)  # type: ignore[arg-type]
+    attempt = Attempt(facts, frozenset(begun.split()), frozenset(succeeded.split()))
+    assert names(RESTORE.retreat(system, inputs, attempt, here)) == back
 
 
 def test_facts_go_into_the_journal_and_come_back() -> None:
