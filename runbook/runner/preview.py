@@ -9,9 +9,11 @@ is looked at for a placeholder's sake. Where no list can be made of placeholders
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 
 from runbook.action import CheckFailed, Done, Effect, Role, Undecidable, Unreachable, roles
+from runbook.check.fields import effect_of
 from runbook.errors import InvalidInput, Problem, Refused
 from runbook.operation import Json, Operations
 from runbook.placeholder import stand_for
@@ -47,10 +49,14 @@ class _Preview:
         self._effects: dict[str, Effect] = {}
         # the nearest step before each step that changes a given system
         self._changed: dict[str, dict[str, str]] = {}
+        # steps of which no list could be made: nobody knows what a hold among them would have to give back
+        self._vague: set[str] = set()
 
     def show(self, step: Step) -> Shown:
         self._place[step.id] = len(self._place)
         shown = self._show(step)
+        if shown.problem is not None or not shown.listed:
+            self._vague.add(step.id)
         if step.id not in self._outputs and step.id not in self._foreseen:
             names = self._setting.actions[step.uses].outputs_type.model_fields
             self._foreseen[step.id] = {name: stand_for(f"steps.{step.id}.{name}") for name in names}
@@ -68,6 +74,8 @@ class _Preview:
         if isinstance(sketch, NotNeeded):
             self._outputs[step.id] = {}
             return Shown(step, action.effect, (), "exact", skipped=f"when: {step.when} is false")
+        if step.releases in self._vague:
+            return self._unlisted(step, replace(sketch, given_by=sketch.given_by | {step.releases}), changed)
         if sketch.prepared is None:
             return self._unlisted(step, sketch, changed)
         prepared = sketch.prepared
@@ -163,7 +171,7 @@ class _Preview:
     def _unlisted(self, step: Step, sketch: Sketch, changed: str) -> Shown:
         """No list can be made of what isn't known yet."""
         known, given_by = self._known(sketch, changed), self._ordered(sketch.given_by)
-        effect = self._effects[step.id]
+        self._effects[step.id] = effect = effect_of(self._setting.actions[step.uses], step)
         return Shown(step, effect, (), known, listed=False, given_by=given_by, only_if=sketch.only_if)
 
     def _ordered(self, steps: frozenset[str]) -> tuple[str, ...]:

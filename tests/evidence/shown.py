@@ -20,6 +20,7 @@ _STATE = re.compile(r"/\S*?/(?:runbook-plan-\w+|state/runs/[\w-]+)/")
 _LENGTH = re.compile(r"\(\d+ characters\)")
 _SNAPSHOT = re.compile(r"^[0-9A-F]{8}-[0-9A-F]{8}-\d+$")
 _C_QUOTED = re.compile(r"\$'((?:[^'\\]|\\.)*)'")
+_PLACEHOLDER = re.compile(r"'?<(?=\S)[^<>]+(?<=\S)>'?")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
 
 
@@ -68,6 +69,22 @@ def shown_steps(dry: Mapping[str, Any]) -> dict[str, tuple[str, list[Told]]]:
             operations += [] if inside else [told]
         found[step["id"]] = (step["known"], operations)
     return found
+
+
+def covered(shown: Sequence[Told], ran: Sequence[Told]) -> bool:
+    """Whether each that ran was shown, as often; a placeholder (``<…>``) in what was shown stands for any text."""
+    left = list(shown)
+    for told in ran:
+        same = told if told in left else next((one for one in left if _alike(one, told)), None)
+        if same is None:
+            return False
+        left.remove(same)
+    return True
+
+
+def _alike(shown: Told, ran: Told) -> bool:
+    pattern = ".*".join(re.escape(part) for part in _PLACEHOLDER.split(shown.text))
+    return (shown.kind, shown.reads) == (ran.kind, ran.reads) and re.fullmatch(pattern, ran.text) is not None
 
 
 def planned_steps(events: Sequence[Mapping[str, Any]]) -> dict[str, list[Told]]:

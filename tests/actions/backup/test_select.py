@@ -13,9 +13,11 @@ from runbook.action import CheckFailed, Done, Look, Role, roles
 from runbook.actions.backup.select import Select, Selected, SelectInputs
 from runbook.artifact import Format, Piece, Proof
 from runbook.errors import Refused
+from runbook.placeholder import AHEAD, stand_for
 from tests.actions.backups import NOON, lay, manifest, scope, store
 
 SELECT = Select()
+UNKNOWN = {"bytes": "<bytes of c.dump, from dump>", "sha256": "<sha256 of c.dump, from dump>"}
 
 
 def choose(look: Look, directory: Path, **written: object) -> Selected:
@@ -93,6 +95,25 @@ def test_what_can_not_be_relied_on_is_passed_over_and_named(look: Look, tmp_path
         "renamed.dump": "renamed.dump: its manifest is that of 'other.dump'",
         "torn.dump": "torn.dump: its manifest can't be read (the file)",
         "out.dump": "out.dump: its manifest names '../good.dump', outside the store",
+    }
+
+
+def test_a_manifest_in_a_store_holds_no_placeholders(look: Look, tmp_path: Path) -> None:
+    lay(tmp_path, "good.dump", age=timedelta(hours=9))
+    foreseen = {
+        "a": manifest("a.dump", finished_at=stand_for("finished_at, from dump")),
+        "b": manifest("b.dump", wal_stop=stand_for("wal_stop, from dump")),
+        "c": manifest("c.dump", pieces=(Piece.model_validate(UNKNOWN | {"path": "c.dump"}, context=AHEAD),)),
+    }
+    for name, told in foreseen.items():
+        (tmp_path / f"{name}.dump").write_bytes(b"bytes")
+        (tmp_path / f"{name}.dump.manifest.json").write_text(told.model_dump_json())
+    chosen = choose(look, tmp_path)
+    assert chosen.artifact.name == "good.dump"
+    assert set(chosen.passed_over) == {
+        "a.dump: its manifest can't be read (finished_at)",
+        "b.dump: its manifest can't be read (wal_stop)",
+        "c.dump: its manifest can't be read (pieces.0.bytes, pieces.0.sha256)",
     }
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from runbook.actions.backup.layout import DATA, MANIFEST, Present
+from runbook.actions.backup.verify import Verify, VerifyInputs
 from runbook.actions.postgres.basebackup import Basebackup, BasebackupInputs
 from runbook.operation import Operations, Pipeline, Remove, Rename
+from runbook.paste import paste
+from runbook.placeholder import AHEAD
 from runbook.secret import FromEnv
 from tests.actions.backups import database, scope, store
 
@@ -51,3 +54,18 @@ def test_what_is_there_is_not_made_again() -> None:
     left = planned(Present(partials=(DATA,)))
     assert isinstance(left[0], Remove) and left[0].owned
     assert left[1:] == planned()
+
+
+def test_it_is_foreseen_with_its_file_and_without_its_hash() -> None:
+    system, inputs = database(), BasebackupInputs.model_validate({"to": store()})
+    made = ACTION.foresee(system, inputs, ACTION.assume(system, inputs, scope()), scope(step="copy")).artifact
+    assert made.manifest is not None and made.url == f"file://{NAME}"
+    assert str(made.manifest.timeline) == "<timeline, from copy>"
+    proof = VerifyInputs.model_validate({"artifact": made.model_dump(mode="json")}, context=AHEAD)
+    facts = Verify().assume(store(), proof, scope())
+    (read,) = Verify().plan(store(), proof, facts, scope())
+    name = NAME.removeprefix("/backups/")
+    assert paste(read) == f"sha256sum {NAME}  # sha256 must be <sha256 of {name}, from copy>"
+    outputs = Verify().expect(store(), proof, facts)
+    assert outputs is not None
+    assert outputs.model_dump(mode="json")["artifact"]["bytes"] == f"<bytes of {name}, from copy>"

@@ -6,13 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from runbook.action import Role, roles
 from runbook.actions.backup.layout import COUNTS, DATA, GLOBALS, MANIFEST, SUMS, Present
 from runbook.actions.postgres.dump import Dump, DumpInputs
+from runbook.actions.postgres.verify_dump import VerifyDump, VerifyDumpInputs
+from runbook.artifact import Artifact
 from runbook.errors import Refused
-from runbook.host import Docker
+from runbook.host import LOCAL, Docker
 from runbook.operation import Document, Operations, Pipeline, Process, Ref, Remove, Rename, Session, Write, changes
+from runbook.paste import paste
+from runbook.placeholder import AHEAD
 from tests.actions.backups import database, scope, store
 
 NAME = "/backups/civicq-20260214T120000Z.dump"
@@ -161,3 +166,45 @@ def test_facts_have_a_form_for_the_journal() -> None:
     facts = DUMP.assume(database(), DumpInputs(to=store()), scope())
     assert set(roles(facts, Role.GUARD)) == {"server_version", "identifier"}
     assert roles(facts, Role.CURRENT)
+
+
+def foreseen(**written: object) -> tuple[Artifact, Operations]:
+    """The dump as a dry-run passes it on, and what would be done to prove it."""
+    system, inputs = database(host=written.pop("host", LOCAL)), DumpInputs.model_validate({"to": store(), **written})
+    made = DUMP.foresee(system, inputs, DUMP.assume(system, inputs, scope(step="dump")), scope(step="dump"))
+    passed_on = {"artifact": made.model_dump(mode="json")["artifact"]}
+    proof = VerifyDumpInputs.model_validate(passed_on, context=AHEAD)
+    assert proof.artifact == made.artifact
+    facts = VerifyDump().assume(system, proof, scope(store()))
+    return made.artifact, VerifyDump().plan(system, proof, facts, scope(store()))
+
+
+def test_the_dump_is_foreseen_with_its_files_and_without_their_hashes() -> None:
+    dump, operations = foreseen()
+    assert dump.manifest is not None
+    name = "civicq-20260214T120000Z.dump"
+    pieces = [f"{name}{part}" for part in (SUMS, COUNTS, GLOBALS)]
+    assert [piece.path for piece in dump.manifest.pieces] == pieces
+    assert [piece.sha256 for piece in dump.manifest.pieces] == [f"<sha256 of {path}, from dump>" for path in pieces]
+    assert (dump.name, str(dump.bytes)) == (name, f"<bytes of {name}, from dump>")
+    assert (str(dump.finished_at), dump.manifest.client_version) == (
+        "<finished_at, from dump>",
+        "<client_version, from dump>",
+    )
+    assert names(operations) == ["hash_1", "hash_2", "hash_3", "hash_tree", "read"]
+    assert paste(operations[1]) == (
+        f"sha256sum /backups/{name}{COUNTS}  # sha256 must be <sha256 of {name}{COUNTS}, from dump>"
+    )
+
+
+def test_in_a_container_one_file_is_foreseen_and_read_in_one_pass() -> None:
+    _, operations = foreseen(host=Docker("pg"), counts=False, globals=False)
+    (read,) = operations
+    assert isinstance(read, Pipeline)
+    assert read.expect_sha256 == "<sha256 of civicq-20260214T120000Z.dump, from dump>"
+
+
+def test_what_is_only_foreseen_is_refused_as_an_input_of_a_run() -> None:
+    dump, _ = foreseen()
+    with pytest.raises(ValidationError):
+        VerifyDumpInputs.model_validate({"artifact": dump.model_dump(mode="json")})

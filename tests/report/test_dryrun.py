@@ -1,0 +1,73 @@
+"""The page of a dry-run: no promise of operations above nothing, and text and JSON say the same."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+import pytest
+
+from runbook.action import Effect
+from runbook.graph import build, critical_path
+from runbook.operation import Operations, Process
+from runbook.report.dryrun import DryRun, Shown, as_json, as_text
+from tests.runner.memory_run import plan_of, step
+
+RUN: Operations = (Process(name="run", argv=("echo", "<steps.ask.value>")),)
+
+
+def lines(**more: Any) -> list[str]:
+    """What stands below the head of a step that is shown so."""
+    dry = dry_run(**more)
+    text = as_text(dry).splitlines()
+    return [line.strip() for line in text[5 : text.index("", 4)]]
+
+
+def dry_run(**more: Any) -> DryRun:
+    one = step("use", "make")
+    shown = Shown(one, Effect.CHANGES, **{"operations": RUN, "known": "after:ask", **more})
+    return DryRun(plan_of([one]), "here", False, (shown,), critical_path(build([one]), lambda _: 0.0), {})
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"known": "exact"}, []),
+        ({"known": "exact", "operations": ()}, ["nothing to do but to check"]),
+        ({}, ["settled after ask; what runs is among these:"]),
+        ({"operations": ()}, ["settled after ask; nothing to do but to check"]),
+        ({"known": "undetermined"}, ["not looked at; what runs is among these:"]),
+        ({"known": "undetermined", "operations": ()}, ["not looked at; nothing to do but to check"]),
+        (
+            {"given_by": ("ask",)},
+            ["settled after ask; what runs is among these (<…> stands for what ask gives):"],
+        ),
+        (
+            {"given_by": ("pick", "ask")},
+            ["settled after ask; what runs is among these (<…> stands for what pick and ask give):"],
+        ),
+        (
+            {"given_by": ("ask",), "operations": (), "listed": False},
+            ["what it does follows from what ask gives, and can't be listed before"],
+        ),
+        (
+            {"only_if": ("steps.ask.value == 'yes'",)},
+            [
+                "only if steps.ask.value == 'yes', which can't be told yet",
+                "settled after ask; what runs is among these:",
+            ],
+        ),
+    ],
+)
+def test_how_well_a_list_is_known(more: dict[str, Any], told: list[str]) -> None:
+    listed = ["! run: echo '<steps.ask.value>'"] if more.get("operations", RUN) else []
+    assert lines(**more) == told + listed
+
+
+def test_json_says_the_same() -> None:
+    dry = dry_run(given_by=("ask",), only_if=("inputs.x",))
+    (one,) = cast("list[dict[str, Any]]", json.loads(json.dumps(as_json(dry)))["steps"])
+    assert (one["known"], one["listed"], one["given_by"], one["only_if"]) == ("after:ask", True, ["ask"], ["inputs.x"])
+    assert [told["text"] for told in one["operations"]] == ["echo '<steps.ask.value>'"]
+    (none,) = cast("list[dict[str, Any]]", as_json(dry_run(operations=(), listed=False, given_by=("ask",)))["steps"])
+    assert (none["known"], none["listed"], none["operations"]) == ("after:ask", False, [])

@@ -1,0 +1,168 @@
+"""A dry-run of steps whose inputs other steps will give: shown with placeholders, or said to be unlisted, never left empty."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from runbook.action import CheckFailed, Scope
+from runbook.errors import ExitCode, Problem, Refused
+from runbook.operation import Operations, Process, Write, canonical
+from runbook.runner.preview import Sight
+from runbook.system import Machine
+from tests.runner.acts import ACTS, Make, ThingFacts, ThingInputs
+from tests.runner.memory_run import MemoryRun, step
+from tests.runner.world import World
+
+SAID = "{{ steps.ask.said }}"
+
+
+def asked(value: str, *, owner: str = "") -> MemoryRun:
+    """One step that asks, and one that makes a thing of what it says."""
+    return MemoryRun([step("ask", "once"), step("use", "make", "ask", thing="use", value=value, owner=owner)])
+
+
+def contents(operations: Operations) -> list[str]:
+    """What the written files hold."""
+    return [str(one.content) for one in operations if isinstance(one, Write)]
+
+
+def pattern(value: object) -> str:
+    """A pattern of an operation's canonical form, in which a placeholder stands for anything."""
+    return ".*".join(re.escape(part) for part in re.split(r"<steps\.[^<>]+>", repr(value)))
+
+
+def test_what_runs_is_what_was_shown_with_values_for_placeholders() -> None:
+    run = asked(value=f"it said {SAID}.", owner=SAID)
+    use = run.preview()["use"]
+    assert contents(use.operations) == ["it said <steps.ask.said>."]
+    assert (use.known, use.given_by, use.listed, use.only_if) == ("after:ask", ("ask",), True, ())
+    assert run.apply() is ExitCode.DONE
+    performed = [one for one in run.world.performed if not isinstance(one, Process)]
+    assert len(performed) == len(use.operations)
+    for shown, ran in zip(use.operations, performed, strict=True):
+        assert re.fullmatch(pattern(canonical(shown)), repr(canonical(ran)))
+    assert "<steps." not in repr([canonical(one) for one in run.world.performed])
+
+
+def test_nothing_is_looked_at_for_the_sake_of_a_placeholder() -> None:
+    run = asked(value=SAID)
+    run.world = World(unreachable={"use"}, facts={"use": "new"})
+    use = run.preview()["use"]
+    assert use.problem is None
+    assert [one.name for one in use.operations] == ["make", "commit"]
+
+
+def test_what_is_made_of_a_placeholder_is_foreseen_in_its_turn() -> None:
+    run = asked(value=SAID)
+    run.steps = [
+        *run.steps,
+        step("last", "make", "use", thing="last", value="{{ steps.use.value }} {{ steps.use.made }}"),
+    ]
+    last = run.preview()["last"]
+    assert contents(last.operations) == ["<steps.ask.said> use"]
+    assert (last.known, last.given_by) == ("after:use", ("use",))
+
+
+def test_a_default_is_not_taken_for_what_a_step_will_say() -> None:
+    run = asked(value="{{ steps.ask.said | default('nothing') }}")
+    assert contents(run.preview()["use"].operations) == ["<steps.ask.said | default('nothing')>"]
+
+
+def test_where_no_list_can_be_made_of_it_the_step_says_so() -> None:
+    run = MemoryRun([step("ask", "once"), step("use", "once", "ask", parts=SAID)])
+    use = run.preview()["use"]
+    assert (use.operations, use.listed, use.known, use.given_by) == ((), False, "after:ask", ("ask",))
+    assert use.problem is None
+
+
+def test_the_release_of_a_hold_that_is_not_listed_is_not_listed_either() -> None:
+    steps = [
+        step("ask", "once"),
+        step("stop", "pause", "ask", services=SAID),
+        step("start", "unpause", "stop", releases="stop"),
+    ]
+    shown = MemoryRun(steps).preview()
+    assert [(shown[name].listed, shown[name].given_by) for name in ("stop", "start")] == [
+        (False, ("ask",)),
+        (False, ("stop",)),
+    ]
+
+
+def test_a_condition_that_waits_is_told_and_the_list_is_what_runs_if_it_holds() -> None:
+    when = "steps.ask.said == 'go'"
+    run = MemoryRun([step("ask", "once"), step("use", "make", "ask", thing="use", when=when)])
+    use = run.preview()["use"]
+    assert (use.only_if, use.known, use.skipped, use.given_by) == ((when,), "after:ask", "", ())
+    assert [one.name for one in use.operations] == ["make", "commit"]
+
+
+def test_what_a_step_gives_that_may_not_run_is_only_foreseen() -> None:
+    steps = [
+        step("ask", "once"),
+        step("use", "make", "ask", thing="use", when="steps.ask.said == 'go'"),
+        step("last", "make", "use", thing="last", value="{{ steps.use.value | default('none') }}"),
+    ]
+    last = MemoryRun(steps).preview()["last"]
+    assert contents(last.operations) == ["<steps.use.value | default('none')>"]
+    assert last.known == "after:use"
+
+
+def test_the_last_step_that_decides_is_named() -> None:
+    steps = [
+        step("ask", "once"),
+        step("more", "replace", "ask", on="one", thing="x"),
+        step("use", "make", "more", on="one", thing="use", value=SAID),
+    ]
+    use = MemoryRun(steps).preview()["use"]
+    assert (use.known, use.given_by) == ("after:more", ("ask",))
+
+
+def test_an_output_that_a_skipped_step_never_gives_would_stop_the_run() -> None:
+    steps = [step("a", when="inputs.no"), step("b", "make", "a", thing="b", value="{{ steps.a.value }}")]
+    run = MemoryRun(steps, inputs={"no": False})
+    problem = run.preview()["b"].problem
+    assert problem is not None and problem.code == "E145"
+    assert run.apply() is ExitCode.FAILED
+    assert run.problem("b") == "E145"
+
+
+def test_offline_placeholders_stand_as_well() -> None:
+    use = asked(value=SAID).preview(Sight.OFFLINE)["use"]
+    assert (contents(use.operations), use.known) == (["<steps.ask.said>"], "after:ask")
+
+
+class Picky(Make):
+    """Refuses some values, and reckons with others."""
+
+    def assume(self, system: Machine | None, inputs: ThingInputs, scope: Scope) -> ThingFacts:
+        match inputs.owner:
+            case "value":
+                raise Refused(Problem("E451", "it can't be called so", f"{inputs.value!r} is no name", ""))
+            case "thing":
+                raise Refused(Problem("E452", "it is not for sale", f"{inputs.thing} is ours", ""))
+            case "check":
+                raise CheckFailed(Problem("E453", "it is not so", "whatever the value", ""))
+        int(inputs.value)
+        return super().assume(system, inputs, scope)
+
+
+@pytest.mark.parametrize(
+    ("owner", "listed", "code"),
+    [("value", False, ""), ("thing", True, "E452"), ("check", True, "E453"), ("", False, "")],
+)
+def test_a_refusal_of_a_placeholder_is_none_of_the_step(
+    owner: str, listed: bool, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ACTS, "picky", Picky())
+    run = MemoryRun([step("ask", "once"), step("use", "picky", "ask", thing="use", value=SAID, owner=owner)])
+    use = run.preview()["use"]
+    assert (use.listed, use.problem.code if use.problem else "") == (listed, code)
+
+
+def test_an_action_that_fails_without_placeholders_is_not_covered_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ACTS, "picky", Picky())
+    run = MemoryRun([step("use", "picky", thing="use", value="none")])
+    with pytest.raises(ValueError, match="invalid literal"):
+        run.preview(Sight.OFFLINE)
