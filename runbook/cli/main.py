@@ -38,6 +38,7 @@ COMMANDS: dict[str, str] = {
     "schema": "The JSON Schemas of plans and environments",
     "graph": "A plan as a picture: mermaid, dot or svg",
     "sandbox": "The embedded stack: PostgreSQL, Redis, S3",
+    "wal": "Archive and fetch WAL segments: what servers and plans call",
     "demo": "The main job on the embedded stack: back up, destroy, restore",
     "completion": "The script for shell completion",
 }

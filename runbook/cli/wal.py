@@ -1,0 +1,84 @@
+"""``runbook wal``: what a PostgreSQL server runs to archive its WAL, and what fetches it for a recovery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_SEGMENT_BYTES = 16 * 1024 * 1024
+
+access = click.option(
+    "--access",
+    "access_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="A file of mode 0600 that says where the archive is: {url, endpoint, region, access_key, secret_key}, JSON.",
+)
+segment_bytes = click.option(
+    "--segment-bytes",
+    type=click.IntRange(min=1 << 20),
+    default=_SEGMENT_BYTES,
+    show_default=True,
+    help="wal_segment_size.",
+)
+
+
+@click.group()
+def command() -> None:
+    """Archive WAL segments and fetch them: called by servers and by plans."""
+
+
+@command.command()
+@access
+@segment_bytes
+@click.argument("path", type=click.Path(path_type=Path))
+def push(access_file: Path, segment_bytes: int, path: Path) -> None:
+    """Archive one file (archive_command: `… push --access FILE %p`).
+
+    Ends with 0 only when the archive holds exactly this file. A name that holds something else is never replaced.
+    """
+    from runbook.walstore.access import read_access
+    from runbook.walstore.push import push as put
+
+    put(read_access(access_file).open(), path, segment_bytes)
+
+
+@command.command()
+@access
+@segment_bytes
+@click.option(
+    "--ahead", type=click.IntRange(min=1, max=256), default=16, show_default=True, help="Segments in the spool."
+)
+@click.argument("spool", type=click.Path(path_type=Path, file_okay=False))
+def feed(access_file: Path, segment_bytes: int, ahead: int, spool: Path) -> None:
+    """Fetch segments into SPOOL ahead of a recovery, in the background, until SPOOL is removed.
+
+    restore_command renames out of it (`runbook wal restore-command SPOOL`).
+    """
+    from runbook.walstore.access import read_access
+    from runbook.walstore.daemon import detach
+
+    click.echo(detach(read_access(access_file), spool, segment_bytes=segment_bytes, ahead=ahead))
+
+
+@command.command("restore-command")
+@click.argument("spool", type=click.Path(file_okay=False))
+def restore_command(spool: str) -> None:
+    """The restore_command for a spool that `feed` fills."""
+    from runbook.walstore.feed import restore_command as text
+
+    click.echo(text(spool))
+
+
+@command.command("list")
+@access
+@segment_bytes
+def listed(access_file: Path, segment_bytes: int) -> None:
+    """What an archive holds: its stretches of segments, its gaps, its newest file; one JSON object."""
+    import json
+
+    from runbook.walstore.access import read_access
+    from runbook.walstore.summary import summary
+
+    click.echo(json.dumps(summary(read_access(access_file).open(), segment_bytes)))

@@ -1,0 +1,150 @@
+"""A WAL archive in a bucket.
+
+Promises: a name is taken by one conditional put (``If-None-Match: *``), which the service refuses where it is taken; the
+SHA-256 of the file goes with the put, is compared by the service where it can, and by us with every byte that comes back.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from runbook.walstore.access import Access
+from runbook.walstore.store import Damaged, Different, Entry, Put, Unavailable
+
+HASH = "sha256"
+"""The object's own metadata: the file's SHA-256 in hex. Services differ in which checksums they give back; this they all keep."""
+_BLOCK = 1 << 20
+_ATTEMPTS = 5
+_TAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
+_ABSENT = ("NoSuchKey", "404", "NotFound")
+
+
+class ObjectSegments:
+    """The objects below ``prefix`` ('' or ending with a slash) of one bucket. Safe to use from several threads."""
+
+    def __init__(self, client: Any, bucket: str, prefix: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._prefix = prefix
+
+    @classmethod
+    def of(cls, access: Access, *, connections: int = 16) -> ObjectSegments:
+        """A client for that access."""
+        import boto3
+        from botocore.config import Config
+
+        place = urlsplit(access.url)
+        prefix = place.path.strip("/")
+        config = Config(
+            retries={"mode": "standard", "max_attempts": _ATTEMPTS},
+            max_pool_connections=connections,
+            connect_timeout=5,
+            read_timeout=30,
+            s3={"addressing_style": "path"} if access.endpoint else {},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+        client = boto3.client(
+            "s3",
+            endpoint_url=access.endpoint or None,
+            region_name=access.region or None,
+            aws_access_key_id=access.access_key or None,
+            aws_secret_access_key=access.secret_key or None,
+            config=config,
+        )
+        return cls(client, place.netloc, f"{prefix}/" if prefix else "")
+
+    def put(self, name: str, source: Path) -> Put:
+        """One conditional put; a name that is taken is compared by its hash."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        body = source.read_bytes()
+        digest = hashlib.sha256(body)
+        try:
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=self._prefix + name,
+                Body=body,
+                IfNoneMatch="*",
+                ChecksumSHA256=base64.b64encode(digest.digest()).decode(),
+                Metadata={HASH: digest.hexdigest()},
+            )
+        except ClientError as error:
+            if error.response["Error"].get("Code", "") not in _TAKEN:
+                raise _trouble(error) from None
+        except BotoCoreError as error:
+            raise Unavailable(str(error)) from None
+        else:
+            return Put.ADDED
+        there = self._hash_of(name)
+        if there == digest.hexdigest():
+            return Put.SAME
+        if there is None:  # removed between the two requests
+            raise Unavailable(f"{name} was there, and is not any more")
+        raise Different(f"s3://{self._bucket}/{self._prefix}{name} holds something else than {source}")
+
+    def fetch(self, name: str, into: Path) -> bool:
+        """The object's bytes, hashed on the way."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        digest = hashlib.sha256()
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
+            with into.open("wb", buffering=0) as write:
+                for block in answer["Body"].iter_chunks(_BLOCK):
+                    digest.update(block)
+                    write.write(block)
+        except ClientError as error:
+            if error.response["Error"].get("Code", "") in _ABSENT:
+                return False
+            raise _trouble(error) from None
+        except BotoCoreError as error:
+            raise Unavailable(str(error)) from None
+        expected = answer["Metadata"].get(HASH, "")
+        if expected != digest.hexdigest():
+            why = f"its SHA-256 is {digest.hexdigest()}, recorded was {expected or 'none'}"
+            raise Damaged(f"s3://{self._bucket}/{self._prefix}{name}: {why}")
+        return True
+
+    def entries(self) -> Iterator[Entry]:
+        """The objects right below the prefix, in pages of 1,000."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._prefix, Delimiter="/"
+        )
+        try:
+            for page in pages:
+                for one in page.get("Contents", ()):
+                    yield Entry(one["Key"].removeprefix(self._prefix), one["Size"], one["LastModified"])
+        except (ClientError, BotoCoreError) as error:
+            raise Unavailable(str(error)) from None
+
+    def _hash_of(self, name: str) -> str | None:
+        """The recorded hash ('' if there is none); without one the object is read."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            metadata = self._client.head_object(Bucket=self._bucket, Key=self._prefix + name)["Metadata"]
+            if recorded := str(metadata.get(HASH, "")):
+                return recorded
+            digest = hashlib.sha256()
+            body = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"]
+            for block in body.iter_chunks(_BLOCK):
+                digest.update(block)
+            return digest.hexdigest()
+        except ClientError as error:
+            if error.response["Error"].get("Code", "") in _ABSENT:
+                return None
+            raise _trouble(error) from None
+        except BotoCoreError as error:
+            raise Unavailable(str(error)) from None
+
+
+def _trouble(error: Exception) -> Unavailable:
+    return Unavailable(str(error))

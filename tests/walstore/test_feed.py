@@ -1,0 +1,211 @@
+"""The spool: what a server that renames out of it sees, whatever happens to the archive and to the feeder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from runbook.errors import Refused
+from runbook.walstore.access import Access
+from runbook.walstore.daemon import detach
+from runbook.walstore.feed import Feeder, restore_command
+from runbook.walstore.store import Segments, Unavailable
+from tests.evidence.program import RUNBOOK
+from tests.fixtures.s3 import S3Server
+from tests.walstore.segments import SIZE, content, name, segment
+
+PATIENCE_S = 20.0
+
+
+def filled(tmp_path: Path, numbers: range) -> Access:
+    """An archive in a directory."""
+    (tmp_path / "archive").mkdir()
+    for number in numbers:
+        segment(tmp_path / "archive", number)
+    return Access(f"file://{tmp_path}/archive")
+
+
+@contextmanager
+def feeding(archive: Segments, spool: Path, ahead: int = 4) -> Iterator[Feeder]:
+    """A feeder in this process."""
+    feeder = Feeder(archive, spool, SIZE, ahead, pause_s=0.02)
+    (spool / "pid").write_text(f"{os.getpid()}\n")
+    thread = threading.Thread(target=feeder.run)
+    thread.start()
+    try:
+        yield feeder
+    finally:
+        shutil.rmtree(spool.rename(spool.with_name("taken away")))  # renamed first: nothing can be added to it any more
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive(), "it ends when its spool is removed"
+
+
+def ask(spool: Path, file: str, into: Path) -> subprocess.CompletedProcess[bytes]:
+    """What the server does: its restore_command with %f and %p filled in."""
+    command = restore_command(str(spool)).replace("%f", file).replace("%p", str(into)).replace("%%", "%")
+    return subprocess.run(["sh", "-c", command], capture_output=True, timeout=PATIENCE_S, check=False)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    """An empty spool, with a name that a shell has to be kept from reading."""
+    made = tmp_path / "a spool's 100% $HOME"
+    made.mkdir(mode=0o700)
+    return made
+
+
+def test_a_server_gets_every_segment_in_order(spool: Path, tmp_path: Path) -> None:
+    archive = filled(tmp_path, range(3, 30)).open()
+    with feeding(archive, spool) as feeder:
+        for number in range(3, 30):
+            assert ask(spool, name(number), tmp_path / "got").returncode == 0
+            assert (tmp_path / "got").read_bytes() == content(number)
+            assert len([e for e in spool.iterdir() if len(e.name) == 24]) <= feeder.ahead
+        assert ask(spool, name(30), tmp_path / "got").returncode == 1, "the archive's end"
+        assert ask(spool, "00000002.history", tmp_path / "got").returncode == 1
+        assert list(spool.glob("*.want")) == []
+
+
+def test_it_is_ahead_of_the_server(spool: Path, tmp_path: Path) -> None:
+    archive = filled(tmp_path, range(3, 30)).open()
+    with feeding(archive, spool, ahead=5):
+        assert ask(spool, name(3), tmp_path / "got").returncode == 0
+        deadline = time.monotonic() + PATIENCE_S
+        while not all((spool / name(number)).exists() for number in range(4, 9)):
+            assert time.monotonic() < deadline, sorted(p.name for p in spool.iterdir())
+            time.sleep(0.01)
+        time.sleep(0.1)
+        assert not (spool / name(9)).exists()
+
+
+def test_a_segment_that_came_later_is_found_when_it_is_asked_for(spool: Path, tmp_path: Path) -> None:
+    archive = filled(tmp_path, range(3, 5)).open()
+    with feeding(archive, spool):
+        for number in (3, 4):
+            assert ask(spool, name(number), tmp_path / "got").returncode == 0
+        assert ask(spool, name(5), tmp_path / "got").returncode == 1
+        segment(tmp_path / "archive", 5)
+        assert ask(spool, name(5), tmp_path / "got").returncode == 0
+
+
+def test_a_segment_can_be_asked_for_twice(spool: Path, tmp_path: Path) -> None:
+    archive = filled(tmp_path, range(3, 12)).open()
+    with feeding(archive, spool):
+        for number in (3, 4, 5, 3, 4, 5, 6):
+            assert ask(spool, name(number), tmp_path / "got").returncode == 0
+            assert (tmp_path / "got").read_bytes() == content(number)
+
+
+@pytest.mark.parametrize("spoil", ["short", "another"])
+def test_a_damaged_segment_ends_the_recovery_instead_of_shortening_it(spoil: str, spool: Path, tmp_path: Path) -> None:
+    archive = filled(tmp_path, range(3, 6)).open()
+    broken = tmp_path / "archive" / name(4)
+    broken.write_bytes(broken.read_bytes()[:-1] if spoil == "short" else content(9))
+    with feeding(archive, spool):
+        assert ask(spool, name(3), tmp_path / "got").returncode == 0
+        refused = ask(spool, name(4), tmp_path / "got")
+        assert refused.returncode == 255
+        assert name(4).encode() in refused.stderr
+
+
+class Flaky:
+    """An archive that doesn't answer the first times."""
+
+    def __init__(self, inner: Segments, times: int) -> None:
+        self._inner, self._times = inner, times
+
+    def fetch(self, name: str, into: Path) -> bool:
+        self._times -= 1
+        if self._times >= 0:
+            raise Unavailable("connection refused")
+        return self._inner.fetch(name, into)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+
+@pytest.mark.parametrize(("times", "code"), [(2, 0), (99, 255)])
+def test_an_archive_that_does_not_answer_is_no_end_of_it(times: int, code: int, spool: Path, tmp_path: Path) -> None:
+    archive = Flaky(filled(tmp_path, range(3, 6)).open(), times)
+    with feeding(archive, spool):  # type: ignore[arg-type]
+        assert ask(spool, name(3), tmp_path / "got").returncode == code
+
+
+def test_without_a_feeder_the_recovery_ends(spool: Path, tmp_path: Path) -> None:
+    assert ask(spool, name(3), tmp_path / "got").returncode == 255
+    (spool / "pid").write_text("999999999\n")
+    refused = ask(spool, name(3), tmp_path / "got")
+    assert (refused.returncode, refused.stderr) == (255, b"nobody fetches WAL any more\n")
+
+
+def test_the_process_outlives_its_starter_and_ends_with_its_spool(
+    s3_server: S3Server, spool: Path, tmp_path: Path
+) -> None:
+    access = Access(
+        f"s3://{s3_server.bucket}/{tmp_path.name}",
+        s3_server.endpoint,
+        "us-east-1",
+        s3_server.access_key,
+        s3_server.secret_key,
+    )
+    archive = access.open()
+    for number in range(3, 9):
+        source = segment(tmp_path, number)
+        archive.put(source.name, source)
+    file = tmp_path / "access.json"
+    file.write_text(
+        f'{{"url": "{access.url}", "endpoint": "{access.endpoint}", "region": "us-east-1", '
+        f'"access_key": "{access.access_key}", "secret_key": "{access.secret_key}"}}'
+    )
+    file.chmod(0o600)
+    words = [str(RUNBOOK), "wal", "feed", "--access", str(file), "--segment-bytes", str(SIZE), str(spool)]
+    began = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    assert began.returncode == 0, began.stderr
+    pid = int(began.stdout)
+    for number in range(3, 9):
+        assert ask(spool, name(number), tmp_path / "got").returncode == 0
+        assert (tmp_path / "got").read_bytes() == content(number)
+    again = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    assert int(again.stdout) == pid, "one feeder a spool"
+
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not lives(pid))
+    assert ask(spool, name(3), tmp_path / "got").returncode == 255
+    (spool / name(4)).write_bytes(b"torn")
+    anew = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    other = int(anew.stdout)
+    assert other != pid
+    assert ask(spool, name(4), tmp_path / "got").returncode == 0
+    assert (tmp_path / "got").read_bytes() == content(4), "what an earlier feeder left is not trusted"
+
+    shutil.rmtree(spool.rename(spool.with_name("taken away")))
+    until(lambda: not lives(other))
+
+
+def test_a_spool_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="E637"):
+        detach(filled(tmp_path, range(1)), tmp_path / "none", segment_bytes=SIZE, ahead=4)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def until(holds: object) -> None:
+    assert callable(holds)
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
