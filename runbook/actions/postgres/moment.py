@@ -52,13 +52,14 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """What is to be recovered, and whether it is to take the live cluster's place."""
+    """What is to be recovered, and whether it is to take the live cluster's place. ``commands``: inputs that stop and start it."""
 
     artifact: Artifact
     target: Target
     timeline: str
     space_factor: float
     swapping: bool
+    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +244,17 @@ def _no_room(look: Look, db: Postgres, sought: Sought, live: Live, found: Found)
         problems.append(Problem("E794", "the side server can't have a socket there", detail, "Use a shorter path."))
     if sought.swapping and isinstance(host, Docker | Compose):
         problems += in_container.unfit(look, db, where.data, archive_of(db))
+        problems += _unheard(host, sought.commands)
     elif sought.swapping and cluster.is_mount(look, host, found.place, where.data):
         detail = f"{where.data} is a file system of its own, and can't be renamed."
         problems.append(Problem("E796", "the data directory is a mount point", detail, "Use `mode: side`."))
     return problems
+
+
+def _unheard(host: Host, commands: tuple[str, ...]) -> list[Problem]:
+    """Commands that would never be run: the server is stopped with its container."""
+    if not commands:
+        return []
+    given = " and ".join(f"`{one}`" for one in commands)
+    detail = f"{host} is stopped and started as a container; {given} would never be run."
+    return [Problem("E677", "a server in a container has no commands of its own", detail, f"Leave out {given}.")]

@@ -62,7 +62,9 @@ class RestoreToTimeInputs(Inputs):
     space_factor: float = Field(
         default=1.2, ge=0, description="Free space that must be there, times the cluster's size"
     )
-    stop: tuple[str, ...] = Field(default=(), description="Command that stops the live server; default: pg_ctl")
+    stop: tuple[str, ...] = Field(
+        default=(), description="Command that stops the live server (none in containers); default: pg_ctl"
+    )
     start: tuple[str, ...] = Field(default=(), description="Command that starts it; default: pg_ctl, as it was started")
 
     @field_validator("within")

@@ -124,8 +124,14 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             inside=inside,
         )
         if side is None and old is None:
-            swapping = inputs.mode == "swap"
-            sought = Sought(inputs.artifact, inputs.ends, inputs.timeline, inputs.space_factor, swapping=swapping)
+            sought = Sought(
+                inputs.artifact,
+                inputs.ends,
+                inputs.timeline,
+                inputs.space_factor,
+                swapping=inputs.mode == "swap",
+                commands=tuple(name for name in ("stop", "start") if getattr(inputs, name)),
+            )
             reach = refuse(look, system, sought, live, Found(where, original, control))
             return replace(facts, first_segment=reach.first_name, reaches=reach.begins_last)
         return facts

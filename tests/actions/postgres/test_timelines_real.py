@@ -19,8 +19,8 @@ from tests.actions.postgres.test_restore_targets_real import commit, there
 from tests.actions.postgres.test_restore_to_time_real import Cluster, base, cluster, with_tools  # noqa: F401 - fixtures
 
 
-def step(stage: Stage, cluster: Cluster, base: Artifact, name: str, **given: object) -> Life:  # noqa: F811
-    return Life(stage, RestoreToTime(), cluster.db, stage.scope(name), {"artifact": base, **given})
+def step(stage: Stage, cluster: Cluster, base: Artifact, called: str, **given: object) -> Life:  # noqa: F811
+    return Life(stage, RestoreToTime(), cluster.db, stage.scope(called), {"artifact": base, **given})
 
 
 def performed(life: Life) -> object:
