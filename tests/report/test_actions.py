@@ -23,14 +23,26 @@ BEFORE = {
     "pick": "- {id: pick, uses: backup.select, on: backups, timeout: 1m}\n",
     "dump": "- {id: dump, uses: postgres.dump, on: db, with: {to: backups}, timeout: 1h}\n",
     "prove": "- {id: prove, uses: postgres.verify_dump, on: db, with: {artifact: '{{ steps.pick.artifact }}'}, timeout: 1h}\n",
+    "recover": "- {id: recover, uses: postgres.restore_beside, on: db, with: {artifact: '{{ steps.prove.artifact }}'}, "
+    "timeout: 1h}\n",
+    "compare": "- {id: compare, uses: postgres.compare_rows, on: db, with: {source: {database: '{{ steps.recover.database }}'}, "
+    "tables: [users]}, timeout: 1h}\n",
     "stop_writers": "- {id: stop_writers, uses: compose.stop, on: app, with: {services: [web]}, timeout: 1m}\n",
 }
 
 
+def _named(text: str) -> set[str]:
+    """The steps whose outputs or holds are used."""
+    return set(re.findall(r"steps\.([a-z_]+)", text)) | set(re.findall(r"releases: ([a-z_]+)", text))
+
+
 def plan_with(example: str) -> str:
     """A plan in which the example is the last step."""
-    used = set(re.findall(r"steps\.([a-z_]+)", example)) | set(re.findall(r"releases: ([a-z_]+)", example))
-    used |= {"pick"} if "prove" in used else set()
+    used: set[str] = set()
+    named = _named(example)
+    while named - used:
+        used |= named
+        named = {found for name in used for found in _named(BEFORE.get(name, ""))}
     return ROUND + "".join(step for name, step in BEFORE.items() if name in used) + example
 
 
