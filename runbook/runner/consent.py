@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from runbook.action import Effect
-from runbook.check.fields import effect_of, presumed
+from runbook.check.fields import effect_of
 from runbook.engine.events import StepWaiting
 from runbook.errors import InvalidInput, Problem, Refused
 from runbook.operation import Json
@@ -19,6 +19,7 @@ from runbook.plan.render import MissingOutput, render_step
 from runbook.plan.scope import Scope, Values, frame_scope, render
 from runbook.plan.template import TemplateFault
 from runbook.runner.execution import Order
+from runbook.runner.prepare import presumed_target
 from runbook.runner.setting import AnyAction, Reply
 
 
@@ -71,14 +72,5 @@ def _question(order: Order, action: AnyAction, step: Step) -> StepWaiting | None
     destroys = effect_of(action, step) is Effect.DESTROYS and order.environment.live
     if not destroys and not step.confirm:
         return None
-    target = _replaced(order, action, step) if destroys else ""
+    target = presumed_target(action, step, order.environment.systems.get(step.on)) if destroys else ""
     return StepWaiting(step.id, "confirm", step.confirm or f"{step.title or step.id} replaces {target}.", target)
-
-
-def _replaced(order: Order, action: AnyAction, step: Step) -> str:
-    """What the step replaces, as far as its known inputs tell; what is only known later is asked for when it is."""
-    system = order.environment.systems.get(step.on)
-    try:
-        return action.replaces(system, presumed(action, step))
-    except (AttributeError, TypeError, ValueError):
-        return str(getattr(system, "database", "") or step.on)

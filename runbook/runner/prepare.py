@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from runbook.action import Effect, Inputs, Scope
-from runbook.check.fields import system_fields
+from runbook.check.fields import presumed, system_fields
 from runbook.errors import InvalidInput, Problem
 from runbook.operation import Json
 from runbook.placeholder import AHEAD
@@ -161,6 +161,14 @@ def bind_inputs(
         return action.inputs_type.model_validate(given, context=context)
     except ValidationError as error:
         raise InvalidInput(*(_fault(step, fault["loc"], fault["msg"]) for fault in error.errors())) from None
+
+
+def presumed_target(action: AnyAction, step: Step, system: System | None) -> str:
+    """What a destructive step replaces, as far as its known inputs tell; what is only known later is asked for when it is."""
+    try:
+        return action.replaces(system, presumed(action, step))
+    except (AttributeError, TypeError, ValueError):
+        return str(getattr(system, "database", "") or step.on)
 
 
 def _wrong_system(step: Step, name: str, wanted: str, kind: type[System]) -> Problem:

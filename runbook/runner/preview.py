@@ -20,7 +20,7 @@ from runbook.placeholder import stand_for
 from runbook.plan.model import Section, Step
 from runbook.plan.render import MissingOutput
 from runbook.report.dryrun import Shown
-from runbook.runner.prepare import NotNeeded, Prepared, Sketch, prepare_ahead, values
+from runbook.runner.prepare import NotNeeded, Prepared, Sketch, prepare_ahead, presumed_target, values
 from runbook.runner.setting import Setting
 from runbook.runner.targets import named_systems
 
@@ -171,8 +171,11 @@ class _Preview:
     def _unlisted(self, step: Step, sketch: Sketch, changed: str) -> Shown:
         """No list can be made of what isn't known yet."""
         known, given_by = self._known(sketch, changed), self._ordered(sketch.given_by)
-        self._effects[step.id] = effect = effect_of(self._setting.actions[step.uses], step)
-        return Shown(step, effect, (), known, listed=False, given_by=given_by, only_if=sketch.only_if)
+        action = self._setting.actions[step.uses]
+        self._effects[step.id] = effect = effect_of(action, step)
+        system = self._setting.environment.systems.get(step.on)
+        target = presumed_target(action, step, system) if effect is Effect.DESTROYS else ""
+        return Shown(step, effect, (), known, replaces=target, listed=False, given_by=given_by, only_if=sketch.only_if)
 
     def _ordered(self, steps: frozenset[str]) -> tuple[str, ...]:
         return tuple(sorted(steps, key=lambda step: self._place.get(step, 0)))

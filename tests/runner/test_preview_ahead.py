@@ -6,9 +6,11 @@ import re
 
 import pytest
 
-from runbook.action import CheckFailed, Scope
-from runbook.errors import ExitCode, Problem, Refused
+from runbook.action import CheckFailed, Effect, Scope
+from runbook.errors import Bug, ExitCode, Problem, Refused
 from runbook.operation import Operations, Process, Write, canonical
+from runbook.placeholder import stand_for
+from runbook.runner.prepare import Sketch, prepare, prepare_ahead, values
 from runbook.runner.preview import Sight
 from runbook.system import Machine
 from tests.runner.acts import ACTS, Make, ThingFacts, ThingInputs
@@ -46,6 +48,16 @@ def test_what_runs_is_what_was_shown_with_values_for_placeholders() -> None:
     assert "<steps." not in repr([canonical(one) for one in run.world.performed])
 
 
+def test_a_run_can_not_be_prepared_with_what_is_only_foreseen() -> None:
+    run = asked(SAID)
+    setting, use = run.setting(), run.steps[1]
+    foreseen = values(setting, {}, foreseen={"ask": {"said": stand_for("steps.ask.said")}})
+    with pytest.raises(Bug, match="internal error"):
+        prepare(setting, use, foreseen)
+    ahead = prepare_ahead(setting, use, foreseen)
+    assert isinstance(ahead, Sketch) and ahead.given_by == {"ask"}
+
+
 def test_nothing_is_looked_at_for_the_sake_of_a_placeholder() -> None:
     run = asked(value=SAID)
     run.world = World(unreachable={"use"}, facts={"use": "new"})
@@ -75,6 +87,13 @@ def test_where_no_list_can_be_made_of_it_the_step_says_so() -> None:
     use = run.preview()["use"]
     assert (use.operations, use.listed, use.known, use.given_by) == ((), False, "after:ask", ("ask",))
     assert use.problem is None
+
+
+def test_a_destructive_step_that_is_not_listed_still_says_what_it_replaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ACTS, "swap", Swap())
+    run = MemoryRun([step("ask", "once"), step("use", "swap", "ask", thing="use", value=SAID)])
+    use = run.preview()["use"]
+    assert (use.listed, use.replaces) == (False, "use")
 
 
 def test_the_release_of_a_hold_that_is_not_listed_is_not_listed_either() -> None:
@@ -146,6 +165,15 @@ class Picky(Make):
                 raise CheckFailed(Problem("E453", "it is not so", "whatever the value", ""))
         int(inputs.value)
         return super().assume(system, inputs, scope)
+
+
+class Swap(Picky):
+    """The same, of a thing that is there."""
+
+    effect = Effect.DESTROYS
+
+    def replaces(self, system: Machine | None, inputs: ThingInputs) -> str:
+        return inputs.thing
 
 
 @pytest.mark.parametrize(
