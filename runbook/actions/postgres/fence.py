@@ -53,8 +53,8 @@ class Fenced(Outputs):
     attested: str = Field(description="Who vouched for it, where it could not be seen")
     state: str = Field(description="What its control file says: shut down, or in production after a crash")
     clean: bool = Field(description="Whether it was shut down in an orderly way")
-    checkpoint: str = Field(
-        description="Its last checkpoint (LSN): after a clean shutdown, the end of its WAL but for one record"
+    end: str = Field(
+        description="Where its WAL ends (LSN of the shutdown checkpoint, its last record); empty where that isn't known"
     )
 
 
@@ -131,7 +131,7 @@ class Fence(Action[Postgres, FenceInputs, FenceFacts, Fenced]):
             attested=inputs.attested if seen.directory is None else "",
             state=state,
             clean=clean,
-            checkpoint=_position(control.get("Latest checkpoint location", "")),
+            end=_position(control.get("Latest checkpoint location", "")) if clean else "",
         )
 
     def undo(self, system: Postgres, inputs: FenceInputs, facts: FenceFacts, scope: Scope) -> Operations | None:

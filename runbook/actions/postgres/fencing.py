@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from runbook.action import Look, Scope, Undecidable, Unreachable
 from runbook.actions.postgres import cluster
 from runbook.actions.postgres.cluster import Server
+from runbook.actions.postgres.own_address import is_own
 from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import Node, read_node
 from runbook.errors import Problem, Refused
@@ -93,6 +94,8 @@ def see(look: Look, db: Postgres, scope: Scope, known: str = "") -> Seen:
     if not path:
         return Seen(node, None)
     try:
+        if not contained(db.host) and not is_own(look, db.host, db.address):
+            return Seen(node, None)
         return Seen(node, _directory(look, db, path))
     except Unreachable:
         return Seen(node, None)

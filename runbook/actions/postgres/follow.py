@@ -21,9 +21,9 @@ from runbook.system import Postgres
 class FollowInputs(FollowingInputs):
     """Whom it follows."""
 
-    checkpoint: str = Field(
+    end: str = Field(
         default="",
-        description="Its shutdown checkpoint (LSN, as postgres.fence gives it): in a container, where its files can't be read",
+        description="Where its own WAL ends (LSN, as postgres.fence gives it): for a container, whose files can't be read",
     )
 
 
@@ -121,12 +121,12 @@ def _refuse_parted(
     history = read_history(look, inputs.primary, node.timeline, scope.application)
     fix = "postgres.rewind keeps what it has of its own, and brings it back."
     if fencing.contained(system.host):
-        fork, end = parent_of(history), parse_lsn(inputs.checkpoint)
+        fork, end = parent_of(history), parse_lsn(inputs.end)
         if end is None:
-            why = "In a container that is down its control file can't be read, and `checkpoint` is not given."
-            raise Refused(cannot(why, 'Give it what postgres.fence gave: checkpoint: "{{ steps.fence.checkpoint }}"'))
+            why = "In a container that is down its control file can't be read, and `end` is not given."
+            raise Refused(cannot(why, 'Give it what postgres.fence gave: end: "{{ steps.fence.end }}"'))
         if fork is not None and end >= fork:
-            raise Refused(cannot(f"It has WAL of its own from {inputs.checkpoint} on.", fix))
+            raise Refused(cannot(f"It has WAL of its own from {inputs.end} on.", fix))
         return
     control = fencing.read_control(look, found.path, fencing.tools_of(system, found))
     identifier = control.get("Database system identifier", "")

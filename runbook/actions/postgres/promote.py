@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard, pinned
 from runbook.actions.postgres import fencing
@@ -44,10 +44,10 @@ class PromoteInputs(Inputs):
     attested: str = Field(
         default="", description="Where its machine can't be reached: who has made sure that it is off, and how"
     )
-    checkpoint: str = Field(
-        default="",
-        description="Promote only what has replayed the primary's shutdown checkpoint (LSN, as postgres.fence gives it)",
+    end: str = Field(
+        default="", description="Where the old primary's WAL ends (LSN, as postgres.fence gives it); empty: not known"
     )
+    lossless: bool = Field(default=False, description="Promote only what has replayed everything up to that end")
     within: str = Field(default="30m", description="How long it may take to replay what it has received")
 
     @field_validator("within")
@@ -56,12 +56,18 @@ class PromoteInputs(Inputs):
         parse_duration(value)
         return value
 
-    @field_validator("checkpoint")
+    @field_validator("end")
     @classmethod
     def _position(cls, value: str) -> str:
         if value and parse_lsn(value) is None:
             raise ValueError("expected a position in the WAL, such as 0/3000148")
         return value
+
+    @model_validator(mode="after")
+    def _known(self) -> PromoteInputs:
+        if self.lossless and not self.end:
+            raise ValueError("lossless needs `end`: without it nobody can tell what the standby lacks")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,11 @@ class Promoted(Outputs):
     fork: str = Field(
         description="Where its history leaves the old one's (LSN): the old primary's WAL from there on is lost"
     )
+    lost_nothing: bool | None = Field(description="True: it has all of the old primary's WAL; null: that can't be told")
     last_commit: str = Field(description="When the last commit of the old primary that it has was made (UTC)")
+    recovery_point: str | None = Field(
+        description="The same, where something may be lost: the recovery point, and too early where nothing was being written"
+    )
     advice: str = Field(description="What to do next")
 
 
@@ -91,8 +101,8 @@ class Promote(Action[Postgres, PromoteInputs, PromoteFacts, Promoted]):
 
     Refused while the old primary answers as one, while its data directory is not fenced (`postgres.fence`), and, where neither
     can be seen, unless `attested` says who has made sure that it is off. The server replays everything that it has received
-    before it is promoted. With `checkpoint`, the shutdown checkpoint of a primary that was stopped in an orderly way, it is
-    promoted only if it has replayed that: then nothing is lost. There is no way back but a switchover.
+    before it is promoted. With `lossless`, for a switchover, it is promoted only if it has replayed the last record of a
+    primary that was shut down in an orderly way. There is no way back but a switchover.
     """
 
     effect = Effect.CHANGES
@@ -162,13 +172,13 @@ class Promote(Action[Postgres, PromoteInputs, PromoteFacts, Promoted]):
         if found is not None and not found.runs:
             tools = Tools(found.programs, inputs.primary.host, found.owner)
             proof.append(fencing.proven(found.path, tools))
-        if inputs.checkpoint:
-            # the last replayed record ends behind the beginning of the checkpoint's: so that one was replayed
+        if inputs.lossless:
+            # the last replayed record ends behind the beginning of the last one: so that one was replayed
             past = "SELECT (pg_last_wal_replay_lsn() > {lsn}::pg_lsn)::int AS replayed, pg_last_wal_replay_lsn()::text AS at"
             read = Sql(
                 name="position",
                 connection=maintenance(system, scope.application),
-                statements=(sql(past, lsn=inputs.checkpoint),),
+                statements=(sql(past, lsn=inputs.end),),
                 reads=True,
             )
             until = (Condition("replayed", Test.EQUALS, 1),)
@@ -182,15 +192,19 @@ class Promote(Action[Postgres, PromoteInputs, PromoteFacts, Promoted]):
             why = f"{system.key or 'the standby'} is on timeline {node.timeline}, in recovery: {node.in_recovery}."
             raise CheckFailed(not_as_it_should(why, "Look at its log."))
         fork = parent_of(read_history(look, system, node.timeline, "runbook"))
-        wanted = parse_lsn(inputs.checkpoint)
-        if wanted is not None and (fork is None or fork <= wanted):
-            why = f"It was promoted at {show_lsn(fork) or 'an unknown position'}, before {inputs.checkpoint}."
+        end = parse_lsn(inputs.end)
+        whole = end is not None and fork is not None and fork > end
+        if inputs.lossless and not whole:
+            why = f"It was promoted at {show_lsn(fork) or 'an unknown position'}, before {inputs.end}."
             raise CheckFailed(
                 Problem("E695", _SUMMARY, why, "Keep the old primary as it is: it has commits of its own.")
             )
+        last = node.last_commit or facts.last_commit
         return Promoted(
             timeline=node.timeline,
             fork=show_lsn(fork),
-            last_commit=facts.last_commit if not node.last_commit else node.last_commit,
+            lost_nothing=True if whole else None,
+            last_commit=last,
+            recovery_point=None if whole else last or None,
             advice="Take a new base backup now (postgres.basebackup): this is a new timeline, and the only copy.",
         )

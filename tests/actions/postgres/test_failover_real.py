@@ -45,7 +45,8 @@ def test_a_failover_loses_what_was_not_received_and_counts_it(steps: Steps, make
     assert (fenced.how, fenced.state, fenced.clean) == ("marked and stopped", "in production", False)
     promoted = steps.step(Promote(), pair.standby, "promote", primary=pair.primary)
     assert steps.performed == ["fenced", "promote", "takes_writes", "checkpoint"]
-    assert promoted.timeline == 2
+    assert (promoted.timeline, promoted.lost_nothing) == (2, None)
+    assert promoted.recovery_point == seen.last_commit != ""
     assert pair.lost(pair.second) == set(range(21, 28))
     pair.write(5, on=pair.second)
 
@@ -73,10 +74,10 @@ def test_a_switchover_loses_nothing_there_and_back(steps: Steps, make_pair: Make
         pair.write(50, on=servers[old])
         fenced = steps.step(Fence(), systems[old], f"fence{number}", clean=True)
         assert fenced.clean and fenced.state == "shut down"
-        given = {"primary": systems[old], "checkpoint": fenced.checkpoint}
+        given = {"primary": systems[old], "end": fenced.end, "lossless": True}
         promoted = steps.step(Promote(), systems[new], f"promote{number}", **given)
         assert steps.performed == ["fenced", "lossless", "promote", "takes_writes", "checkpoint"]
-        assert promoted.timeline == number + 2
+        assert (promoted.timeline, promoted.lost_nothing, promoted.recovery_point) == (number + 2, True, None)
         assert pair.lost(servers[new]) == set()
         told = {"primary": systems[new], "passfile": str(pair.passfile)}
         followed = steps.step(Follow(), systems[old], f"follow{number}", **told)
@@ -94,12 +95,12 @@ def test_a_standby_that_lacks_the_end_is_not_promoted_in_a_switchover(steps: Ste
     pair.cut_off(pair.second)
     pair.write(3)
     fenced = steps.step(Fence(), pair.primary, "fence", clean=True)
-    written = {"primary": pair.primary, "checkpoint": fenced.checkpoint}
+    written = {"primary": pair.primary, "end": fenced.end, "lossless": True}
     life = steps.life(Promote(), pair.standby, "promote", **written)
     names = [one.name for one in life.plan()]
     assert names[:2] == ["fenced", "lossless"]
     assert steps.killed(life, 1) == ["fenced"]
-    assert pair.second.sql(f"SELECT pg_last_wal_replay_lsn() > '{fenced.checkpoint}'") == [(False,)]
+    assert pair.second.sql(f"SELECT pg_last_wal_replay_lsn() > '{fenced.end}'") == [(False,)]
     assert pair.second.sql("SELECT pg_is_in_recovery()") == [(True,)]
     # the way back: the old primary takes writes again, and nothing is lost
     back = steps.life(Fence(), pair.primary, "fence", clean=True)
@@ -222,7 +223,7 @@ def test_a_switchover_stopped_anywhere_and_resumed(steps: Steps, make_pair: Make
     fence = steps.life(Fence(), pair.primary, "fence", clean=True)
     steps.killed(fence, stop_after)
     fenced = steps.through(fence)
-    promote = steps.life(Promote(), pair.standby, "promote", primary=pair.primary, checkpoint=fenced.checkpoint)
+    promote = steps.life(Promote(), pair.standby, "promote", primary=pair.primary, end=fenced.end, lossless=True)
     steps.killed(promote, stop_after)
     assert steps.through(promote).timeline == 2
     follow = steps.life(Follow(), pair.primary, "follow", primary=pair.standby, passfile=str(pair.passfile))
