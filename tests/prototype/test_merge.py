@@ -1,7 +1,8 @@
-"""Merging deleted rows in one transaction whose COMMIT's answer is lost: the ledger row tells, and nothing else can.
+"""Merging deleted rows in one transaction whose COMMIT's answer is lost: the real action's plan on a table in memory.
 
-A side cluster stands at a moment before the accident; the rows that were deleted since are copied into the live table. The first
-statement of the transaction writes a row into a ledger in the live database: it is there if and only if the merge is.
+A copy stands at a moment before the accident; the rows that were deleted since come back into the live table. The first statement
+of the transaction writes a row into a ledger in the live database: it is there if and only if the merge is. The model acts on the
+statements of the session.
 """
 
 from __future__ import annotations
@@ -12,110 +13,116 @@ from dataclasses import dataclass, replace
 import pytest
 
 from runbook.action import current, guard
-from runbook.host import LOCAL
-from runbook.operation import Condition, Connection, CopyRows, Name, Session, Sql, Test, sql
+from runbook.actions.postgres.ledger import Ledger
+from runbook.actions.postgres.merge_rows import MergeRows, MergeRowsFacts, MergeRowsInputs
+from runbook.actions.postgres.row_source import Source
+from runbook.actions.postgres.tables import Column, Table
+from runbook.operation import CopyRows, Operations, Session, Sql
+from tests.actions.backups import database, scope, store
 from tests.prototype.explore import Fault, explore
 from tests.prototype.life import Broke, Case, Op, Results, Worlds
 
-LIVE = Connection(LOCAL, "/pg", 5432, "app", "shop", None)
-SIDE = replace(LIVE, address="/pg/side")
+SCOPE = scope(store())
+INPUTS = MergeRowsInputs(source=Source(database="copy"), tables=("users",), at_most=2, expected={"public.users": 2})
+USERS = Table("public", "users", partitioned=False, columns=(Column("id", "integer"),), key=("id",))
 THERE, LOST, UNWANTED = frozenset({1, 2}), frozenset({3, 4}), 4
 """``UNWANTED`` is deleted by a person as soon as it is back, and rightly."""
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """The live table. ``open``: what the transaction has so far, None = no transaction; ``committing``: COMMIT was sent."""
+class Shop:
+    """The live table. ``open``: what the transaction has so far, None = no transaction; ``committing``: COMMIT was sent.
+
+    ``noted``: in the open transaction the ledger's row is written; ``copied``: the copy's rows are in its temporary table.
+    """
 
     rows: frozenset[int] = THERE
+    made: bool = False
     ledger: bool = False
     open: frozenset[int] | None = None
+    noted: bool = False
+    copied: bool = False
     committing: bool = False
     cleaned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class MergeFacts:
-    """``merged``: the ledger has this step's row. ``missing``: how many of the side's rows the live table lacks."""
+class Merging(Case[Shop]):
+    """A live database and a copy."""
 
-    database: str = guard()
-    merged: bool = current()
-    missing: int = current()
+    start = Shop()
 
+    def observe(self, world: Shop) -> MergeRowsFacts:
+        at = "2026-02-14" if world.ledger else ""
+        return MergeRowsFacts("c", 1, Ledger(SCOPE.run, SCOPE.step, made=world.made, at=at), (USERS,))
 
-class Merging(Case[Table]):
-    """One session: BEGIN, the ledger's row, the rows, what they may do, COMMIT."""
+    def plan(self, facts: object) -> Operations:
+        assert isinstance(facts, MergeRowsFacts)
+        return MergeRows().plan(database(), INPUTS, facts, SCOPE)
 
-    start = Table()
-
-    def observe(self, world: Table) -> MergeFacts:
-        return MergeFacts("shop", world.ledger, len((THERE | LOST) - world.rows))
-
-    def plan(self, facts: object) -> tuple[Op, ...]:
-        assert isinstance(facts, MergeFacts)
-        return () if facts.merged else (merge(),)
-
-    def perform(self, world: Table, operation: Op, results: Results) -> Worlds[Table]:
-        if world.ledger:
-            raise Broke("duplicate key in runbook_ledger")
-        yield replace(world, open=world.rows), ()
-        yield replace(world, open=world.rows | LOST), ()
-        yield replace(world, open=world.rows | LOST, committing=True), ()
-        done = _committed(replace(world, open=world.rows | LOST))
+    def perform(self, world: Shop, operation: Op, results: Results) -> Worlds[Shop]:
+        if isinstance(operation, Sql):
+            assert operation.name == "ledger"
+            yield replace(world, made=True), ()
+            return
+        assert isinstance(operation, Session)
+        assert world.made, "the ledger is there before anything is written into it"
+        for statement in operation.begin:
+            world = self._state(world, statement.text)
+            yield world, ()
+        for inner in operation.body:
+            world = self._inside(world, inner)
+            yield world, ()
+        assert [statement.text for statement in operation.end] == ["COMMIT"]
+        yield replace(world, committing=True), ()
+        done = _committed(world)
         yield done, ()
         yield _cleaned(done), (("rows", len(LOST)),)
 
-    def crashed(self, world: Table) -> tuple[Table, ...]:
-        rolled_back = replace(world, open=None, committing=False)
+    def _state(self, world: Shop, text: str) -> Shop:
+        match text.split()[:3]:
+            case ["BEGIN"]:
+                return replace(world, open=world.rows, noted=False, copied=False)
+            case ["INSERT", "INTO", "runbook.ledger"]:
+                if world.ledger:
+                    raise Broke("duplicate key in runbook.ledger")
+                return replace(world, noted=True)
+        return world
+
+    def _inside(self, world: Shop, inner: object) -> Shop:
+        assert world.open is not None
+        match inner:
+            case CopyRows():
+                return replace(world, copied=True)
+            case Sql(name="put_1"):
+                assert world.copied
+                return replace(world, open=world.open | LOST)
+        return world
+
+    def crashed(self, world: Shop) -> tuple[Shop, ...]:
+        rolled_back = replace(world, open=None, noted=False, copied=False, committing=False)
         return (rolled_back, _cleaned(_committed(world))) if world.committing else (_cleaned(rolled_back),)
 
-    def outlives(self, operation: Op, world: Table) -> bool:
+    def outlives(self, operation: Op, world: Shop) -> bool:
         return world.committing
 
-    def wrong(self, world: Table) -> str:
+    def wrong(self, world: Shop) -> str:
         if world.rows not in (THERE, THERE | LOST, (THERE | LOST) - {UNWANTED}):
             return "a part of the rows is there"
         return "a row that a person deleted came back" if world.cleaned and UNWANTED in world.rows else ""
 
-    def verify(self, world: Table) -> str:
+    def verify(self, world: Shop) -> str:
         return "" if world.ledger else "not merged"
 
-    def end(self, world: Table) -> Hashable:
+    def end(self, world: Shop) -> Hashable:
         return world.rows
 
 
-def merge() -> Session:
-    """The whole transaction, as one session with a body."""
-    deleted = sql("SELECT id, name FROM users WHERE id NOT IN (SELECT id FROM users_now)")
-    copied = CopyRows(
-        name="copy",
-        source=SIDE,
-        query=deleted,
-        connection=LIVE,
-        session="merge",
-        table=Name("lost"),
-        columns=(Name("id"), Name("name")),
-    )
-    put = Sql(
-        name="put",
-        connection=LIVE,
-        session="merge",
-        statements=(sql("INSERT INTO users SELECT * FROM lost ON CONFLICT (id) DO NOTHING"),),
-        expect=(Condition("row_count", Test.AT_MOST, len(LOST)),),
-    )
-    begin = (
-        sql("BEGIN"),
-        sql("INSERT INTO runbook_ledger (run, step) VALUES ({run}, {step})", run="r", step="s"),
-        sql("CREATE TEMP TABLE lost (LIKE users) ON COMMIT DROP"),
-    )
-    return Session(name="merge", connection=LIVE, begin=begin, body=(copied, put), end=(sql("COMMIT"),))
+def _committed(world: Shop) -> Shop:
+    assert world.open is not None
+    return replace(world, rows=world.open, ledger=world.noted, open=None, noted=False, copied=False, committing=False)
 
 
-def _committed(world: Table) -> Table:
-    return replace(world, rows=world.open or world.rows, ledger=True, open=None, committing=False)
-
-
-def _cleaned(world: Table) -> Table:
+def _cleaned(world: Shop) -> Shop:
     """A person takes away again what should have stayed deleted."""
     return replace(world, rows=world.rows - {UNWANTED}, cleaned=True) if world.ledger else world
 
@@ -124,13 +131,26 @@ def test_it_is_merged_once_whatever_becomes_of_the_answer() -> None:
     assert explore(Merging()).depth >= 2
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Facts of somebody who looks at the rows."""
+
+    database: str = guard()
+    missing: int = current()
+
+
 def test_rows_do_not_tell_whether_they_were_merged() -> None:
     class Counting(Merging):
         """Looks whether rows are missing, as one does without a ledger."""
 
-        def plan(self, facts: object) -> tuple[Op, ...]:
-            assert isinstance(facts, MergeFacts)
-            return (merge(),) if facts.missing else ()
+        def observe(self, world: Shop) -> Counted:  # type: ignore[override]
+            return Counted("shop", len((THERE | LOST) - world.rows))
+
+        def plan(self, facts: object) -> Operations:
+            assert isinstance(facts, Counted)
+            assumed = MergeRows().assume(database(), INPUTS, SCOPE)
+            whole = MergeRows().plan(database(), INPUTS, replace(assumed, tables=(USERS,)), SCOPE)
+            return whole if facts.missing else ()
 
     with pytest.raises(Fault, match=r"left to be done|came back"):
         explore(Counting())
@@ -140,8 +160,10 @@ def test_a_commit_that_lands_later_is_why_the_fence_comes_first() -> None:
     class Slow(Merging):
         """Its COMMIT waits for a standby, and goes through after the engine's death."""
 
-        def crashed(self, world: Table) -> tuple[Table, ...]:
-            return (world,) if world.committing else (_cleaned(replace(world, open=None)),)
+        def crashed(self, world: Shop) -> tuple[Shop, ...]:
+            if world.committing:
+                return (world,)
+            return (_cleaned(replace(world, open=None, noted=False, copied=False)),)
 
     explore(Slow())
     with pytest.raises(Fault, match="duplicate key"):  # and the ledger's key keeps the rows from being merged twice
