@@ -20,7 +20,8 @@ class Notify(Action[Channel, NotifyInputs, NoFacts, NoOutputs]):
     """Send a message to a channel.
 
     A channel that doesn't take the message fails the step: `on_failure: continue` keeps a recovery from waiting for it. When the
-    step was cut off, the message is sent once more rather than not at all.
+    step was cut off, the message is sent once more rather than not at all. In `finally`, `{{ run.outcome }}` says how the run ends
+    (`succeeded`, `completed_with_failures`, `failed`), and `{{ run.problem }}` what failed and why.
     """
 
     effect = Effect.CREATES

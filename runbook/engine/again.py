@@ -38,6 +38,9 @@ def put_back(graph: Graph, steps: HashTrieMap[str, StepRun]) -> HashTrieMap[str,
         if again is not state.status:
             before = wholly_again(state) if state.status in _OVER else state
             steps = steps.insert(step, replace(before, status=again, tries=0))
+        if again is Status.UNKNOWN and spec.section is not Section.STEPS:
+            # what it was about to do may have told how the run ended, and that may have changed by now
+            steps = steps.insert(step, replace(steps[step], renewed=True))
     return _holds_again(graph, steps)
 
 

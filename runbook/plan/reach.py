@@ -15,10 +15,11 @@ from runbook.plan.compose import Level, Node
 from runbook.plan.marks import Path
 from runbook.plan.model import Section
 from runbook.plan.references import references
+from runbook.plan.scope import AT_THE_END
 from runbook.plan.system_fields import public_fields
 from runbook.plan.template import ROOTS, Reference, TemplateFault, as_template, is_template
 
-_FIELDS = {"run": ("id", "started_at"), "environment": ("name", "live")}
+_FIELDS = {"run": ("id", "started_at", *AT_THE_END), "environment": ("name", "live")}
 
 
 class Reach:
@@ -104,6 +105,9 @@ class Reach:
             case "systems":
                 if self._known(ref, path, shape.systems, declare="systems") and ref.name and ref.field:
                     self._field(ref, path, public_fields(shape.systems[ref.name]), "Secrets and hosts aren't in scope.")
+            case "run" if ref.name in AT_THE_END and (node is None or node.section is Section.STEPS):
+                detail = "How the run ends is known in `finally` and `on_failure_steps` only."
+                self._report("E141", ref, path, detail, fix="use it there")
             case "run" | "environment":
                 self._known(ref, path, dict.fromkeys(_FIELDS[ref.root]), declare="")
             case "item":

@@ -31,6 +31,9 @@ from runbook.plan.template import (
 )
 from runbook.plan.values import from_value
 
+AT_THE_END = ("outcome", "problem")
+"""What of ``run`` only the steps of a run's end may name: the status that it ends with, and what failed, as text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -40,7 +43,7 @@ class Scope:
     systems: Mapping[str, object]
     steps: Mapping[str, object]
     item: Json = None
-    run: Mapping[str, Json] | None = None
+    run: Mapping[str, object] | None = None
     environment: Mapping[str, Json] | None = None
 
     def roots(self) -> dict[str, object]:
@@ -60,14 +63,14 @@ class Values:
     """What is known while a run goes on.
 
     ``inputs`` are the plan's, in JSON form; ``systems_public`` by the environment's names; ``outputs`` by whole step id,
-    for steps that have some; ``run`` has ``id`` and ``started_at``; ``environment`` has ``name`` and ``live``. ``foreseen`` is for
-    dry-runs: what stands for the outputs of steps that have not run, by whole step id.
+    for steps that have some; ``run`` has ``id`` and ``started_at``, at a run's end :data:`AT_THE_END` too; ``environment`` has
+    ``name`` and ``live``. ``foreseen`` is for dry-runs: what stands for the outputs of steps that have not run, by whole step id.
     """
 
     inputs: Mapping[str, Json]
     systems_public: Mapping[str, Mapping[str, Json]]
     outputs: Mapping[str, Mapping[str, Json]]
-    run: Mapping[str, Json]
+    run: Mapping[str, object]
     environment: Mapping[str, Json]
     foreseen: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
 
@@ -246,6 +249,22 @@ class _ForeseenOutputs(_View):
 
     def _names(self) -> Mapping[str, object]:
         raise NotYet(stand_for(f"steps.{self._step}"), frozenset({self._step}))
+
+
+class RunAhead(_View):
+    """``run`` as a dry-run knows it: how it ends is only foreseen, and given by the steps ``after``."""
+
+    def __init__(self, facts: Mapping[str, Json], after: frozenset[str]) -> None:
+        self._facts = facts
+        self._after = after
+
+    def __getitem__(self, name: str) -> object:
+        if name in AT_THE_END:
+            raise NotYet(stand_for(f"run.{name}"), self._after)
+        return self._facts[name]
+
+    def _names(self) -> Mapping[str, object]:
+        return self._facts
 
 
 class _Named(_View):

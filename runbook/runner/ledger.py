@@ -78,6 +78,10 @@ class Ledger:
             record = self._journal.append_last(self._clean(event))
             self._watch(record, event)
 
+    def masked(self, value: Json) -> Json:
+        """A value of the fold as it may leave the program."""
+        return masked(value, self._redactor)
+
     def _clean(self, event: Event) -> dict[str, Json]:
         """The event's payload with known secrets masked: the last filter before the disk."""
         body = payload(event)

@@ -26,10 +26,11 @@ from runbook.engine.events import (
     StepWaiting,
     problem_json,
 )
+from runbook.engine.outcome import outcome
 from runbook.engine.transitions import RunStatus, Status
 from runbook.errors import InvalidInput, Problem
 from runbook.operation import Json
-from runbook.plan.model import Step
+from runbook.plan.model import Section, Step
 from runbook.plan.render import MissingOutput
 from runbook.runner.ended import Adrift, Broke, Ended, Won
 from runbook.runner.faults import no_longer_needed
@@ -123,7 +124,7 @@ class Loop:
             self._ledger.commit(StepSkipped(step_id, f"there is nothing to release: {step.releases} did not begin"))
             return None
         try:
-            given = values(self._setting, self._ledger.run.outputs)
+            given = values(self._setting, self._ledger.run.outputs, ended=self._ended_as(step))
             prepared = prepare(self._setting, step, given, held=self._held(step.releases), resumed=resumed)
         except (MissingOutput, InvalidInput) as error:
             problem = error.problems[0]
@@ -243,6 +244,12 @@ class Loop:
             return len(self._ledger.run.step(step).approvals) > len(before)
         self._ledger.commit(StepConfirmed(step, reply.by, reply.claimed, dict(reply.fields)))
         return True
+
+    def _ended_as(self, step: Step) -> dict[str, Json] | None:
+        """For a step of the run's end, how it ends; what failed may have said a secret."""
+        if step.section is Section.STEPS:
+            return None
+        return {key: self._ledger.masked(value) for key, value in outcome(self._ledger.run).items()}
 
     def _nothing_to_release(self, step: Step) -> bool:
         """Whether the step is a release in a later section than its hold's, which begins however that one ended."""

@@ -19,7 +19,7 @@ from runbook.operation import Json
 from runbook.placeholder import AHEAD
 from runbook.plan.model import Plan, Step
 from runbook.plan.render import render_ahead, render_step
-from runbook.plan.scope import Values
+from runbook.plan.scope import RunAhead, Values
 from runbook.runner.setting import AnyAction, Setting
 from runbook.system import System
 from runbook.units import parse_instant
@@ -67,14 +67,20 @@ def values(
     outputs: Mapping[str, Mapping[str, Json]],
     *,
     foreseen: Mapping[str, Mapping[str, Json]] | None = None,
+    ended: Mapping[str, Json] | None = None,
+    ends_after: frozenset[str] = frozenset(),
 ) -> Values:
-    """What templates may see, with these outputs of steps; a dry-run has foreseen ones, too."""
+    """What templates may see, with these outputs of steps; a dry-run has foreseen ones, too.
+
+    For the steps of a run's end: how it ``ended``, or in a dry-run the steps that decide it.
+    """
     environment = setting.environment
+    run: dict[str, Json] = {"id": setting.run, "started_at": setting.started_at, **(ended or {})}
     return Values(
         inputs=setting.inputs,
         systems_public=setting.public,
         outputs=outputs,
-        run={"id": setting.run, "started_at": setting.started_at},
+        run=RunAhead(run, ends_after) if ends_after else run,
         environment=environment.facts(),
         foreseen=foreseen or {},
     )

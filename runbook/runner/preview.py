@@ -67,7 +67,7 @@ class _Preview:
         self._effects[step.id] = action.effect
         changed = self._settled_after(step)
         try:
-            given = values(self._setting, self._outputs, foreseen=self._foreseen)
+            given = values(self._setting, self._outputs, foreseen=self._foreseen, ends_after=self._ends_after(step))
             sketch = prepare_ahead(self._setting, step, given, held=self._held(step))
         except (MissingOutput, InvalidInput) as error:
             return Shown(step, action.effect, (), "undetermined", problem=error.problems[0])
@@ -82,6 +82,12 @@ class _Preview:
         self._effects[step.id] = prepared.effect
         known = self._known(sketch, changed)
         return self._observed(prepared) if known == "exact" else self._assumed(prepared, sketch, changed)
+
+    def _ends_after(self, step: Step) -> frozenset[str]:
+        """The step that is shown last of those whose ends decide how the run ends; none for one that is itself of those."""
+        return (
+            frozenset() if step.section is Section.STEPS else frozenset(self._setting.graph.section(Section.STEPS)[-1:])
+        )
 
     def _known(self, sketch: Sketch, changed: str) -> str:
         """``after:`` the last of the steps that decide what this one does."""
