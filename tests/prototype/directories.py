@@ -70,7 +70,7 @@ def obey(world: Machine, command: Command) -> Iterator[Machine]:
             side = world.need(_option(words, "--directory"))
             yield world.put(side, replace(side, content=HALF))
             yield world.put(side, replace(side, content=UNPACKED))
-        case ("pg_verifybackup", _, path):
+        case ("pg_verifybackup", *_, path):
             if world.need(path).content != UNPACKED:
                 raise Broke(f"{path} is not whole")
             yield world

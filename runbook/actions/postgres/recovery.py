@@ -44,6 +44,9 @@ ARCHIVED_WITHIN_S = 120.0
 INSTANT = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
 """An instant in UTC for to_char()."""
 
+STRAY = ("recovery.conf", "recovery.signal", "standby.signal")
+"""Files of another recovery that a base backup may hold: the first keeps a server from starting, the others change what it does."""
+
 ACCESS = """\
 # Access of the side cluster. Its socket lies in a directory that only the server's own account may enter.
 local all all trust
@@ -173,16 +176,18 @@ def readable(goal: Goal, tools: Tools) -> Operation:
 def extracted(source: str, sha256: str, where: Paths, goal: Goal, tools: Tools) -> Operations:
     """The base backup as a directory, every file checked against the server's own manifest, ready to recover."""
     gunzip = (Stage(argv=("gzip", "-dc")),) if source.endswith(".gz") else ()
+    without = tuple(f"--exclude={name}" for name in STRAY)
     unpack = Stage(
-        argv=("tar", "--extract", "--preserve-permissions", "--file=-", f"--directory={where.partial}"),
+        argv=("tar", "--extract", "--preserve-permissions", "--file=-", f"--directory={where.partial}", *without),
         host=tools.host,
         user=tools.owner,
     )
+    ignored = tuple(f"--ignore={name}" for name in STRAY)
     signal_file = f"{where.partial}/{target.signal(goal.target)}"
     return (
         MakeDirectory(name="make_side", path=where.partial, host=tools.host, mode=0o700, owner=tools.owner),
         Pipeline(name="extract", source=source, stages=(*gunzip, unpack), hashing=Hashing.SOURCE, expect_sha256=sha256),
-        tools.run("check_files", tools.program("pg_verifybackup"), "--quiet", where.partial, reads=True),
+        tools.run("check_files", tools.program("pg_verifybackup"), "--quiet", *ignored, where.partial, reads=True),
         Write(name="signal", path=signal_file, content="", host=tools.host, owner=tools.owner),
         Rename(name="name_side", source=where.partial, target=where.side, host=tools.host),
     )
