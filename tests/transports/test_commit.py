@@ -23,15 +23,23 @@ Connect = Callable[..., Connection]
 
 
 class CuttingProxy:
-    """A TCP proxy that cuts the connection when COMMIT passes: before the server sees it, or before its answer comes back."""
+    """A TCP proxy that cuts the connection when COMMIT passes: before the server sees it, or before its answer comes back.
 
-    def __init__(self, port: int, *, deliver: bool) -> None:
+    ``at`` are the bytes of the message at which it cuts.
+    """
+
+    def __init__(self, port: int, *, deliver: bool, at: bytes = b"COMMIT") -> None:
+        self._at = at
         self._port = port
         self._deliver = deliver
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.cuts = 0
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def pass_on(self) -> None:
+        """From here on nothing is cut."""
+        self._at = b"\0 never \0"
 
     def close(self) -> None:
         self._listener.close()
@@ -50,7 +58,7 @@ class CuttingProxy:
         back = threading.Thread(target=self._pipe, args=(server, client, muted), daemon=True)
         back.start()
         while data := client.recv(65536):
-            if b"COMMIT" in data:
+            if self._at in data:
                 self.cuts += 1
                 muted.set()
                 if self._deliver:

@@ -1,0 +1,217 @@
+"""A merge that is killed, or whose COMMIT's answer is lost: the rows come back exactly once, whatever is resumed."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from runbook.errors import ExitCode
+from runbook.system import Postgres
+from tests.actions.in_a_run import Rehearsal
+from tests.actions.postgres.rows import ACCIDENT, Accident, happened
+from tests.fixtures.postgres import FreshDatabases, PostgresServer
+from tests.runner.killed_program import Program, eventually
+from tests.transports.test_commit import CuttingProxy
+
+PLAN = """\
+runbook: 1
+name: rows
+title: Bring rows back
+environment:
+  environment: here
+  systems:
+    db: {{type: postgres, address: 127.0.0.1, port: {port}, user: {user}, database: {live}, password: {{file: {password}}}}}
+systems: {{db: postgres}}
+steps:
+  - id: look
+    title: See what is missing
+    uses: postgres.compare_rows
+    on: db
+    with: {{source: {{database: {copy}}}, tables: [users, orders, items]}}
+    timeout: 1m
+  - id: merge
+    title: Put it back
+    uses: postgres.merge_rows
+    on: db
+    with:
+      source: {{database: {copy}}}
+      tables: [users, orders, items]
+      expected: "{{{{ steps.look.missing }}}}"
+      at_most: 700
+      triggers: fire
+    timeout: 1m
+"""
+MISSING = {"public.users": 100, "public.orders": 300, "public.items": 300}
+COMMIT = b"COMMIT\0"
+
+
+def written(shop: Accident, db: Postgres, *, port: int = 0) -> str:
+    """The plan for this shop."""
+    at = db.password
+    path = getattr(at, "path", "")
+    given = {"user": db.user, "live": shop.live, "copy": shop.copy, "password": path}
+    return PLAN.format(port=port or shop.server.port, **given)
+
+
+def rights(shop: Accident) -> None:
+    """What was deleted is back, once, and what was written since is there."""
+    counts = [shop.one(f"SELECT count(*) FROM {table}") for table in ("users", "orders", "items")]
+    assert counts == [1002, 3002, 3000]
+    same = "SELECT md5(string_agg(t::text, ';' ORDER BY id)) FROM users t WHERE id <= 1000 AND id <> 5"
+    assert shop.one(same) == shop.one(same, copy=True)
+    assert shop.one("SELECT count(*) FROM users WHERE note IN ('good', 'changed since')") == 3
+    assert shop.sql("SELECT count(*) FROM runbook.ledger") == [(1,)]
+    kept = {str(table): count for table, count in shop.sql("SELECT relation, count(*) FROM runbook.merged GROUP BY 1")}
+    assert kept == MISSING
+
+
+@pytest.fixture
+def shop(postgres_server: PostgresServer, fresh_database: FreshDatabases) -> Accident:
+    return happened(postgres_server, fresh_database)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    made = Program(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["journal.before_write", "journal.after_sync"])
+def test_killed_at_every_point_of_the_journal(point: str, program: Program, shop: Accident, db: Postgres) -> None:
+    path = program.directory / "plan.yaml"
+    path.write_text(written(shop, db))
+    passages = 0
+    for passage in range(1, 60):
+        code = program.run("apply", str(path), crash=f"{point}:{passage}")
+        if code == ExitCode.DONE:
+            passages = passage - 1
+            break
+        assert code == -9
+        counts = [shop.one(f"SELECT count(*) FROM {table}") for table in ("users", "orders", "items")]
+        assert counts in ([902, 2702, 2700], [1002, 3002, 3000]), "all of it, or nothing"
+        resumed = program.run("resume")
+        if resumed == ExitCode.DONE:
+            rights(shop)
+        else:  # not one record of it is durable: nothing ran, and its supervisor leaves after a while
+            assert (resumed, counts) == (ExitCode.JOURNAL, [902, 2702, 2700])
+            program.kill_everything()
+        shop.sql("DELETE FROM users WHERE id BETWEEN 101 AND 200")
+        shop.sql("DROP SCHEMA IF EXISTS runbook CASCADE")
+    rights(shop)
+    assert passages >= 6, "records are written together where nothing happens between them"
+
+
+SLOW = (
+    "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3); RETURN NULL; END'",
+    "CREATE TRIGGER slow AFTER INSERT ON orders FOR EACH STATEMENT EXECUTE FUNCTION slow()",
+)
+
+
+@pytest.mark.parametrize("everything", [False, True], ids=["engine", "everything"])
+def test_killed_in_the_middle_of_the_transaction(
+    everything: bool, program: Program, db: Postgres, postgres_server: PostgresServer, fresh_database: FreshDatabases
+) -> None:
+    shop = happened(postgres_server, fresh_database, *ACCIDENT, *SLOW)
+    path = program.directory / "plan.yaml"
+    path.write_text(written(shop, db))
+    engine = program.start("apply", str(path))
+    inside = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'runbook/%/merge' AND wait_event = 'PgSleep'"
+    )
+    eventually(lambda: shop.one(inside) == 1)
+    if everything:
+        program.kill_everything()
+    engine.kill()
+    engine.wait(30)
+    assert shop.one("SELECT count(*) FROM users") == 902
+    assert program.run("resume") == ExitCode.DONE
+    rights(shop)
+
+
+def test_killed_while_the_commit_is_on_its_way(
+    program: Program, db: Postgres, postgres_cluster: Callable[..., PostgresServer]
+) -> None:
+    """The server has committed, and waits for a standby before it answers: the engine is gone by then."""
+    server = postgres_cluster()
+    databases = FreshDatabases(server, "far")
+    wait = (
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN PERFORM set_config(''synchronous_commit'', ''on'', true); RETURN NULL; END'",
+        "CREATE TRIGGER wait AFTER INSERT ON orders FOR EACH STATEMENT EXECUTE FUNCTION wait()",
+    )
+    shop = happened(server, databases, *ACCIDENT, *wait)
+    shop.sql(f'ALTER DATABASE "{shop.live}" SET synchronous_commit = local')
+    shop.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    shop.sql("SELECT pg_reload_conf()")
+    path = program.directory / "plan.yaml"
+    path.write_text(written(shop, db))
+    engine = program.start("apply", str(path))
+    inside = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query = 'COMMIT'"
+    eventually(lambda: shop.one(inside) == 1)
+    engine.kill()
+    engine.wait(30)
+    assert program.run("resume") == ExitCode.DONE
+    rights(shop)
+    events = [json.loads(line) for line in (program.run_directory() / "journal.jsonl").read_text().splitlines()]
+    adopted = [event for event in events if event["event"] == "operation.finished" and event["adopted"]]
+    assert [(event["operation"], event["outcome"]) for event in adopted] == [("merge", "succeeded")]
+
+
+@pytest.mark.parametrize("delivered", [True, False], ids=["answer lost", "never sent"])
+def test_a_commit_whose_answer_is_lost(delivered: bool, shop: Accident, db: Postgres, tmp_path: Path) -> None:
+    proxy = CuttingProxy(shop.server.port, deliver=delivered, at=COMMIT)
+    try:
+        run = Rehearsal(written(shop, db, port=proxy.port), tmp_path / "state")
+        code = run.apply()
+        if delivered:
+            assert code == ExitCode.DONE, run.problem("merge")
+            assert proxy.cuts == 2  # of the ledger's tables, and of the merge
+        for _ in range(3):  # a COMMIT that never arrives is a definite failure: nothing was done
+            if code == ExitCode.DONE:
+                break
+            assert code == ExitCode.FAILED
+            assert "was rolled back" in run.problem("merge")
+            assert shop.one("SELECT count(*) FROM users") == 902
+            proxy.pass_on()
+            code = run.apply()
+        assert code == ExitCode.DONE
+    finally:
+        proxy.close()
+    rights(shop)
+
+
+def test_backends_that_are_ended_at_any_moment(shop: Accident, db: Postgres, tmp_path: Path) -> None:
+    """Somebody ends our backends again and again: each attempt fails or is done, and never half."""
+    text = written(shop, db).replace("timeout: 1m\n", "timeout: 1m\n    retry: {attempts: 3, delay: 10ms}\n")
+    over = threading.Event()
+
+    def end() -> None:
+        pause = 0.11
+        while not over.wait(pause):
+            shop.server.sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'runbook/%/merge'"
+            )
+            pause *= 1.3
+
+    axe = threading.Thread(target=end, daemon=True)
+    axe.start()
+    try:
+        run = Rehearsal(text, tmp_path / "state")
+        code = run.apply()
+        deadline = time.monotonic() + 60
+        while code != ExitCode.DONE:
+            assert time.monotonic() < deadline
+            assert shop.one("SELECT count(*) FROM users") in (902, 1002)
+            code = run.resume() if code == ExitCode.WAITING else run.apply()
+    finally:
+        over.set()
+        axe.join(10)
+    counts = [shop.one(f"SELECT count(*) FROM {table}") for table in ("users", "orders", "items")]
+    assert counts == [1002, 3002, 3000]
