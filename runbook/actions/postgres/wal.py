@@ -14,16 +14,20 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 """The size of a segment unless initdb was told another (``wal_segment_size``)."""
 LOG_BYTES = 0x1_0000_0000
 """Bytes of WAL that share the middle eight digits of a name."""
 
+HEADER_BYTES = 40
+"""The first page's header in a segment (XLogLongPageHeaderData)."""
+
 _SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})")
 _LABEL = re.compile(r"([0-9A-F]{24})\.([0-9A-F]{8})\.backup")
 _HISTORY = re.compile(r"([0-9A-F]{8})\.history")
+_LONG_HEADER = 0x0002
 _LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 
 
@@ -121,6 +125,17 @@ def first_needed(wal_start: int, timeline: int, segment_bytes: int = SEGMENT_BYT
     A base backup closes the segment that it finds, and begins in the next one (``do_pg_backup_start``).
     """
     return Segment(timeline, -(-wal_start // segment_bytes))
+
+
+def cluster_of(header: bytes) -> str:
+    """The system identifier of the cluster that wrote a segment, from its first :data:`HEADER_BYTES`; '' where it can't be told.
+
+    The page's flags say whether the header is the long one, which holds it at byte 24, in the byte order of the server's machine.
+    """
+    if len(header) < HEADER_BYTES:
+        return ""
+    order: Literal["little", "big"] = "little" if header[2] & _LONG_HEADER else "big"
+    return str(int.from_bytes(header[24:32], order)) if (header[2] | header[3]) & _LONG_HEADER else ""
 
 
 @dataclass(frozen=True, slots=True)
