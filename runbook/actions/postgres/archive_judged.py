@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from runbook.actions.postgres.archive_listing import MOST_STRETCHES, Listing
 from runbook.actions.postgres.archive_status import ArchiveStatus, Base
@@ -32,6 +33,10 @@ _LOOK = "SELECT * FROM pg_stat_archiver;    # and the server's log"
 _NEW_BASE = "Take a new base backup now (postgres.basebackup); it leads on from here, whatever is missing before it."
 
 
+Leading: TypeAlias = Literal["every", "newest"]
+"""Which base backups have to lead to now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """The judgement. ``age_s``: of the newest segment; ``rpo_s``: what would be lost; ``earliest``: '' where not known."""
@@ -50,11 +55,12 @@ def judged(
     bases: Sequence[Base] | None,
     *,
     max_age_s: float | None,
+    leading: Leading = "every",
 ) -> Judged:
     """Judge what was read. ``bases`` None: the base backups are not known, and every gap counts."""
     age_s = max(0.0, status.now_s - listing.newest_at) if listing.newest else 0.0
     rpo_s = _exposed_s(status, listing, age_s)
-    led = _led(status, listing, bases or ())
+    led = _led(status, listing, bases or (), leading)
     problems = [
         *_archiver(directory, status, listing),
         *_files(directory, status, listing),
@@ -197,7 +203,7 @@ class _Led:
         return found
 
 
-def _led(status: ArchiveStatus, listing: Listing, bases: Sequence[Base]) -> _Led:
+def _led(status: ArchiveStatus, listing: Listing, bases: Sequence[Base], which: Leading) -> _Led:
     newest, size = _newest(listing, status.segment_bytes), status.segment_bytes
     earliest, leading = "", 0
     short: list[tuple[str, str, str]] = []
@@ -216,11 +222,16 @@ def _led(status: ArchiveStatus, listing: Listing, bases: Sequence[Base]) -> _Led
                 f"{base.name} began on timeline {base.timeline} where no way leads on to timeline {newest.timeline}."
             )
         elif missing:
-            reached = listing.coverage.reached(start, newest.timeline)
-            where = f"the end of {segment_name(reached, size)}" if reached else "not even its own end"
+            end = listing.coverage.reached(start, newest.timeline)
+            where = f"the end of {segment_name(end, size)}" if end else "not even its own end"
             gaps = [one.show(size) for one in missing]
             short.append((base.name, where, _named(gaps, len(gaps))))
         else:
             leading += 1
             earliest = earliest or base.finished_at
+            if which == "newest":  # those before it are told, and no fault
+                notes += [
+                    f"From {name} recovery reaches {reached}: {lost} is missing." for name, reached, lost in short
+                ]
+                short = []
     return _Led(earliest, leading, tuple(short), tuple(notes))

@@ -20,7 +20,7 @@ from runbook.action import (
     current,
     guard,
 )
-from runbook.actions.postgres.archive_judged import foreign_cluster, judged, unfit
+from runbook.actions.postgres.archive_judged import Leading, foreign_cluster, judged, unfit
 from runbook.actions.postgres.archive_listing import listed, parse_listing
 from runbook.actions.postgres.archive_place import ArchivePlace, read_archive_place, unsafe
 from runbook.actions.postgres.archive_status import ArchiveStatus, Base, read_bases, read_status
@@ -36,6 +36,10 @@ class CheckArchiveInputs(Inputs):
 
     bases: Store | None = Field(
         default=None, description="The store of base backups: each has to lead to now. Without it every gap is a fault"
+    )
+    leading: Leading = Field(
+        default="every",
+        description="Which base backups have to lead to now; newest: of others it is only told how far they do",
     )
     max_age: str | None = Field(
         default=None, description="Fail if more than this would be lost if the server were lost now (15m)"
@@ -128,6 +132,7 @@ class CheckArchive(Action[Postgres, CheckArchiveInputs, CheckArchiveFacts, Archi
             listing,
             facts.bases,
             max_age_s=None if inputs.max_age is None else parse_duration(inputs.max_age),
+            leading=inputs.leading,
         )
         newest = f"{facts.directory}/{listing.newest}"
         owner = cluster_of(look.head(system.host, newest, HEADER_BYTES)) if listing.newest else ""

@@ -145,6 +145,10 @@ def test_a_gap_counts_only_after_a_base_backup() -> None:
     assert [one.code for one in both.problems] == ["E659"]
     assert "From one.tar recovery reaches the end of 000000010000000000000004" in both.problems[0].detail
     assert both.earliest == LATER.finished_at
+    newest = judged(WAL, STATUS, found, (BASE, LATER), max_age_s=None, leading="newest")
+    assert newest.problems == () and "From one.tar recovery reaches" in newest.notes[0]
+    behind = listing(Stretch(1, 3, 7), Stretch(1, 9, 9))
+    assert len(judged(WAL, STATUS, behind, (BASE, LATER), max_age_s=None, leading="newest").problems) == 2
     assert "not even its own end" in said(STATUS, listing(Stretch(1, 4, 9)), (BASE,))["E659"]
 
 
