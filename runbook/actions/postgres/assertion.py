@@ -74,14 +74,22 @@ class AssertInputs(Inputs):
     """What has to be true."""
 
     checks: tuple[Check, ...] = Field(default=(), description="Queries with what they have to give")
+    probes: tuple[str, ...] = Field(
+        default=(), description="Queries that each have to give a number of at least 1: something is there"
+    )
     counts_of: CountsOf | None = Field(default=None, description="Compare rows per table with what a dump recorded")
     database: str = Field(default="", description="The database to ask; default: the system's own")
 
     @model_validator(mode="after")
     def _something(self) -> AssertInputs:
-        if not self.checks and self.counts_of is None:
-            raise ValueError("give checks, counts_of or both")
+        if not self.checks and not self.probes and self.counts_of is None:
+            raise ValueError("give checks, probes, counts_of or several of them")
         return self
+
+    @property
+    def asked(self) -> tuple[Check, ...]:
+        """The checks, and the probes as such."""
+        return (*self.checks, *(Check(query=probe, at_least=1) for probe in self.probes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +103,9 @@ class AssertFacts:
 class Asserted(Outputs):
     """What was found."""
 
-    values: tuple[str | None, ...] = Field(description="The value of each check, as text, in their order")
+    values: tuple[str | None, ...] = Field(
+        description="The value of each check, then of each probe, as text, in their order"
+    )
     tables: int = Field(description="How many tables were compared with the record")
 
 
@@ -144,7 +154,7 @@ class Assert(Action[Postgres, AssertInputs, AssertFacts, Asserted]):
                 expect=check.conditions(),
                 reads=True,
             )
-            for number, check in enumerate(inputs.checks, start=1)
+            for number, check in enumerate(inputs.asked, start=1)
         ]
         if inputs.counts_of is not None:
             statement = compared(facts.counts, exact=inputs.counts_of.exact)
@@ -154,7 +164,7 @@ class Assert(Action[Postgres, AssertInputs, AssertFacts, Asserted]):
 
     def verify(self, look: Look, system: Postgres, inputs: AssertInputs, done: Done[AssertFacts]) -> Asserted:
         """The queries were the check; their answers are the outputs."""
-        found = [done.results[f"check_{number}"]["value"] for number in range(1, len(inputs.checks) + 1)]
+        found = [done.results[f"check_{number}"]["value"] for number in range(1, len(inputs.asked) + 1)]
         tables = done.results["counts"]["tables"] if inputs.counts_of is not None else 0
         return Asserted(values=tuple(None if v is None else _text(v) for v in found), tables=int(tables or 0))
 

@@ -44,6 +44,10 @@ class RestoreBesideInputs(Inputs):
         default="create",
         description="create: roles of the dump's globals file that don't exist are made, with passwords, and stay",
     )
+    measured: bool = Field(
+        default=True,
+        description="false: an older backup on purpose, whose age says nothing of the recovery point objective",
+    )
     space_factor: float = Field(
         default=SPACE_FACTOR, ge=0, description="Free space that must be there, as a multiple of the database's size"
     )
@@ -77,7 +81,8 @@ class RestoredBeside(Outputs):
     rows: int = Field(description="Rows in the tables that were compared with the dump's own record, all of them equal")
     tables_counted: int = Field(description="Tables whose rows were compared; 0 where the dump has no record")
     restored_from: str = Field(description="Name of the backup")
-    recovery_point: str = Field(description="Instant up to which data is there: that of the dump's snapshot")
+    snapshot_at: str = Field(description="Instant up to which data is there: that of the dump's snapshot")
+    recovery_point: str | None = Field(description="The same, where it is measured against the objective")
 
 
 class RestoreBeside(Action[Postgres, RestoreBesideInputs, RestoreBesideFacts, RestoredBeside]):
@@ -249,13 +254,15 @@ def _roles(system: Postgres, inputs: RestoreBesideInputs, facts: RestoreBesideFa
 
 
 def _outputs(system: Postgres, inputs: RestoreBesideInputs, facts: RestoreBesideFacts) -> RestoredBeside:
+    at = show_instant(snapshot_of(inputs.artifact))
     return RestoredBeside(
         database=facts.database,
         connect=connect_line(system, facts.database),
         rows=sum(count.rows for count in facts.counts),
         tables_counted=len(facts.counts),
         restored_from=inputs.artifact.name,
-        recovery_point=show_instant(snapshot_of(inputs.artifact)),
+        snapshot_at=at,
+        recovery_point=at if inputs.measured else None,
     )
 
 
