@@ -32,7 +32,7 @@ from runbook.actions.postgres.cluster import Server
 from runbook.actions.postgres.instance import is_contained
 from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
-from runbook.host import LOCAL, Local
+from runbook.host import LOCAL, Compose, Docker, Host, Local
 from runbook.operation import (
     Call,
     Condition,
@@ -119,7 +119,7 @@ class ColdCopy(Action[Postgres, ColdCopyInputs, ColdCopyFacts, ColdCopied]):
 
     def observe(self, look: Look, system: Postgres, inputs: ColdCopyInputs, scope: Scope) -> ColdCopyFacts:
         """What is there, that no server runs in it, and that the store can take it."""
-        where = layout(inputs.to, inputs.name.replace("{timestamp}", f"{scope.started_at:%Y%m%dT%H%M%SZ}"), scope)
+        where = _where(system, inputs, scope)
         state = present(look, where, parts=_parts(system), made_by=maker(scope))
         directory = _directory(system, inputs)
         container = look.container(system.host) if is_contained(system.host) else None
@@ -132,9 +132,9 @@ class ColdCopy(Action[Postgres, ColdCopyInputs, ColdCopyFacts, ColdCopied]):
 
     def assume(self, system: Postgres, inputs: ColdCopyInputs, scope: Scope) -> ColdCopyFacts:
         """A stopped server, and a store with nothing of this copy."""
-        where = layout(inputs.to, inputs.name.replace("{timestamp}", f"{scope.started_at:%Y%m%dT%H%M%SZ}"), scope)
+        where = _where(system, inputs, scope)
         directory = inputs.data_directory or system.data_directory or "/PGDATA"
-        return ColdCopyFacts(directory, str(system.host) if is_contained(system.host) else "", where, Present())
+        return ColdCopyFacts(directory, _container(system.host), where, Present())
 
     def plan(self, system: Postgres, inputs: ColdCopyInputs, facts: ColdCopyFacts, scope: Scope) -> Operations:
         """The copy into partials, its hashes, the proof that it is the original's; then the names, the manifest last."""
@@ -164,6 +164,22 @@ class ColdCopy(Action[Postgres, ColdCopyInputs, ColdCopyFacts, ColdCopied]):
         size = size_of(look, where.directory, manifest)
         found = artifact(inputs.to, manifest, text=text, size=size)
         return ColdCopied(artifact=found, path=where.path(DATA), bytes=size)
+
+
+def _where(db: Postgres, inputs: ColdCopyInputs, scope: Scope) -> Layout:
+    name = inputs.name.replace("{timestamp}", f"{scope.started_at:%Y%m%dT%H%M%SZ}")
+    packed = is_contained(db.host) and not name.endswith(".tar")
+    return layout(inputs.to, f"{name}.tar" if packed else name, scope)
+
+
+def _container(host: Host) -> str:
+    """The container's name as far as the environment tells; '' on this machine."""
+    match host:
+        case Docker(container, _):
+            return container
+        case Compose(project, service, _):
+            return f"{project}-{service}-1"
+    return ""
 
 
 def _parts(db: Postgres) -> tuple[str, ...]:
