@@ -21,7 +21,10 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow]
 SHIPPED = sorted(path.stem for path in PLANS.glob("*.yaml"))
 TRACED = ("-e", "trace=%file,%network,fchmod,fchown,ftruncate,fallocate,mknod,bpf,init_module")
 MAY_BE_WRITTEN = ("/dev/null", "/dev/tty", "/dev/shm/", "/proc/self/")
-INPUTS = {"restore-db-pitr": ("-i", "target=2026-02-14T12:00:00Z")}
+INPUTS = {
+    "restore-db-pitr": ("-i", "target=2026-02-14T12:00:00Z"),
+    "restore-rows": ("-i", "accident=2036-02-14T12:00:00Z", "-i", "tables=users"),
+}
 
 
 @pytest.fixture(scope="module", params=["container", "here"])

@@ -31,7 +31,7 @@ def test_every_system_is_one_that_an_environment_may_name(shared: Stack) -> None
 
 def test_the_shipped_plans_fit_it(shared: Stack) -> None:
     environment = environment_at(shared.status().environment)
-    names = ("backup-db", "verify-backup", "restore-db", "restore-db-pitr")
+    names = ("backup-db", "verify-backup", "restore-db", "restore-db-pitr", "restore-rows")
     assert {name: check_fits(read_plan(shipped_plan(name)), environment) for name in names} == {
         name: [] for name in names
     }
