@@ -17,11 +17,14 @@ from runbook.action import Undecidable
 from runbook.actions.postgres.create_login import CreateLogin
 from runbook.actions.postgres.disable_login import DisableLogin
 from runbook.actions.postgres.prove_login import ProveLogin
-from runbook.errors import Refused
+from runbook.errors import ExitCode, Refused
 from runbook.secret import FromFile
 from runbook.system import Postgres
 from tests.actions.harness import Stage, StepFailed
 from tests.actions.postgres.life import Life
+from tests.evidence import program as evidence
+from tests.evidence.program import PLANS
+from tests.evidence.site import site
 from tests.fixtures.postgres import PostgresServer
 from tests.runner.killed_program import Program
 
@@ -331,3 +334,29 @@ def test_killed_at_every_record_of_the_journal_there_is_no_gap(
         assert escrow.read_text().strip() not in log
         assert len(files_with(program.state, escrow.read_text().strip())) == 1
     program.close()
+
+
+def test_the_plan_that_ships_waits_for_the_deployment(server: PostgresServer, system: Postgres, tmp_path: Path) -> None:
+    config = tmp_path / "service.login"
+    config.write_text("app_a\nfirst-of-all\n")
+    assert isinstance(system.password, FromFile)
+    with site() as url, serving(server, config) as service:
+        (tmp_path / "environment.yaml").write_text(
+            "environment: here\ninputs: {logins: [app_a, app_b], owner: app_owner}\nsystems:\n"
+            f"  db: {{type: postgres, address: {system.address}, port: {system.port}, user: {system.user}, database: shop, "
+            f"password: {{file: {system.password.path}}}}}\n  site: {{type: web, url: '{url}'}}\n"
+        )
+        program = evidence.Program(tmp_path, {"NO_COLOR": "1"})
+        ran = program.run("apply", PLANS / "rotate-role.yaml", "--env", tmp_path / "environment.yaml", "--yes")
+        assert ran.code == ExitCode.WAITING, ran.said
+        created = program.outputs("create")
+        assert "the user is app_b" in ran.said and created["file"] in ran.said
+        assert can_login(server) == {"app_a", "app_b"}
+        (tmp_path / "new").write_text(f"{created['role']}\n{Path(created['file']).read_text()}")
+        (tmp_path / "new").rename(config)
+        assert program.run("confirm", program.last, "deploy").code == 0
+        ran = program.run("resume", program.last, "--yes")
+        assert ran.code == 0, ran.said
+        assert can_login(server) == {"app_b"}
+        assert program.outputs("prove")["sessions"] >= 1
+    assert service.faults == []
