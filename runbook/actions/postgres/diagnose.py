@@ -156,7 +156,7 @@ class Diagnose(Action[Postgres, DiagnoseInputs, DiagnoseFacts, Diagnosed]):
             *notes,
             *_unchecked(inputs, done.facts, failed=failed, ran="checksums" in done.results, printed=printed),
         )
-        out = _diagnosed(damage, unchecked)
+        out = summed_up(damage, unchecked)
         if damage and inputs.expect == "healthy":
             fix = "Restore a backup (plans/restore-db.yaml), or examine further. The cold copy shows how it was."
             raise CheckFailed(Problem("E693", "the database is damaged", out.report, fix))
@@ -228,7 +228,8 @@ def _unchecked(
     return tuple(found)
 
 
-def _diagnosed(damage: tuple[Finding, ...], unchecked: tuple[str, ...]) -> Diagnosed:
+def summed_up(damage: tuple[Finding, ...], unchecked: tuple[str, ...]) -> Diagnosed:
+    """The outputs for what was found, and for what was not looked at."""
     indexes = tuple(dict.fromkeys(one.object for one in damage if one.kind == "index"))
     tables = tuple(dict.fromkeys(one.object for one in damage if one.kind == "table"))
     only_indexes = all(one.kind == "index" for one in damage)
