@@ -1,4 +1,4 @@
-"""``python -m benchmarks [engine|recovery] [--quick] [--json]``: measure, and print a table."""
+"""``python -m benchmarks [engine|recovery|wal] [--quick] [--json]``: measure, and print a table."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ RESULTS = Path(__file__).with_name("results")
 def main() -> None:
     """Parse, measure, print; keep the rows below ``benchmarks/results/``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("which", nargs="?", choices=("engine", "recovery"), help="default: both")
+    parser.add_argument("which", nargs="?", choices=("engine", "recovery", "wal"), help="default: all")
     parser.add_argument("--quick", action="store_true", help="smaller and fewer: two minutes each")
     parser.add_argument("--json", action="store_true", dest="as_json", help="JSON on stdout")
     options = parser.parse_args()
     began, rows = time.monotonic(), []
-    for which in (options.which,) if options.which else ("engine", "recovery"):
+    for which in (options.which,) if options.which else ("engine", "recovery", "wal"):
         with tempfile.TemporaryDirectory(prefix="runbook-bench-") as place:
             for row in _measure(which, Path(place), quick=options.quick):
                 rows.append(row)
@@ -60,6 +60,10 @@ def _measure(which: str, place: Path, *, quick: bool) -> Iterator[Row]:
         if shutil.which("strace") is None:
             raise SystemExit("the engine's syncs are counted with strace: apt-get install strace")
         yield from measure(bench)
+    elif which == "wal":
+        from benchmarks.walfetch import measure as fetch
+
+        yield from fetch(place, quick=quick)
     else:
         from benchmarks.recovery import measure as recover
 

@@ -71,7 +71,7 @@ def _become(access: Access, spool: Path, tell: int, *, segment_bytes: int, ahead
         os.close(tell)
         feeder.run()
         code = 0
-    except BaseException as error:  # the last frame of this process: nobody above could show it
+    except Exception as error:
         try:
             os.write(tell, f"{type(error).__name__}: {error}".encode())
         except OSError:
