@@ -143,16 +143,20 @@ class Sessions:
                 case Failed(problem):
                     return Failed(problem, first), inner
                 case Lost(problem):
-                    return (Failed(problem, first) if held.session.reads else Lost(problem)), inner
+                    within = isinstance(asks, Sql) and uses_session and _undone(held.session, asks.statements)
+                    return (Failed(problem, first) if held.session.reads or within else Lost(problem)), inner
         return None, inner
 
     def _broke(self, session: Session, link: Link, error: Exception) -> Outcome:
         words = server_words(error, self._databases.redact)
         if not is_lost(link):
             return Failed(refused(words))
+        if _undone(session):
+            return Failed(lost_problem(f"{words}\nNothing was committed."))
         return Failed(lost_problem(words)) if session.reads else Lost(lost_problem(words))
 
 
+_OPENS = re.compile(r"\s*(BEGIN|START\s+TRANSACTION)\b", re.IGNORECASE)
 _COMMITS = re.compile(r"\s*(COMMIT|END)\b(?!\s+PREPARED)", re.IGNORECASE)
 
 
@@ -162,6 +166,12 @@ def _apart(end: tuple[Statement, ...]) -> tuple[tuple[Statement, ...], tuple[Sta
         if _COMMITS.match(statement.text):
             return end[:number], end[number:]
     return end, ()
+
+
+def _undone(session: Session, inside: tuple[Statement, ...] = ()) -> bool:
+    """Whether all that its connection did is rolled back with it: ``begin`` opens a transaction, and nothing so far ended it."""
+    opens = bool(session.begin) and _OPENS.match(session.begin[0].text) is not None
+    return opens and not any(_COMMITS.match(statement.text) for statement in (*session.begin, *inside))
 
 
 def _inside(use: Use, name: str) -> Callable[[Fields], None]:

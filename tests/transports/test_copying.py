@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from runbook.errors import Bug
-from runbook.operation import Connection, CopyRows, Name, Session, Sql, sql
+from runbook.operation import Connection, CopyRows, Name, Session, Sql, Transaction, sql
 from runbook.paste import paste
-from runbook.transports.outcome import Begun, Failed, Succeeded, Unsettled
+from runbook.transports.outcome import Begun, Failed, Lost, Succeeded, Unsettled
 from runbook.transports.world import World
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
 from tests.transports.conftest import Uses, problem_of, statements
-from tests.transports.test_commit import CuttingProxy
+from tests.transports.test_commit import CuttingProxy, kill_backend_soon
 
 Connect = Callable[..., Connection]
 ODD = "E'tab\\t line\\n back\\\\ é'"
@@ -210,3 +210,21 @@ def test_the_fence_ends_what_reads_from_the_source(
     gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'runbook/r-1/left'"
     assert postgres_server.sql(gone) == [(0,)]
     left.close()
+
+
+def test_a_transaction_whose_connection_breaks_before_its_commit_is_a_definite_failure(
+    world: World, uses: Uses, connect_to: Connect, databases: tuple[str, str], postgres_server: PostgresServer
+) -> None:
+    live = connect_to(databases[1])
+    slow = statements("INSERT INTO t VALUES (1)", "SELECT pg_sleep(20)")
+    for begin, wanted in ((("BEGIN",), Failed), (("SELECT 1",), Lost)):
+        alone = Transaction.AUTOCOMMIT
+        body = (Sql(name="put", connection=live, statements=slow, transaction=alone, session="merge"),)
+        session = Session(name="merge", connection=live, begin=statements(*begin), body=body)
+        kill_backend_soon(postgres_server, "runbook/r-1/broken")
+        assert isinstance(world.perform(session, uses(application="runbook/r-1/broken")), wanted)
+    begun = Session(name="merge", connection=live, begin=statements("BEGIN", "SELECT pg_sleep(20)"), body=())
+    kill_backend_soon(postgres_server, "runbook/r-1/broken")
+    outcome = world.perform(begun, uses(application="runbook/r-1/broken"))
+    assert isinstance(outcome, Failed)
+    assert "Nothing was committed" in problem_of(outcome)

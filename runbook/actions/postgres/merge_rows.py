@@ -64,7 +64,8 @@ class MergeRows(Action[Postgres, MergeRowsInputs, MergeRowsFacts, MergedRows]):
     overwritten, and one whose unique value was given to another row stays away; `postgres.compare_rows` names both. Generated
     columns are computed anew, identities are kept, and sequences go forward past what came back.
 
-    The keys that were put back are kept in `runbook.merged`; `undo` deletes exactly those rows. Refused: tables that differ in
+    The keys that were put back are kept in `runbook.merged`; `undo` deletes exactly those rows (and, as any deletion, what was made
+    to refer to them since with ON DELETE CASCADE). Refused: tables that differ in
     structure, have no key or hide rows by a policy; triggers that nobody decided about; circles of references that can't be
     deferred. A row that refers to one that is gone and doesn't come back breaks the whole: name that table too.
     """
