@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -282,3 +285,56 @@ def test_what_is_shown_changes_nothing_but_in_one_transaction(stage: Stage, db: 
     (look,) = stage.planned(CompareRows(), shop.system(db), **given)
     assert not changes(look)
     assert [one.name for one in stage.planned(MergeRows(), shop.system(db), **given, at_most=1)] == ["ledger", "merge"]
+
+
+def test_the_copy_may_be_in_a_cluster_of_its_own(
+    stage: Stage,
+    db: Postgres,
+    postgres_server: PostgresServer,
+    postgres_cluster: Callable[..., PostgresServer],
+    fresh_database: FreshDatabases,
+) -> None:
+    """As after a recovery to a moment beside the live cluster: reached by its socket, under the same database's name."""
+    shop = happened(postgres_server, fresh_database)
+    beside = postgres_cluster(DateStyle="SQL, DMY", TimeZone="Asia/Tokyo", bytea_output="escape")
+    beside.sql(f'CREATE DATABASE "{shop.live}"')
+    environment = {**os.environ, **postgres_server.environment(shop.copy)}
+    dumped = subprocess.run([postgres_server.tool("pg_dump"), "-Fc"], env=environment, check=True, capture_output=True)
+    restore = [str(postgres_server.tool("pg_restore")), "-d", beside.socket_dsn(shop.live)]
+    subprocess.run(restore, input=dumped.stdout, check=True)
+    shop.sql(f'ALTER DATABASE "{shop.live}" SET timezone = "America/Lima"')
+    given: Given = {
+        "source": {"database": shop.live, "address": str(beside.socket_dir), "port": beside.port},
+        "tables": TABLES,
+    }
+    found = stage.live(CompareRows(), shop.system(db), **given)
+    assert found.missing == MISSING
+    assert {one.table: one.different for one in found.tables} == {
+        "public.users": 1,
+        "public.orders": 0,
+        "public.items": 0,
+    }, "settings of either side make no difference"
+    assert stage.live(MergeRows(), shop.system(db), **given, at_most=700, expected=found.missing).total == 700
+    assert {one.table: one.same for one in stage.live(CompareRows(), shop.system(db), **given).tables} == {
+        "public.users": 999,
+        "public.orders": 3000,
+        "public.items": 3000,
+    }
+
+
+def test_a_comparison_of_many_rows_takes_no_memory_here(stage: Stage, db: Postgres, accident: Happened) -> None:
+    shop = accident("SELECT 1")
+    made = "CREATE TABLE wide (id int PRIMARY KEY, text text)"
+    shop.sql(made)
+    shop.sql(made, copy=True)
+    shop.sql("INSERT INTO wide SELECT i, repeat(md5(i::text), 20) FROM generate_series(1, 60000) i", copy=True)
+    shop.sql("INSERT INTO wide SELECT i, repeat(md5(i::text), 20) FROM generate_series(1, 60000, 3) i")
+    given: Given = {"source": {"database": shop.copy}, "tables": ("wide",)}
+    tracemalloc.start()
+    try:
+        found = stage.live(CompareRows(), shop.system(db), **given)
+        assert stage.live(MergeRows(), shop.system(db), **given, at_most=40000).total == found.total == 40000
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 << 20, "38 MB went through"
