@@ -96,7 +96,8 @@ class Scope:
 
     ``systems`` are all systems of the environment, for artifacts that name their store. ``held`` are the pinned facts of
     the hold that this step releases. ``resumed`` is true where operations of the step may have been performed: after
-    an earlier executor or attempt, and in the round that closes this one.
+    an earlier executor or attempt, and in the round that closes this one. ``ended`` are then the results of those that are known
+    to have ended well, in the order in which they were begun last: evidence for what the world can't tell, never instead of it.
     """
 
     run: str
@@ -108,6 +109,7 @@ class Scope:
     systems: Mapping[str, System]
     held: Mapping[str, Json] | None = None
     resumed: bool = False
+    ended: Mapping[str, Fields] = field(default_factory=dict)
 
     @property
     def tag(self) -> str:
@@ -145,11 +147,12 @@ class Done(Generic[F]):
 
 @dataclass(frozen=True, slots=True)
 class Attempt(Generic[F]):
-    """An attempt that did not end well: the last facts, the operations that it began, and those that ended well."""
+    """An attempt that did not end well: the last facts, the operations that it began, those that ended well, the problem's code."""
 
     facts: F
     begun: frozenset[str]
     succeeded: frozenset[str]
+    code: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,8 @@ class StepRun:
     """What the journal says of a step. ``attempt`` counts from 1; ``tries`` those since a person or a resume looked at it.
 
     ``approved`` are the digests of the operations that were shown for each round; ``pinned`` the baselines as first taken.
-    ``operations`` are those of this attempt and of the one that it goes on with, ``earlier`` those that succeeded before them.
+    ``operations`` are those of this attempt and of the one that it goes on with, in the order in which they were begun last;
+    ``earlier`` those that succeeded before them.
     ``consent`` is a person's word that the step may begin, ``answer`` what they said to the step's own question.
     ``renewed``: it is to be done wholly again, and may then plan what the world wants by now.
     ``touched``: an operation that may change something was begun, in this attempt or an earlier one. ``skipped_by`` is who
@@ -207,7 +208,8 @@ def _told(step: StepRun, event: StepEvent) -> StepRun:
         case StepPlanned():
             return _planned(step, event)
         case OperationStarted():
-            operations = {**step.operations, event.operation: OperationRun(event.id, event.form)}
+            others = {name: one for name, one in step.operations.items() if name != event.operation}
+            operations = {**others, event.operation: OperationRun(event.id, event.form)}
             return replace(step, operations=operations, touched=step.touched or event.changes)
         case OperationNoted():
             noted = step.operations[event.operation]

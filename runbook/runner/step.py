@@ -99,7 +99,7 @@ class StepLife:
 
     def _taken_back(self, ended: Broke | Adrift) -> Broke | Adrift:
         """Perform what the action takes back after a definite failure. What isn't performed is told to a person."""
-        back, why = self._retreat(), None
+        back, why = self._retreat(ended.problem.code), None
         if not back:
             return ended
         if isinstance(ended, Broke) and not ended.refused and self._facts is not None:
@@ -113,15 +113,14 @@ class StepLife:
                 why = end.ended.problem if isinstance(end.ended, Broke | Adrift) else None
         return replace(ended, problem=left_behind(ended.problem, back, why))
 
-    def _retreat(self) -> Operations:
+    def _retreat(self, code: str) -> Operations:
         prepared, known = self._prepared, self._state.operations
         if type(self._action).retreat is Action.retreat or not known:
             return ()
         facts = self._facts
         if facts is None:  # an earlier executor began it, and it can't be looked at now
             facts = self._action.assume(prepared.system, prepared.inputs, prepared.scope)
-        well = {name for name, one in known.items() if one.finished and one.finished.outcome == "succeeded"}
-        attempt: Attempt[Any] = Attempt(facts, frozenset(known), frozenset(well))
+        attempt: Attempt[Any] = Attempt(facts, frozenset(known), frozenset(self._ended_well()), code)
         return self._action.retreat(prepared.system, prepared.inputs, attempt, prepared.scope)
 
     def close(self, ended: Ended) -> None:
@@ -203,7 +202,8 @@ class StepLife:
 
     def _observe(self) -> Any:
         prepared = self._prepared
-        facts = self._pin(self._action.observe(self._setting.look, prepared.system, prepared.inputs, self._scope))
+        scope = replace(self._scope, ended=self._ended_well()) if self._scope.resumed else self._scope
+        facts = self._pin(self._action.observe(self._setting.look, prepared.system, prepared.inputs, scope))
         recorded = self._state.guards
         now = roles(facts, Role.GUARD)
         for name, value in recorded.items():
@@ -211,6 +211,14 @@ class StepLife:
                 raise Refused(drifted(self._step, name, value, now.get(name)))
         self._facts = facts
         return facts
+
+    def _ended_well(self) -> dict[str, Fields]:
+        known = self._state.operations.items()
+        return {
+            name: one.finished.fields  # type: ignore[misc]  # fields of operations are scalars
+            for name, one in known
+            if one.finished and one.finished.outcome == "succeeded"
+        }
 
     def _pin(self, facts: Any) -> Any:
         """The facts with their baselines as they were first taken."""

@@ -50,6 +50,10 @@ class Case(Generic[W]):
         """Facts: a frozen dataclass with roles."""
         raise TypeError(f"{type(self).__name__} does not observe")
 
+    def told(self, facts: object, ended: Results) -> object:
+        """The facts with what a resume takes from the records: results of what ended well, in the order of its beginning."""
+        return facts
+
     def plan(self, facts: object) -> tuple[Op, ...]:
         """What remains."""
         raise TypeError(f"{type(self).__name__} does not plan")
@@ -192,7 +196,8 @@ class Life(Generic[W]):
         self._journal = replace(self._journal, begun=None, exit=None)
 
     def _observe(self) -> object:
-        facts = self._case.observe(self.world)
+        ended = {name: dict(found) for name, found in self._journal.results}
+        facts = self._case.told(self._case.observe(self.world), ended)
         guards, pinned = role(facts, Role.GUARD), role(facts, Role.PINNED)
         if self._journal.pinned is None:
             self._journal = replace(self._journal, guards=guards, pinned=pinned)
@@ -208,8 +213,9 @@ class Life(Generic[W]):
         return f"never approved: {', '.join(new)}" if new else ""
 
     def _perform(self, operation: Op) -> None:
-        begun = self._journal if operation.reads else replace(self._journal, begun=operation)
-        results = {name: dict(found) for name, found in self._journal.results}
+        others = tuple((name, found) for name, found in self._journal.results if name != operation.name)
+        begun = self._journal if operation.reads else replace(self._journal, begun=operation, results=others)
+        results = {name: dict(found) for name, found in self._journal.results}  # with its own of an earlier go
         worlds = ((self.world, ()), *self._case.perform(self.world, operation, results))
         for place, (world, found) in enumerate(worlds):
             flies = not operation.reads and self._case.outlives(operation, world)
@@ -230,8 +236,8 @@ class Life(Generic[W]):
         self._shown(f"after {operation.name}")
 
     def _finished(self, operation: Op, found: Fields) -> None:
-        results = {**dict(self._journal.results), **({operation.name: found} if found else {})}
-        self._journal = replace(self._journal, results=tuple(sorted(results.items())))
+        others = tuple((name, known) for name, known in self._journal.results if name != operation.name)
+        self._journal = replace(self._journal, results=(*others, *([(operation.name, found)] if found else [])))
 
     def _shown(self, where: str) -> None:
         for world in self._case.crashed(self.world):

@@ -15,7 +15,7 @@ from runbook.operation import Operations
 from tests.actions.backups import artifact, database, scope, store
 from tests.prototype.databases import COPY, HALF, Database, Databases, obey
 from tests.prototype.explore import Fault, explore
-from tests.prototype.life import Broke, Case, Op, Results, Worlds, followed
+from tests.prototype.life import Broke, Case, Fields, Life, Op, Results, State, Worlds, followed
 from tests.prototype.words import commands, line_of
 
 ORIGINAL = "the original"
@@ -40,11 +40,30 @@ class Restoring(Case[Databases]):
         assert isinstance(facts, RestoreFacts)
         return Restore().plan(database(), INPUTS, facts, SCOPE)
 
+    def told(self, facts: object, ended: Results) -> object:
+        assert isinstance(facts, RestoreFacts)
+        return replace(facts, loaded=self.shown(ended, facts.new))
+
+    def shown(self, ended: Results, new: Seen | None) -> bool:
+        return swap.load_shown(ended, new)
+
     def perform(self, world: Databases, operation: Op, results: Results) -> Worlds[Databases]:
         for command in commands(line_of(operation, results)):  # type: ignore[arg-type]  # a real one
-            for later in obey(world, command):
-                yield later, ()
-            world = later
+            *before, after = obey(world, command)
+            yield from ((later, ()) for later in before)
+            yield after, self.result(operation, after)
+            world = after
+
+    def result(self, operation: Op, world: Databases) -> Fields:
+        """The model gives every database of that name the same oid: what tells them apart has to be something else."""
+        made = world.named(NAMES.new)
+        match operation.name:
+            case "create" if made:
+                return (("oid", made.oid),)
+            case "load":
+                return (("exit_code", 0),)
+            case _:
+                return ()
 
     def wrong(self, world: Databases) -> str:
         original = [one for one in world.all if one.content == ORIGINAL and not one.invalid]
@@ -92,6 +111,48 @@ def test_without_a_mark_half_a_copy_would_be_swapped_in() -> None:
 
     with pytest.raises(Fault, match=HALF):
         explore(Unmarked())
+
+
+def test_a_load_that_went_on_without_its_engine_is_not_repeated() -> None:
+    performed: list[str] = []
+
+    class Watched(Restoring):
+        def perform(self, world: Databases, operation: Op, results: Results) -> Worlds[Databases]:
+            performed.append(operation.name)
+            return super().perform(world, operation, results)
+
+    left: dict[str, State[Databases]] = {}
+    Life(Watched(), State(Watched.start), left.__setitem__).go()
+    for where, state in left.items():
+        performed.clear()
+        ended = Life(Watched(), state, lambda *_: None).go()
+        assert ended.status == "succeeded"
+        witnessed = state.flight is not None and state.flight.witnessed
+        if where.startswith("load ") and (witnessed or "its end recorded" in where):
+            assert performed[0] == "loaded", where
+        if where.startswith(("after load", "loaded ", "after loaded", "analyze", "after analyze")):
+            assert "load" not in performed, where
+    assert [where for where in left if where.startswith("load ")]
+
+
+class Meddled(Restoring):
+    """While nobody is at work, somebody may drop the copy by hand."""
+
+    def crashed(self, world: Databases) -> tuple[Databases, ...]:
+        copy = world.named(NAMES.new)
+        return (world, world.put(copy, None)) if copy else (world,)
+
+
+def test_a_record_of_another_load_is_not_taken_for_one_into_this_database() -> None:
+    class Credulous(Meddled):
+        """Takes any load that ended well for one into what bears the name now."""
+
+        def shown(self, ended: Results, new: Seen | None) -> bool:
+            return new is not None and not new.invalid and "create" in ended and "load" in ended
+
+    explore(Meddled())
+    with pytest.raises(Fault, match="half a copy is"):
+        explore(Credulous())
 
 
 def test_without_a_fence_the_restore_that_goes_on_meets_the_new_one() -> None:

@@ -31,12 +31,15 @@ from runbook.actions.postgres.swap import Marks, Names, Standing, Three
 from runbook.artifact import Artifact
 from runbook.errors import Problem, Refused
 from runbook.host import Local
-from runbook.operation import Connection, Operations, Sql, Transaction, sql
+from runbook.operation import Connection, Operations, sql
 from runbook.system import Postgres
 from runbook.units import show_instant
 
 SPACE_FACTOR = 1.2
 """A fresh copy is rarely bigger than the bloated original; the rest is for WAL and for sorting its indexes."""
+
+NOT_EXPECTED = "E314"
+"""The code of a statement whose result is not what the operation expects."""
 
 UNPACKED = 2
 """Where there is no original to measure, the copy is taken to be this many times the dump's size."""
@@ -62,6 +65,7 @@ class RestoreInputs(Inputs):
 class RestoreFacts:
     """The cluster, the three databases and the dump. ``staged``: a copy of the dump lies on the server's host.
 
+    ``loaded``: the records show that the load into the new database ended well, and its mark is missing.
     ``missing``: the roles that were missing when the step was first looked at; ``roles``: what is to be made of them now.
     """
 
@@ -80,6 +84,7 @@ class RestoreFacts:
     counts: tuple[Count, ...] = current()
     staged: bool = current()
     sessions: int = current()
+    loaded: bool = current()
 
     @property
     def three(self) -> Three:
@@ -156,6 +161,7 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
             counts=dump.counts,
             staged=not isinstance(system.host, Local) and look.file(system.host, load.staging(own)) is not None,
             sessions=cluster.sessions,
+            loaded=swap.load_shown(scope.ended, cluster.new) and _durable(look, system, names, scope),
         )
         _refuse_taken(names, marks, facts)
         untouched = cluster.new is None and cluster.old is None and cluster.original_oid == _oid(cluster.live)
@@ -186,6 +192,7 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
             counts=(),
             staged=False,
             sessions=0,
+            loaded=False,
         )
 
     def plan(self, system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: Scope) -> Operations:
@@ -193,12 +200,17 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
         marks, at = _marks(inputs, scope), _maintenance(system, facts, scope)
         clean = load.unstaged(system, facts.names.new) if facts.staged else ()
         in_place = _put_in_place(at, marks, facts)
+        proven = _proven(system, inputs, facts, scope)
         match swap.standing(facts.three, facts.names, marks):
             case Standing.NOTHING:
-                return (*clean, *_made(system, inputs, facts, scope), *in_place)
+                return (*clean, *_made(system, inputs, facts, scope), *proven, *in_place)
+            case Standing.LOADED:
+                return (*clean, *proven, *in_place)
+            case Standing.UNFINISHED if facts.loaded:
+                return (*clean, swap.load_marked(at, facts.names.new, marks.loaded), *proven, *in_place)
             case Standing.UNFINISHED:
                 dropped = swap.drop(at, facts.names.new, version=facts.version)
-                return (*clean, dropped, *_made(system, inputs, facts, scope), *in_place)
+                return (*clean, dropped, *_made(system, inputs, facts, scope), *proven, *in_place)
             case Standing.FINISHED:
                 return (*clean, *in_place)
             case Standing.SWAPPED:
@@ -212,12 +224,17 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
     def retreat(
         self, system: Postgres, inputs: RestoreInputs, attempt: Attempt[RestoreFacts], scope: Scope
     ) -> Operations:
-        """A live database that was closed for a swap that did not come takes sessions again."""
-        facts = attempt.facts
+        """A live database that was closed for a swap that did not come takes sessions again; a copy whose rows are not those of
+        the record is no longer said to be loaded.
+        """
+        facts, at = attempt.facts, _maintenance(system, attempt.facts, scope)
+        back: Operations = ()
+        if "rows" in attempt.begun - attempt.succeeded and attempt.code == NOT_EXPECTED:
+            back = (swap.load_unmarked(at, facts.names.new),)
         shut = "close" in attempt.begun or (facts.live is not None and not facts.live.open)
         if "swap" in attempt.succeeded or not shut or not facts.original_oid or not facts.properties.open:
-            return ()
-        return (swap.opened(_maintenance(system, facts, scope), facts.names.live),)
+            return back
+        return (*back, swap.opened(at, facts.names.live))
 
     def verify(self, look: Look, system: Postgres, inputs: RestoreInputs, done: Done[RestoreFacts]) -> Restored:
         """The names, the properties and the size, as the server tells them now."""
@@ -255,7 +272,7 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
         match swap.standing(facts.three, names, marks):
             case Standing.NOTHING | Standing.FINISHED:
                 return (*clean, *reopened)
-            case Standing.UNFINISHED:
+            case Standing.UNFINISHED | Standing.LOADED:
                 return (*clean, *reopened, swap.drop(at, names.new, version=facts.version))
             case Standing.SWAPPED:
                 existed = bool(facts.original_oid)
@@ -285,18 +302,32 @@ def _oid(seen: Seen | None) -> int:
 
 
 def _made(system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: Scope) -> Operations:
-    """Everything up to the mark that the new database is finished."""
+    """Everything up to the mark that the load ended well."""
     at = _maintenance(system, facts, scope)
     new = facts.names.new
-    inside = system.connection(application=scope.application, database=new)
-    created = create(new, facts.properties, version=facts.version)
     return (
         *_roles(system, inputs, facts, scope),
-        Sql(name="create", connection=at, statements=(created,), transaction=Transaction.AUTOCOMMIT),
+        swap.created(at, new, create(new, facts.properties, version=facts.version)),
         *load.loaded(system, new, load.source_of(inputs.artifact, scope), jobs=inputs.jobs, own=new, scope=scope),
+        swap.load_marked(at, new, _marks(inputs, scope).loaded),
+    )
+
+
+def _proven(system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: Scope) -> Operations:
+    """From there to the mark that the new database is finished."""
+    at, new = _maintenance(system, facts, scope), facts.names.new
+    inside = system.connection(application=scope.application, database=new)
+    return (
         *load.proven(inside, facts.counts),
         swap.marked(at, new, _marks(inputs, scope).restored, carry(new, facts.properties)),
     )
+
+
+def _durable(look: Look, system: Postgres, names: Names, scope: Scope) -> bool:
+    """Whether what a session was told to be committed outlives a crash of the server; else the end of a load proves nothing."""
+    at = swap.maintenance(system, names.live, scope.application)
+    row = look.query(at, sql("SELECT current_setting('synchronous_commit') AS it"))[0]
+    return row["it"] != "off"
 
 
 def _put_in_place(at: Connection, marks: Marks, facts: RestoreFacts) -> Operations:

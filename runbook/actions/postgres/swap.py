@@ -9,6 +9,7 @@ live         new         old          remaining
 ===========  ==========  ===========  ==================================================
 as it was    –           –            everything
 as it was    unfinished  –            drop the new one, then everything
+as it was    loaded      –            the proofs, the mark that it is finished, the swap
 as it was    finished    –            the swap
 restored     –           set aside    nothing
 ===========  ==========  ===========  ==================================================
@@ -19,7 +20,7 @@ Where there was no live database, "as it was" and "set aside" both mean absent, 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -31,6 +32,7 @@ from runbook.errors import Problem, Refused
 from runbook.operation import (
     Condition,
     Connection,
+    Fields,
     Name,
     Operation,
     Operations,
@@ -58,6 +60,7 @@ class Standing(StrEnum):
 
     NOTHING = "nothing"
     UNFINISHED = "unfinished"
+    LOADED = "loaded"
     FINISHED = "finished"
     SWAPPED = "swapped"
 
@@ -88,8 +91,11 @@ class Three:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Comments that tell what a database is. ``restored`` stands on a finished copy, ``kept`` on the one set aside."""
+    """Comments that tell what a database is. ``loaded`` stands on a copy whose load ended well, ``restored`` on a finished one,
+    ``kept`` on the one set aside.
+    """
 
+    loaded: str
     restored: str
     kept: str
 
@@ -126,7 +132,11 @@ def cut(text: str, longest: int) -> str:
 def marks(scope: Scope, source: str) -> Marks:
     """The marks of this step; ``source`` is what it restores from."""
     who = mark_of(scope)
-    return Marks(f"{who}restored from {source}", f"{who}set aside at the restore from {source}")
+    return Marks(
+        loaded=f"{who}loaded from {source}, not proven yet",
+        restored=f"{who}restored from {source}",
+        kept=f"{who}set aside at the restore from {source}",
+    )
 
 
 def mark_of(scope: Scope) -> str:
@@ -141,7 +151,8 @@ def standing(three: Three, names: Names, marks: Marks) -> Standing:
     if as_it_was and old is None:
         if new is None:
             return Standing.NOTHING
-        return Standing.FINISHED if not new.invalid and new.comment == marks.restored else Standing.UNFINISHED
+        known = {marks.restored: Standing.FINISHED, marks.loaded: Standing.LOADED}
+        return Standing.UNFINISHED if new.invalid else known.get(new.comment, Standing.UNFINISHED)
     if live is not None and new is None and three.original_oid and live.oid != three.original_oid:
         if old is not None and old.oid == three.original_oid and old.comment.startswith(marks.kept):
             return Standing.SWAPPED
@@ -181,6 +192,33 @@ def drop(connection: Connection, name: str, *, version: int, called: str = "drop
         transaction=Transaction.AUTOCOMMIT,
         owned=True,
     )
+
+
+def created(connection: Connection, name: str, create: Statement) -> Operation:
+    """Make the new database. Result: its ``oid``, which tells it from any other that had its name."""
+    oid = sql("SELECT oid::bigint AS oid FROM pg_database WHERE datname = {db}", db=name)
+    return Sql(name="create", connection=connection, statements=(create, oid), transaction=Transaction.AUTOCOMMIT)
+
+
+def load_marked(connection: Connection, name: str, mark: str) -> Operation:
+    """Right behind the load: from here on the world tells that it ended well."""
+    return Sql(name="loaded", connection=connection, statements=(comment(name, mark),))
+
+
+def load_unmarked(connection: Connection, name: str) -> Operation:
+    """What was loaded has been found wrong: the next go loads it anew."""
+    return Sql(name="disproven", connection=connection, statements=(comment(name, ""),))
+
+
+def load_shown(ended: Mapping[str, Fields], new: Seen | None) -> bool:
+    """Whether the records show that the load into this very database ended well, though its mark is missing: the executor died
+    while the load went on. ``ended`` is :attr:`runbook.action.Scope.ended`; a load that was begun before the database was made
+    was another one.
+    """
+    order = list(ended)
+    if new is None or new.invalid or "create" not in ended or "load" not in ended:
+        return False
+    return order.index("create") < order.index("load") and ended["create"].get("oid") == new.oid
 
 
 def marked(connection: Connection, name: str, mark: str, carried: Sequence[Statement]) -> Operation:

@@ -6,15 +6,16 @@ up, and what :meth:`runbook.action.Action.recovery` adds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runbook.action import Action, Done, Role, Scope, roles
+from runbook.action import Action, Attempt, Done, Role, Scope, roles
 from runbook.operation import Fields, Json, Operations, changes, digest
 from runbook.runner.step import pinned_as
 from runbook.system import System
-from tests.actions.harness import Stage
+from tests.actions.harness import Stage, StepFailed
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Life:
     guards: dict[str, Json] = field(default_factory=dict)
     approved: frozenset[str] = frozenset()
     results: dict[str, Fields] = field(default_factory=dict)
+    ended: dict[str, Fields] = field(default_factory=dict)
 
     @property
     def inputs(self) -> Any:
@@ -37,7 +39,8 @@ class Life:
 
     def observe(self) -> Any:
         """Facts, with the baselines as first taken."""
-        seen = self.action.observe(self.stage.look, self.system, self.inputs, self.scope)
+        scope = replace(self.scope, ended=dict(self.ended)) if self.approved else self.scope
+        seen = self.action.observe(self.stage.look, self.system, self.inputs, scope)
         if not self.pinned:
             self.pinned, self.guards = roles(seen, Role.PINNED), roles(seen, Role.GUARD)
         assert roles(seen, Role.GUARD) == self.guards, "a guard drifted"
@@ -56,11 +59,28 @@ class Life:
         return operations
 
     def go(self, *, stop_after: int | None = None) -> list[str]:
-        """Perform what remains, or that many operations of it; their names."""
+        """Perform what remains, or that many operations of it; their names. A failure is taken back as far as the action says."""
         operations = self.plan()[:stop_after]
+        begun: set[str] = set()
         for operation in operations:
-            self.stage.perform(operation, self.results, self.scope)
+            self.ended.pop(operation.name, None)  # so that they stand in the order in which they were begun last
+            begun.add(operation.name)
+            try:
+                self.stage.perform(operation, self.results, self.scope)
+            except StepFailed as failed:
+                self._retreat(begun, str(failed))
+                raise
+            self.ended[operation.name] = self.results[operation.name]
         return [operation.name for operation in operations]
+
+    def _retreat(self, begun: set[str], said: str) -> None:
+        """What the runner does after a failure; the next go is another attempt."""
+        found = re.search(r"error\[(E\d+)\]", said)
+        well = frozenset(self.ended)
+        attempt: Attempt[Any] = Attempt(self.observe(), frozenset(begun | well), well, found[1] if found else "")
+        for operation in self.action.retreat(self.system, self.inputs, attempt, self.scope):
+            self.stage.perform(operation, self.results, self.scope)
+        self.ended.clear()
 
     def end(self) -> Any:
         """The closing round, and the outputs."""

@@ -49,13 +49,14 @@ def seen(oid: int, comment: str = "") -> Seen:
 
 
 DONE = "runbook 20260214-120000-test-4f3a/restore: restored from a.dump"
+LOADED = "runbook 20260214-120000-test-4f3a/restore: loaded from a.dump, not proven yet"
 KEPT = "runbook 20260214-120000-test-4f3a/restore: set aside at the restore from a.dump"
 PUT_IN_PLACE = ["close", "drained", "swap"]
 
 
 def test_on_this_machine_pg_restore_reads_the_file() -> None:
     operations = planned()
-    assert names(operations) == ["create", "load", "analyze", "finish", *PUT_IN_PLACE]
+    assert names(operations) == ["create", "load", "loaded", "analyze", "finish", *PUT_IN_PLACE]
     load = one(operations, "load")
     assert isinstance(load, Process)
     assert load.argv[:3] == ("pg_restore", "--exit-on-error", "--no-password")
@@ -103,7 +104,8 @@ def test_no_secret_is_in_the_list() -> None:
 def test_rows_are_compared_before_the_mark() -> None:
     operations = planned(counts=(Count("public.users", 3),))
     order = names(operations)
-    assert order.index("load") < order.index("rows") < order.index("finish")
+    assert order.index("loaded") == order.index("load") + 1
+    assert order.index("loaded") < order.index("rows") < order.index("finish")
     rows = one(operations, "rows")
     assert isinstance(rows, Sql) and not changes(rows) and rows.expect
 
@@ -143,6 +145,10 @@ def test_the_same_list_comes_out_whatever_was_left() -> None:
     assert again[0].owned
     assert again[1:] == whole
     assert planned(new=seen(5, DONE)) == whole[-3:]
+    assert planned(new=seen(5, LOADED)) == whole[-5:]
+    assert planned(new=seen(5), loaded=True) == whole[-6:]
+    assert names(whole[-6:-3]) == ["loaded", "analyze", "finish"]
+    assert planned(new=replace(seen(5, LOADED), invalid=True))[0].name == "drop_unfinished"
 
 
 def test_undo_goes_back_from_every_state() -> None:
@@ -156,30 +162,40 @@ def test_undo_goes_back_from_every_state() -> None:
     closed = replace(seen(1), open=False)
     assert back() == []
     assert back(new=seen(5)) == ["drop_unfinished"]
+    assert back(new=seen(5, LOADED)) == ["drop_unfinished"]
     assert back(new=seen(5, DONE), live=closed) == ["open"]
     assert back(live=seen(5), old=seen(1, KEPT)) == ["close", "drained", "swap_back"]
 
 
 @pytest.mark.parametrize(
-    ("begun", "succeeded", "changed", "back"),
+    ("begun", "succeeded", "code", "changed", "back"),
     [
-        ("close", "close", {}, ["open"]),
-        ("close", "", {}, ["open"]),  # half of a list of statements on their own
-        ("close swap", "close", {}, ["open"]),
-        ("close swap", "close swap", {}, []),
-        ("create load", "create", {}, []),
-        ("create load", "create", {"live": replace(seen(1), open=False)}, ["open"]),  # an earlier attempt could not
-        ("close", "close", {"properties": Properties(open=False)}, []),  # it was never open
-        ("swap", "", {"live": None, "original_oid": 0}, []),
+        ("close", "close", "E361", {}, ["open"]),
+        ("close", "", "E310", {}, ["open"]),  # half of a list of statements on their own
+        ("close swap", "close", "E310", {}, ["open"]),
+        ("close swap", "close swap", "E211", {}, []),
+        ("create load", "create", "E300", {}, []),
+        (
+            "create load",
+            "create",
+            "E300",
+            {"live": replace(seen(1), open=False)},
+            ["open"],
+        ),  # an earlier attempt could not
+        ("close", "close", "E361", {"properties": Properties(open=False)}, []),  # it was never open
+        ("swap", "", "E310", {"live": None, "original_oid": 0}, []),
+        ("loaded rows", "loaded", "E314", {}, ["disproven"]),
+        ("loaded rows", "loaded", "E310", {}, []),  # the server went away: that says nothing of the copy
+        ("rows finish", "rows", "E314", {}, []),
     ],
 )
-def test_a_swap_that_does_not_come_leaves_the_live_database_open(
-    begun: str, succeeded: str, changed: dict[str, object], back: list[str]
+def test_what_a_failed_attempt_takes_back(
+    begun: str, succeeded: str, code: str, changed: dict[str, object], back: list[str]
 ) -> None:
     here, system = scope(store(), step="restore"), database()
     inputs = RestoreInputs(artifact=dump())
     facts = replace(RESTORE.assume(system, inputs, here), **changed)  # type: ignore[arg-type]
-    attempt = Attempt(facts, frozenset(begun.split()), frozenset(succeeded.split()))
+    attempt = Attempt(facts, frozenset(begun.split()), frozenset(succeeded.split()), code)
     assert names(RESTORE.retreat(system, inputs, attempt, here)) == back
 
 

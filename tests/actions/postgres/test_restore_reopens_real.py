@@ -52,6 +52,10 @@ def db(postgres_server: PostgresServer, tmp_path: Path, fresh_database: FreshDat
 @pytest.fixture
 def run(stage: Stage, db: Postgres, backups: Store, tmp_path: Path) -> Rehearsal:
     stage.live(Dump(), db, stage.scope("dump"), to=backups)
+    return rehearsal(db, backups, tmp_path / "state")
+
+
+def rehearsal(db: Postgres, backups: Store, state: Path) -> Rehearsal:
     assert isinstance(db.password, FromFile)
     filled = PLAN.format(
         address=db.address,
@@ -62,7 +66,7 @@ def run(stage: Stage, db: Postgres, backups: Store, tmp_path: Path) -> Rehearsal
         binaries=db.binaries,
         store=backups.url,
     )
-    return Rehearsal(filled, tmp_path / "state")
+    return Rehearsal(filled, state)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from runbook.actions.postgres import swap
 from runbook.actions.postgres.database import Properties, Seen
 from runbook.actions.postgres.swap import Names, Standing, Three
 from runbook.errors import Refused
-from runbook.operation import Sql, Transaction
+from runbook.operation import Fields, Sql, Transaction
 from runbook.paste import paste
 from tests.actions.backups import database, scope
 
@@ -33,6 +33,7 @@ LIVE = {
 NEW = {
     "-": None,
     "unmarked": seen(OTHER),
+    "loaded": seen(OTHER, MARKS.loaded),
     "marked": seen(OTHER, MARKS.restored),
     "half dropped": seen(OTHER, MARKS.restored, invalid=True),
 }
@@ -43,12 +44,14 @@ TABLE = {
     (True, "original", "-", "-"): Standing.NOTHING,
     (True, "original", "unmarked", "-"): Standing.UNFINISHED,
     (True, "original", "half dropped", "-"): Standing.UNFINISHED,
+    (True, "original", "loaded", "-"): Standing.LOADED,
     (True, "original", "marked", "-"): Standing.FINISHED,
     (True, "other", "-", "kept"): Standing.SWAPPED,
     (True, "restored", "-", "kept"): Standing.SWAPPED,
     (False, "-", "-", "-"): Standing.NOTHING,
     (False, "-", "unmarked", "-"): Standing.UNFINISHED,
     (False, "-", "half dropped", "-"): Standing.UNFINISHED,
+    (False, "-", "loaded", "-"): Standing.LOADED,
     (False, "-", "marked", "-"): Standing.FINISHED,
     (False, "restored", "-", "-"): Standing.SWAPPED,
 }
@@ -64,6 +67,27 @@ def test_every_combination_is_known_or_undecidable(existed: bool, live: str, new
     with pytest.raises(Undecidable) as state:
         swap.standing(three, NAMES, MARKS)
     assert all(name in state.value.problem.detail for name in NAMES.all)
+
+
+@pytest.mark.parametrize(
+    ("ended", "new", "shown"),
+    [
+        ({"create": {"oid": OTHER}, "load": {}}, NEW["unmarked"], True),
+        ({"roles": {}, "create": {"oid": OTHER}, "stage": {}, "load": {}}, NEW["unmarked"], True),
+        ({"load": {}, "create": {"oid": OTHER}}, NEW["unmarked"], False),  # of a database that was there before
+        ({"create": {"oid": ORIGINAL}, "load": {}}, NEW["unmarked"], False),
+        ({"create": {"row_count": 1}, "load": {}}, NEW["unmarked"], False),
+        ({"create": {"oid": OTHER}}, NEW["unmarked"], False),
+        ({"load": {}}, NEW["unmarked"], False),
+        ({"create": {"oid": OTHER}, "load": {}}, NEW["half dropped"], False),
+        ({"create": {"oid": OTHER}, "load": {}}, None, False),
+        ({}, NEW["unmarked"], False),
+    ],
+)
+def test_records_show_a_load_only_into_this_very_database(
+    ended: dict[str, Fields], new: Seen | None, shown: bool
+) -> None:
+    assert swap.load_shown(ended, new) is shown
 
 
 def test_names_fit_and_carry_the_run() -> None:

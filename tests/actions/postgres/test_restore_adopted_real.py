@@ -1,0 +1,117 @@
+"""A restore whose engine is killed while the dump is loaded: the load goes on, and a resume doesn't begin it anew."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runbook.actions.postgres.dump import Dump
+from runbook.errors import ExitCode
+from runbook.system import Postgres, Store
+from tests.actions.harness import Stage
+from tests.actions.in_a_run import Rehearsal
+from tests.actions.postgres.test_restore_reopens_real import rehearsal, rows
+from tests.actions.postgres.test_restore_trouble_real import system
+from tests.fixtures.postgres import FreshDatabases, PostgresServer
+
+SLOW = (
+    "CREATE TABLE t AS SELECT i AS id FROM generate_series(1, 3) AS i",
+    "CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 FROM pg_sleep(1)'",
+    "CREATE INDEX last_of_all ON t (slow(id))",
+)
+"""The index is made at the end of the load, and takes three seconds."""
+
+
+@pytest.fixture
+def db(postgres_server: PostgresServer, tmp_path: Path, fresh_database: FreshDatabases) -> Postgres:
+    return system(postgres_server, tmp_path, fresh_database(*SLOW))
+
+
+@pytest.fixture
+def run(stage: Stage, db: Postgres, backups: Store, tmp_path: Path) -> Rehearsal:
+    stage.live(Dump(), db, stage.scope("dump"), to=backups)
+    return rehearsal(db, backups, tmp_path / "state")
+
+
+def copies(server: PostgresServer) -> list[tuple[object, ...]]:
+    """Name, oid and mark of the unfinished copies."""
+    query = (
+        "SELECT datname::text, oid::bigint, coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database "
+        "WHERE datname LIKE 'rb\\_%'"
+    )
+    return server.sql(query)
+
+
+def eventually(holds: Callable[[], object], *, within_s: float = 30.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to hold in time"
+        time.sleep(0.05)
+
+
+def loading(server: PostgresServer) -> bool:
+    found = server.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX last_of_all%'")
+    return found != [(0,)]
+
+
+def killed_while_it_loads(run: Rehearsal, server: PostgresServer) -> None:
+    """Apply in a process of its own, and kill that as soon as the index is made."""
+    engine = multiprocessing.get_context("fork").Process(target=run.apply)
+    engine.start()
+    assert engine.pid is not None
+    eventually(lambda: loading(server))
+    os.kill(engine.pid, signal.SIGKILL)
+    engine.join()
+    (found,) = (run.state / "runs").iterdir()
+    run.run = found.name
+
+
+def indexes(server: PostgresServer, database: str) -> list[tuple[object, ...]]:
+    return server.sql("SELECT indexname::text FROM pg_indexes WHERE tablename = 't'", database)
+
+
+def test_a_load_that_ended_well_without_its_engine_is_kept(
+    run: Rehearsal, db: Postgres, postgres_server: PostgresServer
+) -> None:
+    killed_while_it_loads(run, postgres_server)
+    ((_, copy, mark),) = copies(postgres_server)
+    assert mark == ""
+    assert run.resume() is ExitCode.DONE
+    assert run.planned["restore"][0][:3] == ["loaded", "rows", "analyze"]
+    ((oid,),) = postgres_server.sql(f"SELECT oid::bigint FROM pg_database WHERE datname = '{db.database}'")
+    assert oid == copy
+    assert indexes(postgres_server, db.database) == [("last_of_all",)]
+    assert rows(postgres_server, db.database) == [(1,), (2,), (3,)]
+    assert copies(postgres_server) == []
+
+
+def test_a_load_that_was_cut_off_is_begun_anew(run: Rehearsal, db: Postgres, postgres_server: PostgresServer) -> None:
+    killed_while_it_loads(run, postgres_server)
+    postgres_server.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX last_of_all%'"
+    )
+    ((_, copy, _),) = copies(postgres_server)
+    assert run.resume() is ExitCode.DONE
+    assert run.planned["restore"][0][:3] == ["drop_unfinished", "create", "load"]
+    ((oid,),) = postgres_server.sql(f"SELECT oid::bigint FROM pg_database WHERE datname = '{db.database}'")
+    assert oid != copy
+    assert indexes(postgres_server, db.database) == [("last_of_all",)]
+
+
+def test_a_commit_that_a_crash_could_take_back_proves_nothing(
+    run: Rehearsal, db: Postgres, postgres_server: PostgresServer
+) -> None:
+    killed_while_it_loads(run, postgres_server)
+    try:
+        postgres_server.sql(f"ALTER ROLE {db.user} SET synchronous_commit = off")
+        assert run.resume() is ExitCode.DONE
+    finally:
+        postgres_server.sql(f"ALTER ROLE {db.user} RESET synchronous_commit")
+    assert run.planned["restore"][0][:3] == ["drop_unfinished", "create", "load"]
+    assert indexes(postgres_server, db.database) == [("last_of_all",)]
