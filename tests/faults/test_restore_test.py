@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from tests.evidence.program import PLANS, Program, Ran
+from tests.evidence.telephone import OnCall, on_call
 from tests.faults.house import COUNTS, DATABASE, SECRET, House
 
 PLAN = PLANS / "restore-test.yaml"
@@ -38,43 +35,6 @@ gunzip < "$STORE/civicq.sql.gz" | psql -U civicq -d staging
 psql -U civicq -d staging -c "SELECT (SELECT COUNT(*) FROM users) as users, (SELECT COUNT(*) FROM cities) as cities;"
 echo "Restore test successful!" >> "$STORE/../mail"
 """
-
-
-@dataclass
-class OnCall:
-    """A channel: what it was told, and whether it takes anything."""
-
-    url: str = ""
-    told: list[str] = field(default_factory=list)
-    deaf: bool = False
-
-
-@contextmanager
-def on_call() -> Iterator[OnCall]:
-    """People with a telephone that speaks HTTP."""
-    people = OnCall()
-
-    class Telephone(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            told = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            self.send_response(500 if people.deaf else 200)
-            self.end_headers()
-            if not people.deaf:
-                people.told.append(told)
-
-        def log_message(self, *arguments: object) -> None:
-            """Nobody reads it."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Telephone)
-    people.url = f"json://127.0.0.1:{server.server_port}/"
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield people
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
 
 
 @pytest.fixture
