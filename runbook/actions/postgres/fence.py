@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import Field
 
@@ -28,6 +29,9 @@ class FenceInputs(Inputs):
         default="", description="Where its machine can't be reached: who has made sure that it is off, and how"
     )
     clean: bool = Field(default=False, description="Fail unless it was shut down in an orderly way: for a switchover")
+    mode: Literal["fast", "immediate"] = Field(
+        default="fast", description="How pg_ctl stops it; immediate: one that hangs, without sending what standbys lack"
+    )
     stop: tuple[str, ...] = Field(
         default=(), description="Command that stops the server; default: pg_ctl, or its container"
     )
@@ -106,7 +110,9 @@ class Fence(Action[Postgres, FenceInputs, FenceFacts, Fenced]):
             return () if found.runs else (control,)
         remember = Write(name="remember", path=memory(scope), content=f"{facts.path}\n")
         mark: tuple[Operation, ...] = () if found.marked else (fencing.marked(found, tools, scope),)
-        stop: tuple[Operation, ...] = (fencing.stopped(facts.path, tools, inputs.stop),) if found.runs else ()
+        stop: tuple[Operation, ...] = (
+            (fencing.stopped(facts.path, tools, inputs.stop, inputs.mode),) if found.runs else ()
+        )
         return (remember, *mark, *stop, control)
 
     def verify(self, look: Look, system: Postgres, inputs: FenceInputs, done: Done[FenceFacts]) -> Fenced:

@@ -140,7 +140,9 @@ def controldata(directory: str, tools: Tools, scope: Scope) -> Operation:
     """What the control file says, of a server that is down. Only reads."""
     argv = (tools.program(CONTROLDATA), "-D", directory)
     if contained(tools.host):
-        return _aside("control", argv, tools.host, scope, reads=True)
+        # of what a one-off container says only the last lines are kept
+        script = '"$@" | grep -E "^(Database|Latest checkpoint)"'
+        return _aside("control", ("sh", "-c", script, "sh", *argv), tools.host, scope, reads=True)
     return tools.run("control", *argv, reads=True)
 
 
@@ -158,7 +160,7 @@ def marked(directory: Directory, tools: Tools, scope: Scope) -> Operation:
     return at_rest("mark", MARKED, (directory.path, text), tools, scope)
 
 
-def stopped(directory: str, tools: Tools, by: tuple[str, ...]) -> Operation:
+def stopped(directory: str, tools: Tools, by: tuple[str, ...], mode: str = "fast") -> Operation:
     """A fast shutdown: sessions are ended, and what standbys that are connected lack is sent to them first."""
     if contained(tools.host):
         return Call(
@@ -172,7 +174,7 @@ def stopped(directory: str, tools: Tools, by: tuple[str, ...]) -> Operation:
     if by:
         return Process(name="stop", argv=by, host=tools.host)
     pg_ctl = (tools.program("pg_ctl"), "stop", "--silent", f"--pgdata={directory}", "--wait")
-    return tools.run("stop", *pg_ctl, f"--timeout={STOPPED_WITHIN_S}", "--mode=fast")
+    return tools.run("stop", *pg_ctl, f"--timeout={STOPPED_WITHIN_S}", f"--mode={mode}")
 
 
 def started(directory: str, options: Sequence[str], tools: Tools, by: tuple[str, ...] = ()) -> Operation:

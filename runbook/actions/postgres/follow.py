@@ -6,13 +6,21 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from runbook.action import Action, CheckFailed, Done, Effect, Look, Outputs, Scope, current, guard, pinned
+from runbook.action import Action, Done, Effect, Look, Outputs, Scope, current, guard, pinned
 from runbook.actions.postgres import fencing
 from runbook.actions.postgres.cluster import Server
 from runbook.actions.postgres.fencing import Directory, Seen
-from runbook.actions.postgres.following import Follower, Following, FollowingInputs, cannot, parted, read_follower
+from runbook.actions.postgres.following import (
+    Follower,
+    Following,
+    FollowingInputs,
+    cannot,
+    parted,
+    read_follower,
+    verified,
+)
 from runbook.actions.postgres.recovery import Tools
-from runbook.actions.postgres.replication import Node, need_node, not_as_it_should, parent_of, parse_lsn, read_history
+from runbook.actions.postgres.replication import Node, need_node, parent_of, parse_lsn, read_history
 from runbook.errors import Refused
 from runbook.operation import Operations
 from runbook.system import Postgres
@@ -91,9 +99,7 @@ class Follow(Action[Postgres, FollowInputs, FollowFacts, Followed]):
 
     def verify(self, look: Look, system: Postgres, inputs: FollowInputs, done: Done[FollowFacts]) -> Followed:
         """It streams from the new primary."""
-        if not done.facts.found.streams:
-            raise CheckFailed(not_as_it_should(f"{system.key or 'the server'} does not stream.", "Look at its log."))
-        node = need_node(look, system, "runbook")
+        node = verified(look, system, inputs)
         return Followed(data_directory=done.facts.path, conninfo=inputs.conninfo, timeline=node.timeline)
 
 

@@ -12,12 +12,21 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from runbook.action import Inputs, Look, Scope, Unreachable
+from runbook.action import CheckFailed, Inputs, Look, Scope, Unreachable
 from runbook.actions.postgres import fencing
 from runbook.actions.postgres.client import quoted
 from runbook.actions.postgres.fencing import CLEAN
 from runbook.actions.postgres.recovery import Tools
-from runbook.actions.postgres.replication import STREAMING, Node, fork_of, maintenance, parse_lsn, show_lsn
+from runbook.actions.postgres.replication import (
+    STREAMING,
+    Node,
+    fork_of,
+    maintenance,
+    need_node,
+    not_as_it_should,
+    parse_lsn,
+    show_lsn,
+)
 from runbook.errors import Problem
 from runbook.operation import Condition, Operation, Operations, Sql, Test, Wait, sql
 from runbook.system import Postgres
@@ -76,7 +85,6 @@ class FollowingInputs(Inputs):
             "user": self.user or self.primary.user,
             "passfile": self.passfile,
             "sslmode": self.sslmode,
-            "application_name": "runbook_standby",
         }
         return " ".join(f"{key}={quoted(value)}" for key, value in given.items() if value)
 
@@ -103,10 +111,25 @@ def read_follower(look: Look, db: Postgres, inputs: FollowingInputs, seen: fenci
         told = bool(look.query(maintenance(db, scope.application), wanted)[0]["told"])
     except Unreachable:
         told = True
-    (host, port), (seen_host, seen_port) = inputs.sender, seen.node.sender
-    there = host in ("", seen_host) and port == seen_port and seen.node.receiver == STREAMING
-    streams = told and there and seen.node.in_recovery
+    streams = told and streams_there(seen.node, inputs)
     return Follower(runs, told=streams or (told and scope.resumed), streams=streams)
+
+
+def streams_there(node: Node, inputs: FollowingInputs) -> bool:
+    """Whether a server streams from where it shall."""
+    (host, port), (seen_host, seen_port) = inputs.sender, node.sender
+    there = host in ("", seen_host) and port == seen_port
+    return node.in_recovery and there and node.receiver == STREAMING
+
+
+def verified(look: Look, db: Postgres, inputs: FollowingInputs) -> Node:
+    """The server, asked once more: a wait that only read changed nothing of what was observed before it."""
+    node = need_node(look, db, "runbook")
+    if not streams_there(node, inputs):
+        who = db.key or "the server"
+        why = f"{who}: WAL receiver {node.receiver or 'not running'}, from {node.sender[0]}:{node.sender[1]}."
+        raise CheckFailed(not_as_it_should(why, "Look at its log, and at the new primary's."))
+    return node
 
 
 @dataclass(frozen=True, slots=True)

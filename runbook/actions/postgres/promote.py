@@ -206,5 +206,16 @@ class Promote(Action[Postgres, PromoteInputs, PromoteFacts, Promoted]):
             lost_nothing=True if whole else None,
             last_commit=last,
             recovery_point=None if whole else last or None,
-            advice="Take a new base backup now (postgres.basebackup): this is a new timeline, and the only copy.",
+            advice=_advice(look, system),
         )
+
+
+def _advice(look: Look, system: Postgres) -> str:
+    """What to do next; and what would make every commit wait, since the standby had its primary's configuration."""
+    asked = sql("SELECT current_setting('synchronous_standby_names') AS names")
+    names = str(look.query(maintenance(system, "runbook"), asked)[0]["names"])
+    waits = (
+        f"Every commit waits for {names} (synchronous_standby_names) until one of them is back: ALTER SYSTEM SET "
+        "synchronous_standby_names = ''; SELECT pg_reload_conf(); lets them go on. "
+    )
+    return (waits if names else "") + "Take a new base backup now (postgres.basebackup): this is a new timeline."

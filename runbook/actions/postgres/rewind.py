@@ -6,11 +6,19 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from runbook.action import Action, CheckFailed, Done, Effect, Look, Outputs, Scope, current, guard, pinned
+from runbook.action import Action, Done, Effect, Look, Outputs, Scope, current, guard, pinned
 from runbook.actions.postgres import cluster, fencing, rewinding, swap
 from runbook.actions.postgres.cluster import Paths, Place, Server
 from runbook.actions.postgres.follow import found_directory, refuse_primary
-from runbook.actions.postgres.following import Follower, Following, FollowingInputs, cannot, parted, read_follower
+from runbook.actions.postgres.following import (
+    Follower,
+    Following,
+    FollowingInputs,
+    cannot,
+    parted,
+    read_follower,
+    verified,
+)
 from runbook.actions.postgres.moment import memory
 from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import (
@@ -18,7 +26,6 @@ from runbook.actions.postgres.replication import (
     fork_of,
     maintenance,
     need_node,
-    not_as_it_should,
     read_history,
     show_lsn,
 )
@@ -205,15 +212,14 @@ class Rewind(Action[Postgres, RewindInputs, RewindFacts, Rewound]):
             case Stage.SWAPPED:
                 if facts.found.runs:
                     return () if facts.found.streams else (following.streaming(),)
-                return following.begun()
+                return work.started()
             case Stage.COPIED:
                 return work.exchanged()
 
     def verify(self, look: Look, system: Postgres, inputs: RewindInputs, done: Done[RewindFacts]) -> Rewound:
         """It streams from the new primary, on its timeline."""
         facts, said = done.facts, str(done.results.get("discarded", {}).get("stdout", "")).splitlines()
-        if not facts.found.streams:
-            raise CheckFailed(not_as_it_should(f"{system.key or 'the server'} does not stream.", "Look at its log."))
+        node = verified(look, system, inputs)
         count, first, last = (*said, "", "", "")[:3]
         kept = facts.where.old if facts.parted.why else ""
         lost = f"What was lost is in {kept}: copy it, take {fencing.MARK} out of the copy, start it with a socket of its own, "
@@ -224,6 +230,6 @@ class Rewind(Action[Postgres, RewindInputs, RewindFacts, Rewound]):
             discarded_commits=int(count) if count.isdecimal() else None if kept else 0,
             first_discarded=first,
             last_discarded=last,
-            timeline=need_node(look, system, "runbook").timeline,
+            timeline=node.timeline,
             advice=f"{lost}and take the rows from there. Remove it when nobody needs them." if kept else "",
         )

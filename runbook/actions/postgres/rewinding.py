@@ -27,9 +27,21 @@ from runbook.actions.postgres.cluster import Paths, Place
 from runbook.actions.postgres.fencing import CLEAN
 from runbook.actions.postgres.following import Following, FollowingInputs
 from runbook.actions.postgres.recovery import Tools
-from runbook.actions.postgres.replication import not_as_it_should
+from runbook.actions.postgres.replication import maintenance, not_as_it_should
 from runbook.errors import Problem, Refused
-from runbook.operation import Condition, Operation, Operations, Process, Rename, Test, Wait
+from runbook.operation import (
+    Condition,
+    MakeDirectory,
+    Operation,
+    Operations,
+    Process,
+    Rename,
+    Sql,
+    Test,
+    Transaction,
+    Wait,
+    sql,
+)
 from runbook.paste import on_host
 from runbook.system import Postgres
 from runbook.units import show_size
@@ -46,7 +58,7 @@ _DISCARDED = """\
 END { print (lost && !n ? "unknown" : n + 0); print first; print last }'"""
 _COPIED = """\
 set -eu
-cp --archive --reflink=auto "$1" "$2"
+cp --archive --reflink=auto "$1/." "$2"
 rm -f "$2/standby.signal" "$2/recovery.signal" "$2/postmaster.pid\""""
 # pg_rewind brings the source's configuration too, with its port and its directories.
 _OWN = f"""\
@@ -127,6 +139,7 @@ class Rewinding:
             *sweep,
             *stop,
             self._discarded(),
+            MakeDirectory(name="make_copy", path=self.where.partial, host=self.tools.host, owner=self.tools.owner),
             self._script("copy", _COPIED),
             *recover,
             self._rewound(),
@@ -145,7 +158,18 @@ class Rewinding:
     def second(self) -> Operations:
         """The second rename and the start."""
         place = Rename(name="into_place", source=self.where.side, target=self.where.data, host=self.tools.host)
-        return (place, *self.following.begun())
+        return (place, *self.started())
+
+    def started(self) -> Operations:
+        """The start. A rewound server lets nobody in until it has passed where the primary stood when it was rewound: so a record
+        is written there, since one in which nothing happens would be waited for until its next checkpoint.
+        """
+        record = sql(
+            "SELECT pg_logical_emit_message(false, 'runbook', 'a standby waits for a record')::text AS position"
+        )
+        at = maintenance(self.primary, self.scope.application)
+        nudge = Sql(name="nudge", connection=at, statements=(record,), transaction=Transaction.AUTOCOMMIT)
+        return (nudge, *self.following.begun())
 
     def _discarded(self) -> Operation:
         tools, parted = self.tools, self.parted

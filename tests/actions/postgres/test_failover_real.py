@@ -184,7 +184,7 @@ def test_what_pg_rewind_can_not_do_is_refused_before(steps: Steps, make_pair: Ma
     assert not any(path.name.startswith("data.") for path in pair.first.data_dir.parent.iterdir())
 
 
-REWIND = 13
+REWIND = 15
 
 
 @pytest.mark.slow

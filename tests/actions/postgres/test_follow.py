@@ -1,0 +1,71 @@
+"""Following: how far a server is → operations; and what it is told holds no password."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from runbook.actions.postgres.follow import Follow, FollowFacts, FollowInputs
+from runbook.actions.postgres.following import SETTINGS, Follower
+from runbook.host import Docker
+from runbook.operation import Call, Process
+from runbook.secret import FromEnv
+from tests.actions.backups import database, scope
+
+FOLLOW = Follow()
+PRIMARY = database(key="new", address="db-b", port=5433, password=FromEnv("PGPASSWORD"))
+
+
+def inputs(**more: object) -> FollowInputs:
+    return FollowInputs.model_validate({"primary": PRIMARY, **more})
+
+
+def facts(found: Follower) -> FollowFacts:
+    return FollowFacts("1", "/pg/data", "postgres", "/pg/bin", ("-p", "5433"), found)
+
+
+@pytest.mark.parametrize(
+    ("found", "remaining"),
+    [
+        (Follower(runs=False, told=False, streams=False), ["settings", "start", "streaming"]),
+        (Follower(runs=True, told=False, streams=False), ["stop", "settings", "start", "streaming"]),
+        (Follower(runs=True, told=True, streams=False), ["streaming"]),
+        (Follower(runs=True, told=True, streams=True), []),
+    ],
+)
+def test_what_remains(found: Follower, remaining: list[str]) -> None:
+    assert [one.name for one in FOLLOW.plan(database(), inputs(), facts(found), scope())] == remaining
+
+
+def test_what_it_is_told() -> None:
+    assert inputs().conninfo == "host=db-b port=5433 user=civicq"
+    more = inputs(address="10.0.0.2", port=6000, user="replicator", passfile="/srv/it's", sslmode="verify-full")
+    assert more.conninfo == "host=10.0.0.2 port=6000 user=replicator passfile='/srv/it\\'s' sslmode=verify-full"
+    with pytest.raises(ValidationError):
+        inputs(slot="a'; x")
+
+
+def test_in_a_container_its_files_are_written_beside_it() -> None:
+    down = facts(Follower(runs=False, told=False, streams=False))
+    settings, start, _ = FOLLOW.plan(database(host=Docker("old")), inputs(), down, scope())
+    assert isinstance(settings, Call) and settings.operation == "run"
+    assert isinstance(start, Call) and start.operation == "start"
+    settings, start, _ = FOLLOW.plan(database(), inputs(start=("systemctl", "start", "pg")), down, scope())
+    assert isinstance(settings, Process) and settings.user == "postgres"
+    assert isinstance(start, Process) and (start.argv, start.daemon) == (("systemctl", "start", "pg"), True)
+
+
+def test_the_settings_replace_what_was_told_before(tmp_path: Path) -> None:
+    (tmp_path / "PG_VERSION").write_text("15\n")
+    conf = tmp_path / "postgresql.auto.conf"
+    conf.write_text("# kept\nwork_mem = '8MB'\n primary_conninfo='host=old'\nprimary_slot_name = 'x'\n")
+    for _ in range(2):
+        argv = ["sh", "-c", SETTINGS, "sh", str(tmp_path), "primary_conninfo = 'host=new'", "primary_slot_name = ''"]
+        subprocess.run(argv, check=True)
+    wanted = "# kept\nwork_mem = '8MB'\nprimary_conninfo = 'host=new'\nprimary_slot_name = ''\n"
+    assert conf.read_text() == wanted
+    assert conf.stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "postgresql.auto.conf.partial").exists()
