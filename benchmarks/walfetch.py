@@ -56,7 +56,7 @@ class Bench:
         self, command: str, *, before: str = "", after: str = "", env: Mapping[str, str] | None = None
     ) -> Command:
         """From the start of the server until it takes sessions, all WAL replayed; then it is stopped."""
-        settings = {"restore_command": command, "hot_standby": "off", "archive_mode": "off", "listen_addresses": "''"}
+        settings = {"restore_command": command, "hot_standby": "off", "archive_mode": "off", "listen_addresses": ""}
         conf = "".join(f"{key} = {_literal(value)}\n" for key, value in settings.items())
         account = servers_account()
         ctl = f"setpriv --reuid={account.uid} --regid={account.gid} --clear-groups {self.server.binaries}/pg_ctl"
@@ -75,7 +75,13 @@ class Bench:
             )
             subprocess.run(["sync"], check=True)
 
-        script = "\n".join(line for line in (before, start, stop, after) if line)
+        ready = f"{self.server.binaries}/pg_isready -q -h {self.folder} -p {self.server.port + 1}"
+        awaited = f"until {ready}; do [ -e {self.data}/postmaster.pid ] || break; sleep 0.02; done"
+        count = len(list(self.archive.iterdir()))
+        whole = f"[ $(grep -c 'restored log file .0000' {self.data}/log) -ge {count} ] || {{ tail -n 20 {self.data}/log; exit 9; }}"
+        script = "\n".join(
+            line for line in (after and f"trap '{after}' EXIT", before, start, awaited, stop, whole) if line
+        )
         return Command(("/bin/sh", "-ec", script), self.folder, {**self.server.env, **(env or {})}, prepare=prepare)
 
 
