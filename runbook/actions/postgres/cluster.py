@@ -15,6 +15,8 @@ as it was     promoted                    –             stop both, archive the
 another       –                           as it was     start, if it doesn't run
 ============  ==========================  ============  ===================================================
 
+On a new machine, where nothing was, "as it was" means absent, and so does "old" once another one is in its place.
+
 The signal file (``recovery.signal``; ``standby.signal`` where the end of the archive is the target) is written before the side
 directory gets its name, and the server removes it when it is promoted: first of all, and only then are the new timeline and the
 end of recovery written (StartupXLOG). A server that ends in between leaves a directory that, started again, replays all the WAL
@@ -43,6 +45,8 @@ IN_RECOVERY = ("in archive recovery", "shut down in recovery")
 PRODUCTION = "in production"
 SIGNALS = ("recovery.signal", "standby.signal")
 """What tells a server to recover; the second makes it wait at the end of the archive. It removes its own when it is promoted."""
+NOTHING_THERE = 0
+"""Stands for the inode of a data directory that was not there."""
 SLACK_S = 60.0
 """How far the start of a process and the time in its lock file may differ: the clock may have been set since boot."""
 
@@ -208,7 +212,7 @@ def read_end(look: Look, host: Host, program: str, path: str, place: Place | Non
 def stage_of(found: Directories, where: Paths) -> Stage:
     """How far it is; raises :class:`Undecidable` for what no run of this step leaves behind."""
     data, side, old, original = found.data, found.side, found.old, found.original_inode
-    untouched = data is not None and data.inode == original
+    untouched = data.inode == original if data is not None else original == NOTHING_THERE
     aside = old is not None and old.inode == original
     promoted = side is not None and not side.signal and not side.cut_off
     if untouched and old is None:
@@ -219,7 +223,8 @@ def stage_of(found: Directories, where: Paths) -> Stage:
         return Stage.PROMOTED if promoted else Stage.RECOVERING
     if aside and data is None and promoted:
         return Stage.HALF_SWAPPED
-    if aside and data is not None and not untouched and side is None:
+    kept = aside or (original == NOTHING_THERE and old is None)
+    if kept and data is not None and not untouched and side is None:
         return Stage.SWAPPED
     raise Undecidable(
         Problem(

@@ -64,11 +64,12 @@ class Sought:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The cluster's files."""
+    """The cluster's files, and the major version of those or of the programs. ``place`` None: there are none yet."""
 
     where: Paths
-    place: Place
+    place: Place | None
     control: Control
+    major: str
 
 
 def memory(scope: Scope) -> str:
@@ -133,11 +134,6 @@ def archive_of(db: Postgres) -> str:
     )
 
 
-def no_cluster(path: str) -> Problem:
-    """There is nothing to recover beside."""
-    return Problem("E786", "there is no data directory", f"{path} does not exist.", "Write the right `data_directory`.")
-
-
 def not_shown(path: str, why: str) -> Problem:
     """The recovered cluster is not as it should be."""
     return Problem(
@@ -151,7 +147,7 @@ def refuse(look: Look, db: Postgres, sought: Sought, live: Live, found: Found) -
     if sought.artifact.format is not Format.BASE_BACKUP or manifest is None:
         detail = f"{sought.artifact.name} is a {sought.artifact.format.value} dump, or has no manifest."
         raise Refused(Problem("E788", "this is not a base backup", detail, "Choose one that postgres.basebackup made."))
-    foreign = _other_cluster(look, db, manifest, found)
+    foreign = _other_cluster(manifest, found)
     if foreign:
         raise Refused(*foreign)
     reach = read_reach(look, db.host, archive_of(db), manifest=manifest, control=found.control, wanted=sought.timeline)
@@ -170,8 +166,8 @@ def refuse(look: Look, db: Postgres, sought: Sought, live: Live, found: Found) -
     return reach
 
 
-def _other_cluster(look: Look, db: Postgres, manifest: Manifest, found: Found) -> list[Problem]:
-    major = (look.text(db.host, f"{found.where.data}/PG_VERSION") or "").strip()
+def _other_cluster(manifest: Manifest, found: Found) -> list[Problem]:
+    major = found.major
     if manifest.system_identifier and manifest.system_identifier != found.control.identifier:
         detail = f"{manifest.name} is of cluster {manifest.system_identifier}, this is {found.control.identifier}."
         return [
@@ -235,7 +231,8 @@ def _no_room(look: Look, db: Postgres, sought: Sought, live: Live, found: Found)
     if archive is None or archive.kind == "file":
         detail = f"{archive_of(db)} is not there on {host}."
         problems.append(Problem("E793", "the WAL archive can't be seen", detail, "Mount it, or correct `archive`."))
-    free, needed = look.free_bytes(host, where.side), int(sought.space_factor * live.bytes)
+    # a server that is down does not tell its size; the copy has that of the packed backup at least
+    free, needed = look.free_bytes(host, where.side), int(sought.space_factor * (live.bytes or sought.artifact.bytes))
     if free < needed:
         detail = f"Beside {where.data} are {show_size(free)} free; the copy may need {show_size(needed)}."
         problems.append(Problem("E761", "there is not enough space for a second copy", detail, "Make space."))
@@ -245,7 +242,7 @@ def _no_room(look: Look, db: Postgres, sought: Sought, live: Live, found: Found)
     if sought.swapping and isinstance(host, Docker | Compose):
         problems += in_container.unfit(look, db, where.data, archive_of(db))
         problems += _unheard(host, sought.commands)
-    elif sought.swapping and cluster.is_mount(look, host, found.place, where.data):
+    elif sought.swapping and found.place and cluster.is_mount(look, host, found.place, where.data):
         detail = f"{where.data} is a file system of its own, and can't be renamed."
         problems.append(Problem("E796", "the data directory is a mount point", detail, "Use `mode: side`."))
     return problems

@@ -16,7 +16,7 @@ from runbook.actions.backup.layout import directory_of
 from runbook.actions.postgres import in_container, load, recovery, swap
 from runbook.actions.postgres.assertion import Check
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
-from runbook.actions.postgres.cluster import Directories, Paths, Place, Server
+from runbook.actions.postgres.cluster import NOTHING_THERE, Directories, Paths, Place, Server
 from runbook.actions.postgres.moment import archive_of, memory
 from runbook.actions.postgres.recovery import Goal, Side, Tools
 from runbook.actions.postgres.target import CommitOf, EndOfArchive, Moment, Position, RestorePoint, Target
@@ -58,6 +58,15 @@ class RestoreToTimeInputs(Inputs):
     timeline: str = Field(
         default="latest", pattern=r"^(latest|current|[0-9]+)$", description="Which timeline recovery follows"
     )
+    new: bool = Field(
+        default=False, description="There is no cluster yet (a new machine): recover straight into its place"
+    )
+    owner: str = Field(
+        default="", description="With new: whose the data shall be; default: the owner of the directory above"
+    )
+    options: tuple[str, ...] = Field(
+        default=(), description="With new: the server's options, such as -c, config_file=/etc/…"
+    )
     within: str = Field(default="6h", description="How long the recovery may take")
     space_factor: float = Field(
         default=1.2, ge=0, description="Free space that must be there, times the cluster's size"
@@ -81,6 +90,8 @@ class RestoreToTimeInputs(Inputs):
             raise ValueError(
                 f"give exactly one of target, lsn, xid, name and latest (given: {' and '.join(given) or 'none'})"
             )
+        if (self.owner or self.options) and not self.new:
+            raise ValueError("owner and options are for new: true; else they are as they were")
         if not self.inclusive and (self.latest or self.name is not None):
             raise ValueError(f"inclusive: false means nothing with {given[0]}; use target, lsn or xid")
         return self
@@ -220,11 +231,20 @@ class Step:
             *self.side_stopped(server),
             *self.live_stopped(),
             recovery.history_archived(where.side, self.goal, self.own, self.tools),
-            recovery.renamed("set_aside", where.data, where.old, self.tools),
+            *self.set_aside(),
             self.into_place(),
             self.live_started(),
             *self.cleaned(),
         )
+
+    def set_aside(self) -> Operations:
+        where = self.facts.where
+        return () if self.is_new else (recovery.renamed("set_aside", where.data, where.old, self.tools),)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there was nothing."""
+        return self.facts.original_inode == NOTHING_THERE
 
     def side_stopped(self, server: Server) -> Operations:
         if server is Server.RUNNING:
@@ -242,7 +262,7 @@ class Step:
 
     def live_again(self) -> Operations:
         runs = self.facts.data is not None and self.facts.data.server is Server.RUNNING
-        return () if runs else (self.live_started(),)
+        return () if runs or self.is_new else (self.live_started(),)
 
     def into_place(self) -> Operation:
         return recovery.renamed("into_place", self.facts.where.side, self.facts.where.data, self.tools)

@@ -9,24 +9,24 @@ from pydantic import Field
 
 from runbook.action import Action, CheckFailed, Done, Effect, Look, Outputs, Scope
 from runbook.actions.postgres import cluster, in_container, swap
-from runbook.actions.postgres.cluster import Paths, Place, Server, Stage
+from runbook.actions.postgres.cluster import NOTHING_THERE, Paths, Place, Server, Stage
 from runbook.actions.postgres.moment import (
     Found,
     Sought,
     archive_of,
     memory,
-    no_cluster,
     not_shown,
     read_live,
     read_log,
     refuse,
 )
+from runbook.actions.postgres.origin import New, Origin, read_new, read_origin
 from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.recovery_step import RestoreToTimeFacts, RestoreToTimeInputs, Step
 from runbook.actions.postgres.surroundings import read_artifact
 from runbook.actions.postgres.target import told
 from runbook.actions.postgres.wal import History, history_name, parse_name
-from runbook.errors import Refused
+from runbook.host import LOCAL
 from runbook.operation import Operations
 from runbook.paste import on_host
 from runbook.system import Postgres
@@ -61,6 +61,9 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
     running, for taking single tables or rows out of it. The archive is a directory (`archive: file://…` of the system) on the
     server's host; archiving must be on. `undo` puts the former directory back.
 
+    On a new machine, where nothing is, `new: true` recovers straight into the place of the data directory: give `data_directory`
+    and `binaries` of the system, and `options` where the configuration lies elsewhere than in the data.
+
     A server that a service manager watches needs its commands in `stop` and `start`. A server in a container is stopped and started
     with its container; a one-off container of the same image, with its volumes, moves the entries of the data directory into a kept
     one on the same volume and the recovered ones into their place, the control file last: nothing half moved can be started.
@@ -78,8 +81,8 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
 """
 
     def effect_of(self, inputs: RestoreToTimeInputs) -> Effect:
-        """A side cluster is made; a swap replaces the live one."""
-        return Effect.CREATES if inputs.mode == "side" else Effect.DESTROYS
+        """A side cluster is made, or one where none was; a swap replaces the live one."""
+        return Effect.CREATES if inputs.mode == "side" or inputs.new else Effect.DESTROYS
 
     def observe(self, look: Look, system: Postgres, inputs: RestoreToTimeInputs, scope: Scope) -> RestoreToTimeFacts:
         """Directories, lock files, the control file; and the server, where it answers."""
@@ -92,24 +95,18 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
         if inside is not None and inside.begun:
             return self._midway(look, system, inputs, scope, where=where, inside=inside)
         data, side, old = (cluster.read_place(look, host, path) for path in (where.data, where.side, where.old))
-        original, at = (old, where.old) if old is not None else (data, where.data)
-        if original is None:
-            raise Refused(no_cluster(where.data))
-        program, options = cluster.read_options(look, host, at)
-        folder = system.binaries or posixpath.dirname(program)
-        tools = Tools(folder, host, original.owner)
-        controldata = tools.program("pg_controldata")
-        control = cluster.read_control(look, host, controldata, where.data if data else where.old)
+        origin = self._origin(look, system, inputs, scope, where=where, data=data, old=old)
+        controldata = Tools(origin.programs, host, origin.owner).program("pg_controldata")
         side = cluster.read_end(look, host, controldata, where.side, side)
         facts = RestoreToTimeFacts(
-            system_identifier=control.identifier,
+            system_identifier=origin.control.identifier,
             data_directory=where.data,
             artifact_sha256=read_artifact(look, inputs.artifact, scope),
             target=told(inputs.ends),
-            original_inode=original.inode,
-            owner=original.owner,
-            options=options,
-            programs=folder,
+            original_inode=origin.inode,
+            owner=origin.owner,
+            options=origin.options,
+            programs=origin.programs,
             log=read_log(look, host, where.data, data),
             first_segment="",
             reaches="",
@@ -120,10 +117,10 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             old=old,
             partial=look.file(host, where.partial) is not None,
             run=look.file(host, where.run) is not None,
-            timeline=control.timeline,
+            timeline=origin.control.timeline,
             inside=inside,
         )
-        if side is None and old is None:
+        if side is None and old is None and not (inputs.new and data is not None):
             sought = Sought(
                 inputs.artifact,
                 inputs.ends,
@@ -132,29 +129,47 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
                 swapping=inputs.mode == "swap",
                 commands=tuple(name for name in ("stop", "start") if getattr(inputs, name)),
             )
-            reach = refuse(look, system, sought, live, Found(where, original, control))
+            reach = refuse(look, system, sought, live, Found(where, data, origin.control, origin.major))
             return replace(facts, first_segment=reach.first_name, reaches=reach.begins_last)
         return facts
+
+    def _origin(
+        self,
+        look: Look,
+        system: Postgres,
+        inputs: RestoreToTimeInputs,
+        scope: Scope,
+        *,
+        where: Paths,
+        data: Place | None,
+        old: Place | None,
+    ) -> Origin:
+        if not inputs.new:
+            return read_origin(look, system, where, data=data, old=old)
+        begun = look.text(LOCAL, memory(scope)) is not None
+        new = New(inputs.artifact.manifest, inputs.owner, inputs.options, begun)
+        return read_new(look, system, where, data=data, new=new, archive=archive_of(system))
 
     def assume(self, system: Postgres, inputs: RestoreToTimeInputs, scope: Scope) -> RestoreToTimeFacts:
         """A running cluster, and nothing left by an earlier attempt."""
         where = cluster.paths(system.data_directory or "/PGDATA", swap.own_name(scope))
         data = Place(inode=1, device=1, owner="postgres", server=Server.RUNNING, signal=False)
+        inode = NOTHING_THERE if inputs.new else data.inode
         return RestoreToTimeFacts(
             system_identifier="",
             data_directory=where.data,
             artifact_sha256=inputs.artifact.sha256,
             target=told(inputs.ends),
-            original_inode=data.inode,
-            owner=data.owner,
+            original_inode=inode,
+            owner=inputs.owner or data.owner,
             options=(),
             programs=system.binaries,
             log="",
             first_segment="",
             reaches="",
             where=where,
-            answers=True,
-            data=data,
+            answers=not inputs.new,
+            data=None if inputs.new else data,
             side=None,
             old=None,
             partial=False,
@@ -222,6 +237,8 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             raise CheckFailed(not_shown(path, "no promoted server runs there"))
         tools = Tools(facts.programs, system.host, facts.owner)
         control = cluster.read_control(look, system.host, tools.program("pg_controldata"), path)
+        if facts.system_identifier and control.identifier != facts.system_identifier:
+            raise CheckFailed(not_shown(path, f"it is cluster {control.identifier}, not {facts.system_identifier}"))
         # A promotion writes the new timeline's history at once, and into the control file with the next checkpoint only.
         named = [parse_name(posixpath.basename(one.path)) for one in look.listing(system.host, f"{path}/pg_wal")]
         timeline = max([control.timeline, *(one.timeline for one in named if isinstance(one, History))])
@@ -232,7 +249,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
         socket = f"psql -h {where.run} -p {system.port} -U {system.user}"
         return RestoredToTime(
             data_directory=path,
-            kept_as=where.old if swapped else "",
+            kept_as=where.old if swapped and facts.original_inode else "",
             recovery_point=facts.target,
             last_transaction=reached[0] if reached else "",
             lsn=reached[1] if len(reached) > 1 else "",
@@ -262,5 +279,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
                 return (*step.side_stopped(side), *step.live_again(), *step.removed())
             case Stage.HALF_SWAPPED:
                 return (step.out_of_old(), step.live_started())
+            case Stage.SWAPPED if step.is_new:
+                return (*step.live_stopped(), step.out_of_data())
             case Stage.SWAPPED:
                 return (*step.live_stopped(), step.out_of_data(), step.out_of_old(), step.live_started())

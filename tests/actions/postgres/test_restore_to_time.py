@@ -212,3 +212,26 @@ def test_every_operation_can_be_pasted() -> None:
 def test_a_target_needs_its_zone(target: str) -> None:
     with pytest.raises(ValueError, match="target"):
         RestoreToTimeInputs.model_validate({"artifact": base(), "target": target})
+
+
+@pytest.mark.parametrize(("data", "side", "old"), list(itertools.product(DATA, SIDE, OLD)))
+def test_where_nothing_was_every_combination_is_known_or_undecidable(data: str, side: str, old: str) -> None:
+    table = {("-", of, "-"): TABLE["original", of, "-"] for of in SIDE}
+    table |= {(there, "-", "-"): Stage.SWAPPED for there in ("original", "another")}
+    found = Directories(DATA[data], SIDE[side], OLD[old], False, False, cluster.NOTHING_THERE)
+    if (data, side, old) in table:
+        assert cluster.stage_of(found, WHERE) is table[data, side, old]
+        return
+    with pytest.raises(Undecidable):
+        cluster.stage_of(found, WHERE)
+
+
+def test_on_a_new_machine_there_is_nothing_to_stop_or_to_set_aside() -> None:
+    system, here = database(archive="file:///wal", data_directory="/pg/data"), scope(store(), step="recover")
+    inputs = RestoreToTimeInputs.model_validate({"artifact": base(), "latest": True, "new": True})
+    assert ACTION.effect_of(inputs) is Effect.CREATES
+    operations = ACTION.plan(system, inputs, ACTION.assume(system, inputs, here), here)
+    without = {"switch_wal", "archived", "stop_live", "set_aside"}
+    assert names(operations) == [name for name in (*MADE, *RECOVER, *SWAP) if name not in without]
+    signal = one(operations, "signal")
+    assert str(getattr(signal, "path", "")).endswith("/standby.signal")
