@@ -318,6 +318,10 @@ class Action(Generic[S, I, F, O]):
         """The name of the database, volume or bucket that a destructive step replaces: what ``--confirm`` has to say."""
         return str(getattr(system, "database", "") or getattr(system, "key", ""))
 
+    def tells(self, inputs: I) -> str:
+        """What a person who has to confirm the step is told beside the plan's own words: a few lines, or none."""
+        return ""
+
     def observe(self, look: Look, system: S, inputs: I, scope: Scope) -> F:
         """Read the world: bounded, typed facts. Refuses what must not be begun."""
         raise TypeError(f"{self.name} does not observe")

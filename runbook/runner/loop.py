@@ -155,7 +155,8 @@ class Loop:
             return None
         target = prepared.action.replaces(prepared.system, prepared.inputs) if destroys else ""
         text = step.confirm or f"{step.title or step.id} replaces {target}."
-        return StepWaiting(step=step.id, kind=CONFIRM, instructions=text, target=target)
+        told = "\n".join(part for part in (text, prepared.action.tells(prepared.inputs)) if part)
+        return StepWaiting(step=step.id, kind=CONFIRM, instructions=told, target=target)
 
     def _begin(self, step: str) -> bool:
         state = self._ledger.run.step(step)

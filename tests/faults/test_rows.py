@@ -62,6 +62,7 @@ def test_fault_7_pg_restore_data_only_brings_no_row_back(house: House) -> None:
 
     ran = bring_back(house, accident)
     assert ran.code == 0, ran.said
+    assert "public.users: 300 missing (301, 302, 303, " in ran.said, "who confirms sees what"
     assert users(house, "id BETWEEN 1 AND 1000") == COUNTS["users"], "all 1,000 are back"
     assert (users(house, "email LIKE 'new%'"), users(house, "email = 'moved@example.org'")) == (50, 1)
     preview, merged = house.program.outputs("preview"), house.program.outputs("merge")

@@ -23,7 +23,7 @@ from runbook.actions.postgres.row_source import (
 )
 from runbook.actions.postgres.tables import Table, unseen
 from runbook.operation import Connection, Operation, Operations, Session, Sql, Statement, Transaction, sql
-from runbook.quoting import identifier
+from runbook.quoting import identifier, visible
 from runbook.system import Postgres
 
 HASH = "rb_row_sha256"
@@ -196,7 +196,7 @@ def _sample(table: Table, condition: str, count: int) -> str:
 
 
 def _line(one: Compared) -> str:
-    shown = ", ".join("/".join(str(value) for value in key.values()) for key in one.missing_keys)
+    shown = visible(", ".join("/".join(str(value) for value in key.values()) for key in one.missing_keys))
     keys = f" ({shown}{', …' if one.missing > len(one.missing_keys) else ''})" if shown else ""
     return (
         f"{one.table}: {one.missing} missing{keys}, {one.different} different, {one.blocked} blocked, "

@@ -31,6 +31,7 @@ class MergeRowsInputs(RowsInputs):
         default=None,
         description="Rows by table, as postgres.compare_rows found them: if another number is, none comes back",
     )
+    preview: str = Field(default="", description="What who confirms the step is shown: the preview's `summary`")
     triggers: Literal["refuse", "fire", "skip"] = Field(
         default="refuse", description="Whether the tables' own triggers fire; has to be said where there are any"
     )
@@ -80,11 +81,16 @@ class MergeRows(Action[Postgres, MergeRowsInputs, MergeRowsFacts, MergedRows]):
     source: {database: "{{ steps.recover.database }}"}
     tables: [public.users, public.orders]
     expected: "{{ steps.compare.missing }}"
+    preview: "{{ steps.compare.summary }}"
     at_most: 5000
     triggers: skip
   timeout: 30m
   confirm: Rows that are missing are put back; nothing else is touched.
 """
+
+    def tells(self, inputs: MergeRowsInputs) -> str:
+        """The preview."""
+        return inputs.preview
 
     def observe(self, look: Look, system: Postgres, inputs: MergeRowsInputs, scope: Scope) -> MergeRowsFacts:
         """Whether it was committed already; else how the tables are built, on both sides."""

@@ -117,6 +117,11 @@ def test_what_is_expected_is_a_condition_inside_the_transaction() -> None:
     assert by_name["settle"].expect == (Condition("total", Test.AT_MOST, 9),)
 
 
+def test_who_confirms_is_told_the_preview_and_no_operation_holds_it() -> None:
+    assert MergeRows().tells(inputs(preview="users: 3")) == "users: 3"
+    assert plan(preview="users: 3") == plan()
+
+
 @pytest.mark.parametrize("skip", [True, False])
 def test_triggers_are_off_within_the_transaction_only(skip: bool) -> None:
     session = merge(triggers="skip" if skip else "fire")

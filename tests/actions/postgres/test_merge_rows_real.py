@@ -338,3 +338,12 @@ def test_a_comparison_of_many_rows_takes_no_memory_here(stage: Stage, db: Postgr
     finally:
         tracemalloc.stop()
     assert peak < 8 << 20, "38 MB went through"
+
+
+def test_keys_that_would_act_on_a_terminal_are_shown_harmless(stage: Stage, db: Postgres, accident: Happened) -> None:
+    shop = accident("SELECT 1")
+    for copy in (False, True):
+        shop.sql("CREATE TABLE named (name text PRIMARY KEY)", copy=copy)
+    shop.sql("INSERT INTO named VALUES (E'\\x1b[31mred\\n')", copy=True)
+    found = stage.live(CompareRows(), shop.system(db), source={"database": shop.copy}, tables=("named",))
+    assert "public.named: 1 missing (\\x1b[31mred\\n)" in found.summary
