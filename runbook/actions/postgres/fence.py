@@ -17,6 +17,7 @@ from runbook.actions.postgres.replication import not_as_it_should, parse_lsn
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
 from runbook.operation import Operation, Operations, Write
+from runbook.placeholder import Foreseeable, stand_for
 from runbook.system import Postgres
 
 NOBODY = Seen(None, None)
@@ -53,11 +54,11 @@ class Fenced(Outputs):
     """How it is kept from taking writes."""
 
     data_directory: str = Field(description="Its data directory; empty where it could not be seen")
-    how: str = Field(description="marked and stopped, read-only, or attested")
+    how: Foreseeable[str] = Field(description="marked and stopped, read-only, or attested")
     attested: str = Field(description="Who vouched for it, where it could not be seen")
-    state: str = Field(description="What its control file says: shut down, or in production after a crash")
-    clean: bool = Field(description="Whether it was shut down in an orderly way")
-    end: str = Field(
+    state: Foreseeable[str] = Field(description="What its control file says: shut down, or in production after a crash")
+    clean: Foreseeable[bool] = Field(description="Whether it was shut down in an orderly way")
+    end: Foreseeable[str] = Field(
         description="Where its WAL ends (LSN of the shutdown checkpoint, its last record); empty where that isn't known"
     )
 
@@ -114,6 +115,11 @@ class Fence(Action[Postgres, FenceInputs, FenceFacts, Fenced]):
             (fencing.stopped(facts.path, tools, inputs.stop, inputs.mode),) if found.runs else ()
         )
         return (remember, *mark, *stop, control)
+
+    def foresee(self, system: Postgres, inputs: FenceInputs, facts: FenceFacts, scope: Scope) -> Fenced:
+        """Where it is; how it ended shows only then."""
+        late = {name: stand_for(f"steps.{scope.step}.{name}") for name in ("how", "state", "clean", "end")}
+        return Fenced.model_validate({"data_directory": facts.path, "attested": inputs.attested, **late})
 
     def verify(self, look: Look, system: Postgres, inputs: FenceInputs, done: Done[FenceFacts]) -> Fenced:
         """Nothing answers that takes writes, and nothing that is started there would."""

@@ -23,13 +23,14 @@ from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import Node, need_node, parent_of, parse_lsn, read_history
 from runbook.errors import Refused
 from runbook.operation import Operations
+from runbook.placeholder import Foreseeable
 from runbook.system import Postgres
 
 
 class FollowInputs(FollowingInputs):
     """Whom it follows."""
 
-    end: str = Field(
+    end: Foreseeable[str] = Field(
         default="",
         description="Where its own WAL ends (LSN, as postgres.fence gives it): for a container, whose files can't be read",
     )

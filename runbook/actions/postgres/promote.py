@@ -26,6 +26,7 @@ from runbook.actions.postgres.replication import (
 from runbook.actions.postgres.standby_status import ASSUMED
 from runbook.errors import Problem, Refused
 from runbook.operation import Condition, Operation, Operations, Sql, Test, Transaction, Wait, sql
+from runbook.placeholder import Foreseeable, Placeholder
 from runbook.system import Postgres
 from runbook.units import parse_duration
 
@@ -44,7 +45,7 @@ class PromoteInputs(Inputs):
     attested: str = Field(
         default="", description="Where its machine can't be reached: who has made sure that it is off, and how"
     )
-    end: str = Field(
+    end: Foreseeable[str] = Field(
         default="", description="Where the old primary's WAL ends (LSN, as postgres.fence gives it); empty: not known"
     )
     lossless: bool = Field(default=False, description="Promote only what has replayed everything up to that end")
@@ -59,7 +60,7 @@ class PromoteInputs(Inputs):
     @field_validator("end")
     @classmethod
     def _position(cls, value: str) -> str:
-        if value and parse_lsn(value) is None:
+        if value and not isinstance(value, Placeholder) and parse_lsn(value) is None:
             raise ValueError("expected a position in the WAL, such as 0/3000148")
         return value
 

@@ -130,6 +130,10 @@ def test_there_are_never_two_primaries(steps: Steps, make_pair: MakePair) -> Non
         steps.planned(Fence(), unseen, "fence")
     with pytest.raises(Refused, match="cut off from us alone"):
         steps.planned(Promote(), pair.standby, "promote", primary=unseen)
+    # the same path is on the standby's machine too: there it is the standby's
+    there = {"address": "192.0.2.1", "data_directory": str(pair.second.data_dir)}
+    with pytest.raises(Refused, match="cut off from us alone"):
+        steps.planned(Fence(), pair.primary.model_copy(update=there), "fence")
     fenced = steps.step(Fence(), unseen, "fence", attested="J. Doe, power pulled, 03:12")
     assert steps.performed == []
     assert (fenced.how, fenced.attested) == ("attested", "J. Doe, power pulled, 03:12")
