@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from runbook.action import Look, Scope
 from runbook.actions.postgres.archiving import Setting, Wanted
@@ -52,11 +53,17 @@ _SETTINGS = sql(
 )
 """``reset_val``, because ``setting`` of archive_command is '(disabled)' while archive_mode is off."""
 
+_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 _WRITABLE = """\
 [ -d "$1" ] || { echo "$1 is not a directory" >&2; exit 1; }
 [ -w "$1" ] && [ -x "$1" ] || { echo "$(id -un) can't write into $1" >&2; exit 1; }
 for program in cmp cp ln mktemp mv rm sync; do
   command -v "$program" > /dev/null || { echo "the archive_command needs $program, and it is not installed" >&2; exit 1; }
+done
+cd "$1" || exit 1
+for file in $(ls | grep '^[0-9A-F]\\{24\\}$' | sed -n '1p;$p'); do
+  writer=$(od -A n -t x1 -j 24 -N 8 "$file" | tr -d ' \\n')
+  case $writer in "$2"|"$3"|"") ;; *) echo "$1/$file was written by another cluster" >&2; exit 1 ;; esac
 done"""
 _ARRIVED = """\
 [ -f "$1/$2" ] || { echo "$2 is not in $1 (yet); the server's log says why, if its archive_command fails" >&2; exit 1; }
@@ -96,9 +103,13 @@ class Writer:
         argv = ("sh", "-c", script, "sh", self.directory, *arguments)
         return Process(name=name, argv=argv, host=self.host, user=self.owner, cwd="/", reads=True)
 
-    def probe(self) -> Operation:
-        """Whether it may write there, and has the programs that the command needs: before anything is set."""
-        return self.run("writable", _WRITABLE)
+    def probe(self, identifier: str) -> Operation:
+        """Whether it may write there, has the programs that the command needs, and no other cluster's WAL lies there.
+
+        The first and the last segment tell: their headers hold the identifier in the byte order of the server's machine.
+        """
+        number = int(identifier or "0")
+        return self.run("writable", _WRITABLE, *(number.to_bytes(8, order).hex() for order in _ORDERS))
 
 
 def read_archiver(look: Look, db: Postgres, directory: str, scope: Scope) -> tuple[Archiver, tuple[Setting, ...]]:

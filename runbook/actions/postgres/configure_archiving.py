@@ -52,7 +52,7 @@ class ConfigureArchivingInputs(Inputs):
     )
     stop: tuple[str, ...] = Field(default=(), description="Command that stops the server; default: pg_ctl, or Docker")
     start: tuple[str, ...] = Field(default=(), description="Command that starts it; default: pg_ctl, or Docker")
-    within: str = Field(default="5m", description="How long the first segment may take until it is in the archive")
+    within: str = Field(default="2m", description="How long the first segment may take until it is in the archive")
 
     @field_validator("archive_timeout", "within")
     @classmethod
@@ -221,7 +221,7 @@ class ConfigureArchiving(Action[Postgres, ConfigureArchivingInputs, ArchivingFac
         return (
             *((Write(name="remember", path=memory(scope), content=kept),) if restarts else ()),
             *(() if facts.exists else (folder,)),
-            writer.probe(),
+            writer.probe(facts.system_identifier),
             *(changed(at, one) for one in late),
             *counts,
             *proven,
