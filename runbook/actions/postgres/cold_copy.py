@@ -29,7 +29,7 @@ from runbook.actions.backup.layout import (
 )
 from runbook.actions.postgres import cluster
 from runbook.actions.postgres.cluster import Server
-from runbook.actions.postgres.instance import is_contained
+from runbook.actions.postgres.instance import CONTROL, is_contained
 from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL, Compose, Docker, Host, Local
@@ -51,13 +51,15 @@ from runbook.operation import (
 from runbook.system import Postgres, Store
 from runbook.units import show_size
 
-CONTROL = "global/pg_control"
 SPACE_FACTOR = 1.05
 """Free space that must be there, as a part of the data directory's size."""
 
 _NOW = 'printf %s "$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ)"'
 _IDENTIFIER = 'printf %s $(od -A n -v -t u8 -N 8 "$1")'
 _VERSION = 'IFS=. read -r major rest < "$1"; printf %s "${major}0000"'
+_IDENTIFIER_OF_TAR = "printf %s $(od -A n -v -t u8 -N 8); cat > /dev/null"
+_VERSION_OF_TAR = 'IFS=. read -r major rest; printf %s "${major}0000"; cat > /dev/null'
+"""A reader that leaves early would break the pipe."""
 _COMPARED = 'sha256sum --check --strict --quiet -- "$1" >&2'
 """Its failures name the files, on the standard output; a failure here is told with the other one."""
 _WHOLE = r"""
@@ -287,7 +289,7 @@ def _piped(db: Postgres, facts: ColdCopyFacts) -> Operations:
         Pipeline(
             name="identifier",
             source=tar,
-            stages=(_taken(f"{root}/{CONTROL}"), Stage(argv=("sh", "-c", "printf %s $(od -A n -v -t u8 -N 8)"))),
+            stages=(_taken(f"{root}/{CONTROL}"), Stage(argv=("sh", "-c", _IDENTIFIER_OF_TAR))),
             reads=True,
         ),
         Pipeline(
@@ -295,7 +297,7 @@ def _piped(db: Postgres, facts: ColdCopyFacts) -> Operations:
             source=tar,
             stages=(
                 _taken(f"{root}/PG_VERSION"),
-                Stage(argv=("sh", "-c", 'IFS=. read -r major rest; printf %s "${major}0000"')),
+                Stage(argv=("sh", "-c", _VERSION_OF_TAR)),
             ),
             reads=True,
         ),

@@ -33,6 +33,8 @@ from runbook.host import Local
 from runbook.operation import Operation, Operations, Process, sql
 from runbook.system import Postgres
 
+MOST_TOLD = 20
+"""Findings that the report names."""
 _SURROUNDINGS = sql(
     "SELECT (current_setting('data_checksums') = 'on')::int AS checksums, "
     "coalesce((SELECT CASE WHEN installed_version IS NULL THEN 'available' ELSE 'installed' END "
@@ -237,7 +239,9 @@ def summed_up(damage: tuple[Finding, ...], unchecked: tuple[str, ...]) -> Diagno
         "none" if not damage else "reindex" if only_indexes else "restore"
     )
     head = f"Found: {len(damage)}. Recommended: {recommend}." if damage else "No damage was found."
-    lines = [head, *(f"- {one.kind} {one.object}: {one.detail}" for one in damage)]
+    lines = [head, *(f"- {one.kind} {one.object}: {one.detail}" for one in damage[:MOST_TOLD])]
+    if len(damage) > MOST_TOLD:
+        lines.append(f"- and {len(damage) - MOST_TOLD} more: see the outputs of this step")
     if unchecked:
         lines += ["Not looked at:", *(f"- {one}" for one in unchecked)]
     return Diagnosed(

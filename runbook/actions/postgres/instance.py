@@ -10,16 +10,18 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from runbook.action import Look, Scope, Unreachable
+from runbook.action import ContainerFacts, Look, Scope, Unreachable
 from runbook.actions.postgres import cluster
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.cluster import Server
-from runbook.actions.postgres.moment import memory, no_cluster, read_log
+from runbook.actions.postgres.moment import memory, read_log
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL, Compose, Docker, Host
 from runbook.operation import Condition, Json, Operation, Sql, Test, Wait, sql
 from runbook.system import Postgres
 
+CONTROL = "global/pg_control"
+_UP = ("running", "paused", "restarting")
 LOOKS_FROM_S = 2
 """Sessions that are younger than this are not counted as somebody's: a health check's, for one."""
 
@@ -72,12 +74,14 @@ def is_contained(host: Host) -> bool:
 def read_instance(look: Look, db: Postgres, scope: Scope, *, known: Manner | None = None) -> Instance:
     """The server and its directory; ``known`` is what an earlier step has found.
 
-    Refuses (exit 4) where the server is down and nobody says where its data is; a container can be started without that.
+    Refuses (exit 4) where the server is down and nobody says where its data is. In a container the volumes tell, or nobody does: it
+    can be stopped and started all the same.
     """
     at = db.connection(application=scope.application, database=MAINTENANCE_DATABASE)
     remembered = (look.text(LOCAL, memory(scope)) or "").partition("\n")[0]
     given = (db.data_directory or (known.directory if known else "") or remembered).rstrip("/")
-    runs = _container_runs(look, db.host) if is_contained(db.host) else True
+    container = _container(look, db.host) if is_contained(db.host) else None
+    runs = container.state in _UP if container else True
     try:
         row: Mapping[str, object] = look.query(at, _ASKED)[0] if runs else {}
         others = tuple(str(one["who"]) for one in look.query(at, _OTHERS)) if runs else ()
@@ -93,8 +97,8 @@ def read_instance(look: Look, db: Postgres, scope: Scope, *, known: Manner | Non
         )
     if not directory and not is_contained(db.host):
         raise Refused(_unknown_directory("The server does not run."))
-    if is_contained(db.host):
-        manner = Manner(directory)
+    if container:
+        manner = Manner(directory or _found_in(look, db.host, container))
     else:
         manner, runs = _local(look, db, directory, known)
     return Instance(
@@ -119,6 +123,14 @@ def answering(db: Postgres, scope: Scope, within_s: float) -> Operation:
     )
 
 
+def refuse_commands(db: Postgres, field: str, command: tuple[str, ...]) -> None:
+    """Refuse (exit 4) a service manager's command for a server in a container: it is stopped and started with that."""
+    if command and is_contained(db.host):
+        detail = f"{db.host} is stopped and started as a container; `{field}` would never be run."
+        fix = f"Leave out `{field}`."
+        raise Refused(Problem("E677", "a server in a container has no commands of its own", detail, fix))
+
+
 def held_manner(held: Mapping[str, Json] | None) -> Manner | None:
     """How the server was run, from the baselines of the step that stopped it; None where there are none."""
     match (held or {}).get("manner"):
@@ -127,19 +139,34 @@ def held_manner(held: Mapping[str, Json] | None) -> Manner | None:
     return None
 
 
-def _container_runs(look: Look, host: Host) -> bool:
-    container = look.container(host)
-    if container is None:
+def _container(look: Look, host: Host) -> ContainerFacts:
+    found = look.container(host)
+    if found is None:
         raise Unreachable(
             Problem("E331", "there is no such container", f"There is no container {host}.", "docker ps -a")
         )
-    return container.state in ("running", "paused", "restarting")
+    return found
+
+
+def _found_in(look: Look, host: Host, container: ContainerFacts) -> str:
+    """Where a server that doesn't answer has its data: the one place in the container's volumes with a control file; else ''."""
+    mounts = [one.rpartition(":")[2].rstrip("/") for one in container.mounts]
+    places = [f"{mount}{below}" for mount in mounts for below in ("", "/data", "/pgdata")]
+    found = []
+    for place in dict.fromkeys(places):
+        try:
+            if look.file(host, f"{place}/{CONTROL}") is not None:
+                found.append(place)
+        except Unreachable:
+            continue  # it is restarting, and can't be looked into this moment
+    return found[0] if len(found) == 1 else ""
 
 
 def _local(look: Look, db: Postgres, directory: str, known: Manner | None) -> tuple[Manner, bool]:
     place = cluster.read_place(look, db.host, directory)
     if place is None:
-        raise Refused(no_cluster(directory))
+        detail = f"{directory} does not exist."
+        raise Refused(Problem("E786", "there is no data directory", detail, "Write the right `data_directory`."))
     runs = place.server is Server.RUNNING
     program, options = cluster.read_options(look, db.host, directory)
     log = read_log(look, db.host, directory, place) or (known.log if known else "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import Field, field_validator
 
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, pinned
-from runbook.actions.postgres.instance import Manner, answering, held_manner, read_instance
+from runbook.actions.postgres.instance import Manner, answering, held_manner, read_instance, refuse_commands
 from runbook.actions.postgres.stop import started
 from runbook.errors import Problem
 from runbook.operation import Operations
@@ -67,6 +67,7 @@ class Start(Action[Postgres, StartInputs, StartFacts, StartedServer]):
 
     def observe(self, look: Look, system: Postgres, inputs: StartInputs, scope: Scope) -> StartFacts:
         """The server and its directory."""
+        refuse_commands(system, "start", inputs.start)
         known = held_manner(scope.held)
         found = read_instance(look, system, scope, known=known)
         return StartFacts(not found.runs, known or found.manner, found.runs, found.answers)

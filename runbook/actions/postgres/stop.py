@@ -9,7 +9,7 @@ from pydantic import Field
 
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, pinned
 from runbook.actions.postgres import cluster, swap
-from runbook.actions.postgres.instance import Manner, answering, is_contained, read_instance
+from runbook.actions.postgres.instance import Manner, answering, is_contained, read_instance, refuse_commands
 from runbook.actions.postgres.moment import memory
 from runbook.actions.postgres.recovery import STOPPED_WITHIN_S, Side, Tools, live_started, stopped
 from runbook.errors import Problem, Refused
@@ -72,6 +72,7 @@ class Stop(Action[Postgres, StopInputs, StopFacts, StoppedServer]):
 
     def observe(self, look: Look, system: Postgres, inputs: StopInputs, scope: Scope) -> StopFacts:
         """The server, its directory, and who else is connected."""
+        refuse_commands(system, "stop", inputs.stop)
         found = read_instance(look, system, scope)
         if found.others and inputs.others == "refuse":
             raise Refused(_in_use(system, found.others))
@@ -114,7 +115,7 @@ class Stop(Action[Postgres, StopInputs, StopFacts, StoppedServer]):
 
 def stopping(db: Postgres, manner: Manner, *, by: tuple[str, ...] = (), timeout_s: int = 300) -> Operations:
     """The stop of a server that runs (a fast shutdown); ``by`` is a service manager's command to use instead."""
-    if is_contained(db.host) and not by:
+    if is_contained(db.host):
         stop = Call(
             name="stop_server",
             service=Service.DOCKER,
@@ -140,7 +141,7 @@ def stopping(db: Postgres, manner: Manner, *, by: tuple[str, ...] = (), timeout_
 
 def started(db: Postgres, manner: Manner, scope: Scope, *, by: tuple[str, ...] = ()) -> Operations:
     """The start of a server as it was run before; ``by`` is a service manager's command to use instead."""
-    if is_contained(db.host) and not by:
+    if is_contained(db.host):
         call = Call(
             name="start_server",
             service=Service.DOCKER,

@@ -166,3 +166,17 @@ def test_no_room(stage: Stage, inside: Postgres, backups: Store) -> None:
     server = stopped(stage, inside)
     with pytest.raises(Refused, match="not enough space"):
         stage.planned(ColdCopy(), inside, to=backups, data_directory=server.data_directory, bytes=10**18)
+
+
+def test_a_server_that_does_not_answer_is_found_in_its_volumes(
+    stage: Stage, inside: Postgres, backups: Store, pg_container: PostgresContainer
+) -> None:
+    """It ended before anybody asked it, as a damaged one may: the copy can be taken all the same."""
+    pg_container.container.kill()
+    life = Life(stage, Stop(), inside, stage.scope("stop"), {})
+    assert life.go() == []
+    server = life.end()
+    assert (server.ran, server.data_directory) == (False, "/var/lib/postgresql/data")
+    copy = keep(stage, inside, backups, server)
+    copy.go()
+    assert copy.end().artifact.manifest.server_version == 150000

@@ -80,6 +80,13 @@ def test_the_report_says_what_was_not_looked_at() -> None:
     assert out.report.splitlines() == ["No damage was found.", "Not looked at:", "- indexes: no amcheck"]
 
 
+def test_a_long_report_is_cut() -> None:
+    many = tuple(Finding(kind="index", object=f"public.i{n}", detail="d") for n in range(25))
+    out = summed_up(many, ())
+    assert len(out.broken_indexes) == len(out.findings) == 25
+    assert out.report.splitlines()[-1] == "- and 5 more: see the outputs of this step"
+
+
 def test_pages_with_a_wrong_checksum() -> None:
     printed = (
         'pg_checksums: error: checksum verification failed in file "/srv/evidence/cold/base/5/16401", block 2: calculated '

@@ -11,6 +11,7 @@ from runbook.action import CheckFailed, Done, Effect, Role, Scope, roles
 from runbook.actions.postgres.instance import Manner, held_manner
 from runbook.actions.postgres.start import Start, StartFacts, StartInputs
 from runbook.actions.postgres.stop import Stop, StopFacts, StopInputs
+from runbook.errors import Refused
 from runbook.host import Compose, Docker, Local, Ssh
 from runbook.operation import Call, Process, Wait, Write
 from runbook.system import Postgres
@@ -112,11 +113,18 @@ def test_only_what_is_missing_is_done(db: Postgres, facts: StartFacts, expected:
     assert names(Start().plan(db, StartInputs(), facts, SCOPE)) == expected
 
 
-def test_a_service_managers_command_starts_it_everywhere() -> None:
-    for db in (HERE, THERE):
-        start = Start().plan(db, StartInputs(start=("systemctl", "start", "postgresql")), DOWN, SCOPE)[0]
-        assert isinstance(start, Process)
-        assert start.argv == ("systemctl", "start", "postgresql")
+def test_a_service_managers_command_starts_it() -> None:
+    start = Start().plan(HERE, StartInputs(start=("systemctl", "start", "postgresql")), DOWN, SCOPE)[0]
+    assert isinstance(start, Process)
+    assert start.argv == ("systemctl", "start", "postgresql")
+
+
+def test_a_container_has_no_commands_of_its_own() -> None:
+    command = ("systemctl", "stop", "postgresql")
+    with pytest.raises(Refused, match="no commands of its own"):
+        Stop().observe(None, THERE, StopInputs(stop=command), SCOPE)  # type: ignore[arg-type]
+    with pytest.raises(Refused, match="no commands of its own"):
+        Start().observe(None, THERE, StartInputs(start=command), SCOPE)  # type: ignore[arg-type]
 
 
 def test_a_server_that_does_not_answer_fails_the_start() -> None:
