@@ -21,7 +21,7 @@ from runbook.errors import Problem, RunbookError
 from runbook.host import Host
 from runbook.operation import Connection, Fields, Json, Operations, Scalar, Statement
 from runbook.secret import SecretRef
-from runbook.system import System
+from runbook.system import Store, System
 
 _LONGEST_APPLICATION = 63
 """Characters of an application name (NAMEDATALEN less one)."""
@@ -230,6 +230,12 @@ class Look(Protocol):
 
     def text(self, host: Host, path: str) -> str | None:
         """A small text file whole (64 KiB), or None where it isn't."""
+
+    def objects(self, store: Store) -> tuple[FileFacts, ...]:
+        """The objects right below a bucket store's prefix, by name, which is their ``path``; at most 100,000."""
+
+    def object_text(self, store: Store, name: str) -> str | None:
+        """A small object whole (64 KiB), or None where it isn't."""
 
     def head(self, host: Host, path: str, count: int) -> bytes:
         """The first ``count`` bytes (at most 4096) of a file, fewer where it is shorter; empty where it isn't."""

@@ -62,6 +62,27 @@ def feed(access_file: Path, segment_bytes: int, ahead: int, spool: Path) -> None
     click.echo(detach(read_access(access_file), spool, segment_bytes=segment_bytes, ahead=ahead))
 
 
+@command.command()
+@access
+@click.argument("name")
+def has(access_file: Path, name: str) -> None:
+    """Whether the archive holds a file of that name, whole and as it was archived: exit code 0, else 1."""
+    import tempfile
+
+    from runbook.errors import ExitCode
+    from runbook.walstore.access import read_access
+    from runbook.walstore.store import Damaged, Unavailable
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            found = read_access(access_file).open().fetch(name, Path(folder) / "file")
+        except (Damaged, Unavailable) as error:
+            click.echo(str(error), err=True)
+            found = False
+    if not found:
+        raise click.exceptions.Exit(ExitCode.FAILED.value)
+
+
 @command.command("restore-command")
 @click.argument("spool", type=click.Path(file_okay=False))
 def restore_command(spool: str) -> None:

@@ -17,7 +17,8 @@ from runbook.host import Compose, Docker, Host, Local
 from runbook.operation import Connection, Scalar, Statement
 from runbook.quoting import sql_text
 from runbook.secret import SecretRef
-from runbook.transports import look_files
+from runbook.system import Store
+from runbook.transports import look_files, objects
 from runbook.transports.bound import Bound
 from runbook.transports.commands import Commands
 from runbook.transports.database import Databases, Link, Watch, is_lost, server_words
@@ -112,6 +113,16 @@ class LiveLook:
     def text(self, host: Host, path: str) -> str | None:
         """A small text file whole (64 KiB), or None where it isn't."""
         return look_files.text(self._commands, host, path, self._bound())
+
+    def objects(self, store: Store) -> tuple[FileFacts, ...]:
+        """The objects right below the store's prefix; their ``path`` is their name."""
+        with _asking():
+            return objects.listing(self._secrets, store, self._bound())
+
+    def object_text(self, store: Store, name: str) -> str | None:
+        """A small object whole (64 KiB), or None where it isn't."""
+        with _asking():
+            return objects.text(self._secrets, store, name)
 
     def head(self, host: Host, path: str, count: int) -> bytes:
         """The first ``count`` bytes (at most 4096) of a file, fewer where it is shorter; empty where it isn't."""

@@ -11,17 +11,15 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from runbook.transports.objects import ABSENT, connect, place
 from runbook.walstore.access import Access
 from runbook.walstore.store import Damaged, Different, Entry, Put, Unavailable
 
 HASH = "sha256"
 """The object's own metadata: the file's SHA-256 in hex. Services differ in which checksums they give back; this they all keep."""
 _BLOCK = 1 << 20
-_ATTEMPTS = 5
 _TAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
-_ABSENT = ("NoSuchKey", "404", "NotFound")
 
 
 class ObjectSegments:
@@ -35,29 +33,15 @@ class ObjectSegments:
     @classmethod
     def of(cls, access: Access, *, connections: int = 16) -> ObjectSegments:
         """A client for that access."""
-        import boto3
-        from botocore.config import Config
-
-        place = urlsplit(access.url)
-        prefix = place.path.strip("/")
-        config = Config(
-            retries={"mode": "standard", "max_attempts": _ATTEMPTS},
-            max_pool_connections=connections,
-            connect_timeout=5,
-            read_timeout=30,
-            s3={"addressing_style": "path"} if access.endpoint else {},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
+        bucket, prefix = place(access.url)
+        client = connect(
+            endpoint=access.endpoint,
+            region=access.region,
+            access_key=access.access_key,
+            secret_key=access.secret_key,
+            connections=connections,
         )
-        client = boto3.client(
-            "s3",
-            endpoint_url=access.endpoint or None,
-            region_name=access.region or None,
-            aws_access_key_id=access.access_key or None,
-            aws_secret_access_key=access.secret_key or None,
-            config=config,
-        )
-        return cls(client, place.netloc, f"{prefix}/" if prefix else "")
+        return cls(client, bucket, prefix)
 
     def put(self, name: str, source: Path) -> Put:
         """One conditional put; a name that is taken is compared by its hash."""
@@ -100,7 +84,7 @@ class ObjectSegments:
                     digest.update(block)
                     write.write(block)
         except ClientError as error:
-            if error.response["Error"].get("Code", "") in _ABSENT:
+            if error.response["Error"].get("Code", "") in ABSENT:
                 return False
             raise _trouble(error) from None
         except BotoCoreError as error:
@@ -139,7 +123,7 @@ class ObjectSegments:
                 digest.update(block)
             return digest.hexdigest()
         except ClientError as error:
-            if error.response["Error"].get("Code", "") in _ABSENT:
+            if error.response["Error"].get("Code", "") in ABSENT:
                 return None
             raise _trouble(error) from None
         except BotoCoreError as error:
