@@ -255,6 +255,44 @@ def test_a_rejoin_whose_engine_is_killed(house: House, operation: str, everythin
     assert pair.lost(pair.first) == pair.lost(pair.second) == {11, 12, 13, 14, 15}
 
 
+@pytest.mark.parametrize("operation", ["mark", "promote", "checkpoint"])
+def test_a_failover_whose_engine_is_killed(house: House, operation: str) -> None:
+    pair = house.pair
+    pair.write(10)
+    pair.caught_up(pair.first, pair.second)
+    pair.cut_off(pair.second)
+    pair.write(5)
+    pair.crash(pair.first)
+    killed_at(house, "failover", operation, "a", "b", everything=True)
+    ran = house.resume()
+    assert ran.code == 0, ran.said
+    assert pair.lost(pair.second) == {11, 12, 13, 14, 15}
+    pair.first.start()
+    assert pair.first.sql("SELECT pg_is_in_recovery()") == [(True,)], "the fence holds"
+
+
+def test_a_machine_that_was_out_of_reach_comes_back_as_a_second_primary(house: House) -> None:
+    """A person attested that it was off, and it was started again: it is fenced before anything else, and its rows are counted."""
+    pair = house.pair
+    pair.write(4)
+    pair.caught_up(pair.first, pair.second)
+    pair.crash(pair.first)
+    seen = pair.primary
+    pair.primary = seen.model_copy(update={"data_directory": "", "port": 1})
+    ran = house.apply("failover", "a", "b", "-i", "attested=J. Doe pulled the power at 03:12")
+    assert ran.code == 0, ran.said
+    assert house.program.outputs("fence")["how"] == "attested"
+    pair.primary = seen
+    pair.write(2, on=pair.second)
+    pair.first.start()
+    pair.write(3, on=pair.first)
+    ran = house.apply("rejoin-standby", "b", "a")
+    assert ran.code == 0, ran.said
+    assert house.program.outputs("rewind")["discarded_commits"] == 3
+    pair.caught_up(pair.second, pair.first)
+    assert pair.lost(pair.first) == {7, 8, 9}
+
+
 def test_a_failover_from_a_primary_that_lives_but_can_not_be_seen_is_refused(house: House) -> None:
     pair = house.pair
     pair.primary = pair.primary.model_copy(update={"data_directory": "", "port": 1})

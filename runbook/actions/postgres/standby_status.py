@@ -151,12 +151,18 @@ def status_of(standby: Node, primary: Node | None) -> Lag:
 
 
 def _meaning(behind: int | None, seconds: float | None) -> str:
-    since = "an unknown time" if seconds is None else show_duration(max(seconds, 0))
+    last = "it has replayed no commit since its start" if seconds is None else f"its last commit is {_age(seconds)} old"
     if behind == 0:
         return "Nothing would be lost: the standby has all the WAL that the primary has on disk."
     if behind is not None:
-        return f"{show_size(behind)} of WAL would be lost, with every commit in it; its last commit is {since} old."
-    return f"The primary doesn't answer. Estimate: the commits of the last {since} are lost, if there were any."
+        return f"{show_size(behind)} of WAL would be lost, with every commit in it; {last}."
+    if seconds is None:
+        return f"The primary doesn't answer, and {last}: what is lost can't be told."
+    return f"The primary doesn't answer. Estimate: the commits of the last {_age(seconds)} are lost, if there were any."
+
+
+def _age(seconds: float) -> str:
+    return show_duration(max(seconds, 0.0))
 
 
 def _too_far(inputs: StandbyStatusInputs, found: Lag) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from runbook.actions.postgres.following import parted
@@ -67,9 +69,8 @@ def test_who_can_follow_as_he_is(found: dict[str, str], why: str) -> None:
 def test_the_lag_is_what_the_primary_has_and_the_standby_has_not() -> None:
     standby: Node = ASSUMED
     assert status_of(standby, None).estimate
-    assert status_of(standby, None).meaning.endswith(
-        "the commits of the last an unknown time are lost, if there were any."
-    )
+    assert status_of(standby, None).meaning.endswith("what is lost can't be told.")
+    assert "the commits of the last 1m 30s" in status_of(replace(standby, age_s=90.0), None).meaning
     found = status_of(standby, primary_node(flushed=5000))
     assert (found.behind_bytes, found.estimate) == (5000, False)
 
