@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
+import pytest
+
+from tests.evidence.kills import processes_about
 from tests.evidence.program import PLANS, Ran
+from tests.evidence.witness import children_of, until
 from tests.faults.house import COUNTS, DATABASE, House
 
 REFUSED = 4
+PLAN = (PLANS / "restore-rows.yaml").read_text()
 GUIDES_DUMP = f'pg_dump -U civicq -d {DATABASE} --clean --if-exists | gzip > "$STORE/civicq-db.sql.gz"'
 
 
-def bring_back(house: House, accident: datetime, *more: str) -> Ran:
-    """The plan that ships, as an operator starts it."""
+def words(house: House, accident: datetime) -> list[str]:
+    """What an operator gives with the plan."""
+    (house.folder / "plan.yaml").write_text(PLAN)
     given = {
         "accident": accident.isoformat(),
         "tables": "users,cities",
         "probe": "SELECT count(*) FROM users",
     }
     inputs = [word for name, value in given.items() for word in ("-i", f"{name}={value}")]
-    return house.apply((PLANS / "restore-rows.yaml").read_text(), *inputs, *more)
+    return ["--env", str(house.environment()), "--yes", *inputs]
+
+
+def bring_back(house: House, accident: datetime, *more: str) -> Ran:
+    """The plan that ships, as an operator starts it."""
+    given = words(house, accident)
+    return house.program.run("apply", house.folder / "plan.yaml", *given, *more)
 
 
 def written_since(house: House) -> None:
@@ -104,3 +119,59 @@ def test_fault_8_the_whole_backup_throws_away_what_was_written_since(house: Hous
     kept = house.server.sql("SELECT run, step, relation, count(*) FROM runbook.merged GROUP BY 1, 2, 3", DATABASE)
     assert kept == [(house.program.last, "merge", "public.users", 300)]
     assert json.dumps(house.program.outputs("merge")["rows"]) == '{"public.users": 300}'
+
+
+def test_a_run_that_was_refused_goes_on_when_the_cause_is_gone(house: House) -> None:
+    """The copy was dropped when the run failed: a resume that needs it makes it again."""
+    house.back_up()
+    written_since(house)
+    accident = deleted(house)
+    house.server.sql(
+        "CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; "
+        "CREATE TRIGGER noted BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION noted()",
+        DATABASE,
+    )
+    refused = bring_back(house, accident)
+    assert refused.code == REFUSED, refused.said
+    assert "noted on public.users" in refused.said
+    assert house.databases() == {DATABASE}
+    house.server.sql("DROP TRIGGER noted ON users", DATABASE)
+    resumed = house.program.run("resume", house.program.last, "--yes")
+    assert resumed.code == 0, resumed.said
+    assert (users(house, "id BETWEEN 1 AND 1000"), users(house, "email LIKE 'new%'")) == (COUNTS["users"], 50)
+    assert house.databases() == {DATABASE}
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_anywhere_is_finished_by_its_resume(house: House) -> None:
+    """Engine, supervisor and children, at moments spread over the whole run."""
+    house.back_up()
+    written_since(house)
+    adopted = 0
+    for part in range(8):
+        house.server.sql("DROP SCHEMA IF EXISTS runbook CASCADE", DATABASE)
+        accident = deleted(house)
+        before = set(house.program.runs)
+        engine = house.program.start("apply", house.folder / "plan.yaml", *words(house, accident))
+        until(lambda before=before: set(house.program.runs) - before, 20, "the run begins")  # type: ignore[misc]
+        time.sleep(0.1 + part * 0.25)
+        engine.kill()
+        engine.wait(30)
+        run = house.program.directory()
+        while doomed := {*children_of(run), *processes_about(run)}:
+            for pid in doomed:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
+        assert users(house, "id BETWEEN 301 AND 600") in (0, 300)
+        if not any(event["event"] == "run.finished" for event in house.program.events()):
+            if not house.program.events():
+                continue  # not one record of it is durable
+            resumed = house.program.run("resume", house.program.last, "--yes")
+            assert resumed.code == 0, resumed.said
+            adopted += 1
+        assert (users(house, "id BETWEEN 1 AND 1000"), users(house, "email LIKE 'new%'")) == (COUNTS["users"], 50)
+        kept = house.server.sql("SELECT count(*), count(DISTINCT key) FROM runbook.merged", DATABASE)
+        assert kept == [(300, 300)]
+        assert house.databases() == {DATABASE}
+    assert adopted >= 3, "most of the moments were within a run"
