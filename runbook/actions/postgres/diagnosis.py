@@ -54,7 +54,7 @@ ask() {
       if (words) last = words
       gsub(/[\\"\t]/, " ", last); gsub(/[\\"]/, " ", place[3])
       printf "!%s\n{\"kind\":\"%s\",\"object\":\"%s\",\"detail\":\"%s%s\"}\n", place[1], (at ? place[2] : "catalog"), \
-        place[3], (at ? "the server ended over it: " : "the database could not be looked at: "), substr(last, 1, 300)
+        (at ? place[3] : "the database"), (at ? "the server ended over it: " : "it could not be looked at: "), substr(last, 1, 300)
     }'
 }
 ask 0 "$catalogs" | grep -v '^!'

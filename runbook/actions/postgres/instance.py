@@ -27,8 +27,7 @@ LOOKS_FROM_S = 2
 
 _ASKED = sql(
     "SELECT current_setting('data_directory') AS directory, "
-    "(SELECT system_identifier::text FROM pg_control_system()) AS identifier, "
-    "(SELECT count(*) FROM pg_tablespace WHERE spcname !~ '^pg_')::int AS tablespaces"
+    "(SELECT system_identifier::text FROM pg_control_system()) AS identifier"
 )
 _OTHERS = sql(
     "SELECT format('%s as %s in %s%s, since %s', coalesce(nullif(application_name, ''), 'a program without a name'), "
@@ -61,7 +60,6 @@ class Instance:
     answers: bool
     manner: Manner
     identifier: str = ""
-    tablespaces: int = 0
     bytes: int = 0
     others: tuple[str, ...] = field(default=())
 
@@ -106,7 +104,6 @@ def read_instance(look: Look, db: Postgres, scope: Scope, *, known: Manner | Non
         answers=bool(row),
         manner=manner,
         identifier=str(row.get("identifier", "")),
-        tablespaces=int(str(row.get("tablespaces", 0))),
         bytes=_bytes(look, db.host, directory) if row else 0,
         others=others,
     )

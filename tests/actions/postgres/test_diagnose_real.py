@@ -208,7 +208,8 @@ def test_a_database_that_does_not_open(stage: Stage, cluster: Cluster) -> None:
     cluster.server.start()
     out = diagnosed(stage, db)
     assert out.recommend == "restore"
-    assert any("could not be looked at" in one.detail for one in out.findings), out.report
+    assert out.findings[0].object == "the database"
+    assert "could not be looked at" in out.findings[0].detail
 
 
 @pytest.fixture(scope="module")
