@@ -205,6 +205,8 @@ class _Led:
 
 def _led(status: ArchiveStatus, listing: Listing, bases: Sequence[Base], which: Leading) -> _Led:
     newest, size = _newest(listing, status.segment_bytes), status.segment_bytes
+    # a cluster that was promoted a moment ago has archived the history of its timeline, and no segment of it yet
+    line = status.timeline if status.timeline in listing.coverage.histories else newest.timeline if newest else 0
     earliest, leading = "", 0
     short: list[tuple[str, str, str]] = []
     notes: list[str] = []
@@ -216,13 +218,11 @@ def _led(status: ArchiveStatus, listing: Listing, bases: Sequence[Base], which: 
             notes.append(f"{base.name} is of another cluster ({base.identifier}).")
             continue
         start = first_needed(parse_lsn(base.wal_start), base.timeline, size)
-        missing = listing.coverage.needed(start, newest.timeline)
+        missing = listing.coverage.needed(start, line)
         if missing is None:
-            notes.append(
-                f"{base.name} began on timeline {base.timeline} where no way leads on to timeline {newest.timeline}."
-            )
+            notes.append(f"{base.name} began on timeline {base.timeline} where no way leads on to timeline {line}.")
         elif missing:
-            end = listing.coverage.reached(start, newest.timeline)
+            end = listing.coverage.reached(start, line)
             where = f"the end of {segment_name(end, size)}" if end else "not even its own end"
             gaps = [one.show(size) for one in missing]
             short.append((base.name, where, _named(gaps, len(gaps))))

@@ -168,6 +168,9 @@ def test_a_timeline_without_history_and_one_that_was_left() -> None:
     assert said(status, known, (BASE,)) == {}
     judgement = judged(WAL, status, known, (BASE, LATER), max_age_s=None)
     assert judgement.problems == () and "two.tar began on timeline 1" in judgement.notes[0]
+    fresh = listing(Stretch(1, 3, 9), t2=(Switch(1, 6 * SEGMENT_BYTES + 88),))
+    promoted = judged(WAL, replace(STATUS, timeline=2), fresh, (BASE, LATER), max_age_s=None)
+    assert promoted.problems == () and promoted.earliest == BASE.finished_at and "two.tar" in promoted.notes[0]
     assert "00000003.history" in said(replace(status, timeline=3), known)["E657"], (
         "promoted, and nothing archived since"
     )
