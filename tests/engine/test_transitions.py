@@ -85,3 +85,15 @@ def test_an_old_run_stays_what_it_was() -> None:
     story.done("a")
     assert before.step("a").status is Status.PENDING
     assert story.run.step("a").status is Status.SUCCEEDED
+
+
+def test_operations_stand_in_the_order_in_which_they_were_begun_last() -> None:
+    story = Story(chain("a")).started("a")
+    for number, name in enumerate(("create", "load", "create")):
+        story.tell(events.OperationStarted("a", name, f"a/1/{number}/{name}", True))
+        story.tell(events.OperationFinished("a", name, "succeeded", {"number": number}))
+    story.tell(events.OperationStarted("a", "load", "a/1/3/load", True))
+    known = story.run.step("a").operations
+    assert list(known) == ["op", "create", "load"]
+    assert known["create"].finished and known["create"].finished.fields == {"number": 2}
+    assert known["load"].finished is None, "begun again, so its earlier end says nothing"

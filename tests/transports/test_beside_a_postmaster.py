@@ -83,8 +83,9 @@ def test_pid_1_is_the_server(beside: Beside) -> None:
         "sleep 100 | sleep 101 | sleep 102",
         "trap '' TERM; sleep 100 & sleep 101; sleep 102",
         "(setsid sh -c 'sleep 100; exit 3' &); exec sleep 101",
+        "psql -U civicq -c 'SELECT pg_sleep(100)'; sleep 101",
     ],
-    ids=["pipeline", "stubborn", "daemon"],
+    ids=["pipeline", "stubborn", "daemon", "client"],
 )
 def test_a_process_that_is_out_of_time_ends_no_session(beside: Beside, world: World, uses: Uses, script: str) -> None:
     outcome = world.perform(beside.process(script), uses(within_s=2))
