@@ -21,8 +21,8 @@ def refuse_unfit(live: Table | None, copy: Table | None, asked: str) -> Table:
         raise Refused(
             Problem(
                 "E681",
-                "the live table and its copy are built differently",
-                f"{live.shown}: {'; '.join(differing)}.",
+                "a table can't be compared",
+                f"{live.shown} is built differently in the copy: {'; '.join(differing)}.",
                 "Change the copy, which is yours, until it is built as the live one is (run the migrations on it), and try again.",
             )
         )

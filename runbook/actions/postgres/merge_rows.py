@@ -151,5 +151,5 @@ def _refuse_strange(inputs: MergeRowsInputs, tables: tuple[Table, ...]) -> None:
         differing = ", ".join(sorted(inputs.expected.keys() ^ named))
         detail = f"`expected` and `tables` don't name the same tables: {differing}."
         raise Refused(
-            Problem("E680", "the preview is of other tables", detail, "Give both steps the same `tables` and `where`.")
+            Problem("E686", "the rows were not put back", detail, "Give both steps the same `tables` and `where`.")
         )
