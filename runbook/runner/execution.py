@@ -210,7 +210,8 @@ def _last_record(setting: Setting, ledger: Ledger, status: RunStatus, caught: _C
     if status is RunStatus.INTERRUPTED:
         ledger.commit(RunInterrupted(caught.name, caught.count > 1))
     elif status is RunStatus.WAITING:
-        ledger.commit(RunWaiting(tuple(ledger.run.waiting)))
+        run = ledger.run  # as people are shown them: a set has an order of its own in every process
+        ledger.commit(RunWaiting(tuple(step for step in run.graph.listed if step in run.waiting)))
     else:
         finished = measure(ledger.run, setting.plan, status, setting.clock.now())
         ledger.commit(finished)

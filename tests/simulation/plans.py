@@ -40,6 +40,7 @@ def random_plan(chance: Random) -> Simulated:
         main = _held(chance, f"h{number}", main, facts, services)
     last = [_aside(chance, f"f{number}", Section.FINALLY) for number in range(chance.choice((0, 0, 1, 2)))]
     alarm = [_aside(chance, f"a{number}", Section.ON_FAILURE) for number in range(chance.choice((0, 0, 1)))]
+    main, last = _late(main, last)
     return Simulated((*main, *alarm, *last), facts, services)
 
 
@@ -114,6 +115,17 @@ def _held(
     release = step(f"r{name}", "unpause", name, *(one.id for one in inside), releases=name, services=held)
     after = [replace(one, needs=(*one.needs, release.id)) if chance.random() < 0.5 else one for one in main[last + 1 :]]
     return [*main[:first], take, *inside, release, *after]
+
+
+def _late(main: list[Step], last: list[Step]) -> tuple[list[Step], list[Step]]:
+    """Some of the releases moved into ``finally``, which may be a chain. Thrown apart, so that the rest of a seed's plan stays."""
+    chance = Random(repr([(one.id, one.uses) for one in main]))
+    late = {one.id for one in main if one.releases and chance.random() < 0.3}
+    left = [replace(one, needs=tuple(need for need in one.needs if need not in late)) for one in main]
+    last = [*(replace(one, needs=(), section=Section.FINALLY) for one in left if one.id in late), *last]
+    if chance.random() < 0.5:
+        last = [replace(one, needs=(last[place - 1].id,) if place else ()) for place, one in enumerate(last)]
+    return [one for one in left if one.id not in late], last
 
 
 def _aside(chance: Random, name: str, section: Section) -> Step:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from runbook.engine import decide as decisions
 from runbook.engine import run as fold
 from runbook.engine.decide import Begin, Decision, Limits, decide
 from runbook.engine.events import Event
-from runbook.engine.run import Run
+from runbook.engine.run import Run, satisfied
+from runbook.plan.model import Section
 from runbook.runner import loop, step
 from runbook.runner.ledger import Ledger
 from runbook.runner.step import StepLife
@@ -86,6 +88,18 @@ def with_two_steps_too_many(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(loop, "decide", hasty)
 
 
+def with_ends_that_wait(patch: pytest.MonkeyPatch) -> None:
+    """A step of a run's end that was cut off waits for those before it, which are gone through again only after it."""
+
+    def lacking(run: Run, step: str) -> tuple[str, ...]:
+        if run.graph.steps[step].section is Section.STEPS:
+            return settled_at_once(run, step)
+        return tuple(need for need in run.graph.before[step] if not satisfied(run, need))
+
+    settled_at_once = decisions._lacking
+    patch.setattr(decisions, "_lacking", lacking)
+
+
 @pytest.fixture
 def patch() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as found:
@@ -102,6 +116,7 @@ def patch() -> Iterator[pytest.MonkeyPatch]:
         with_releases_in_any_case,
         with_unknown_steps_retried,
         with_two_steps_too_many,
+        with_ends_that_wait,
     ],
 )
 def test_a_missing_defence_is_found(takes_out: Callable[[pytest.MonkeyPatch], None], patch: pytest.MonkeyPatch) -> None:

@@ -143,6 +143,8 @@ class Watch:
         own = self._steps[name].releases
         if own and (self._state(hold).attempt == 0 or own in self._graph.ancestors(hold)):
             return  # a run that ends releases what it holds: this hold it never took, or took after the one that it releases
+        if own and self._comes_at_every_end(hold):
+            return  # and what is released in `finally` is so before what is still held otherwise
         running = [service for service in self._services[hold] if self._world.facts[service] == "running"]
         if running:
             raise Violation(f"{name} acts inside {hold}, and {running} run")
@@ -153,8 +155,13 @@ class Watch:
                 continue  # a hold that was done, and is taken again
             touched = any(step == name for step, _ in self._world.ledger)
             living = any(left.lives and mark.startswith(f"{name}/") for mark, left in self._world.left.items())
+            if self._comes_at_every_end(hold) and not living:
+                continue  # who writes it into `finally` wants it, whatever is half done
             if living or (touched and self._state(name).status not in _DONE and not self._goes_on(name)):
                 raise Violation(f"{release} releases {hold}, and {name} is {self._state(name).status}")
+
+    def _comes_at_every_end(self, hold: str) -> bool:
+        return self._steps[self._graph.releases()[hold]].section is Section.FINALLY
 
     def _goes_on(self, name: str) -> bool:
         return self._steps[name].on_failure is OnFailure.CONTINUE
