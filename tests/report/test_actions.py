@@ -16,7 +16,9 @@ from runbook.report.actions import as_json, inputs_of, listing, outputs_of, page
 ROUND = """\
 runbook: 1
 name: example
-systems: {db: postgres, app: compose, site: web, backups: store, bases: store, on_call: channel}
+inputs: {attested: {type: string, default: ""}}
+systems:
+  {db: postgres, app: compose, site: web, backups: store, bases: store, on_call: channel, primary: postgres, standby: postgres}
 steps:
 """
 BEFORE = {
@@ -27,6 +29,7 @@ BEFORE = {
     "timeout: 1h}\n",
     "compare": "- {id: compare, uses: postgres.compare_rows, on: db, with: {source: {database: '{{ steps.recover.database }}'}, "
     "tables: [users]}, timeout: 1h}\n",
+    "fence": "- {id: fence, uses: postgres.fence, on: primary, timeout: 1m}\n",
     "stop_writers": "- {id: stop_writers, uses: compose.stop, on: app, with: {services: [web]}, timeout: 1m}\n",
 }
 
