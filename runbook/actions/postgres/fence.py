@@ -87,7 +87,7 @@ class Fence(Action[Postgres, FenceInputs, FenceFacts, Fenced]):
         """Whether it answers, its directory, its lock file, and the mark."""
         known = (look.text(LOCAL, memory(scope)) or "").partition("\n")[0]
         seen = fencing.see(look, system, scope, known)
-        if seen.directory is None and (seen.node is not None or not inputs.attested):
+        if seen.directory is None and (seen.node is not None or seen.refuses or not inputs.attested):
             _refuse_unseen(system, seen)
         found = seen.directory
         if found is None:
@@ -165,7 +165,9 @@ def _refuse_unseen(system: Postgres, seen: Seen) -> None:
     who = system.key or "the old primary"
     if seen.node is not None:
         why = f"{who} answers, but its data directory {seen.node.directory} can't be seen on {system.host}."
-        fix = "Correct `host` of the system, or stop that server where it runs and keep it from starting again."
+        fix = "Run this on that server's machine, or stop it there and keep it from starting again."
+    elif seen.refuses:
+        why, fix = fencing.NOT_LET_IN.format(who=who), "Correct its user and password in the environment."
     else:
         why = (
             f"{who} doesn't answer, and its files can't be seen on {system.host}: it may be cut off from us alone, and take "

@@ -26,6 +26,7 @@ from runbook.system import Postgres
 
 MARK = "standby.signal"
 CONTROLDATA = "pg_controldata"
+NOT_LET_IN = "{who} is not down: a server answers there, and doesn't let us in."
 CLEAN = ("shut down", "shut down in recovery")
 """What the control file says of a server that ended in an orderly way."""
 STOPPED_WITHIN_S = 600
@@ -64,10 +65,14 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The server and its directory. ``node`` None: it doesn't answer; ``directory`` None: its files can't be seen from here."""
+    """The server and its directory. ``node`` None: no answer; ``directory`` None: its files can't be seen from here.
+
+    ``refuses``: something of PostgreSQL answers there, and doesn't let us in. It is not down.
+    """
 
     node: Node | None
     directory: Directory | None
+    refuses: bool = False
 
     @property
     def writable(self) -> bool:
@@ -90,15 +95,30 @@ def contained(host: Host) -> bool:
 def see(look: Look, db: Postgres, scope: Scope, known: str = "") -> Seen:
     """Ask the server, and look at its files. ``known``: the data directory, where neither server nor environment tells."""
     node = read_node(look, db, scope.application)
+    found = _files(look, db, node, known)
+    return Seen(node, found, refuses=node is None and found is None and _refuses(look, db))
+
+
+def _files(look: Look, db: Postgres, node: Node | None, known: str) -> Directory | None:
     path = (node.directory if node else "") or db.data_directory.rstrip("/") or known
-    if not path:
-        return Seen(node, None)
     try:
-        if not contained(db.host) and not is_own(look, db.host, db.address):
-            return Seen(node, None)
-        return Seen(node, _directory(look, db, path))
+        here = bool(path) and (contained(db.host) or is_own(look, db.host, db.address))
+        return _directory(look, db, path) if here else None
     except Unreachable:
-        return Seen(node, None)
+        return None
+
+
+def _refuses(look: Look, db: Postgres) -> bool:
+    """Whether a server answers at all: exit codes 0 and 1 of pg_isready, which needs no password."""
+    if contained(db.host):
+        return False
+    program = f"{db.binaries.rstrip('/')}/pg_isready" if db.binaries else "pg_isready"
+    where = ("--host", db.address) if db.address else ()
+    try:
+        ran = look.run(db.host, (program, "--quiet", *where, "--port", str(db.port), "--timeout=5"))
+    except Unreachable:
+        return False
+    return ran.exit_code in (0, 1)
 
 
 def _directory(look: Look, db: Postgres, path: str) -> Directory | None:
@@ -229,6 +249,8 @@ def refuse_unfenced(db: Postgres, seen: Seen, attested: str) -> None:
     if seen.writable:
         why = f"{who} answers, and takes writes."
         fix = "Fence it first (postgres.fence), with the services that write stopped."
+    elif seen.refuses:
+        why, fix = NOT_LET_IN.format(who=who), "Correct its user and password in the environment."
     elif seen.directory is not None and not seen.fenced:
         state = "a server runs there" if seen.directory.runs else f"it has no {MARK}, so a restart would take writes"
         why, fix = f"{who}: {seen.directory.path} is not fenced: {state}.", "Fence it first (postgres.fence)."

@@ -13,6 +13,7 @@ from runbook.actions.postgres.promote import Promote
 from runbook.actions.postgres.rewind import Rewind
 from runbook.actions.postgres.standby_status import StandbyStatus
 from runbook.errors import Refused
+from runbook.system import Postgres
 from tests.actions.harness import Stage
 from tests.actions.postgres.steps import Steps
 from tests.fixtures.pair import Pair, eventually
@@ -121,6 +122,16 @@ def test_there_are_never_two_primaries(steps: Steps, make_pair: MakePair) -> Non
         steps.planned(Promote(), pair.primary, "promote", primary=pair.standby)
     with pytest.raises(Refused, match="is a primary"):
         steps.planned(StandbyStatus(), pair.primary, "lag", primary=pair.standby)
+
+    # a wrong password is no sign that it is down, whatever somebody attests
+    locked_out = unseen.model_copy(update={"password": None})
+    claims: tuple[tuple[Fence | Promote, Postgres, dict[str, object]], ...] = (
+        (Fence(), locked_out, {"attested": "me"}),
+        (Promote(), pair.standby, {"primary": locked_out, "attested": "me"}),
+    )
+    for action, on, claimed in claims:
+        with pytest.raises(Refused, match="doesn't let us in"):
+            steps.planned(action, on, "fence", **claimed)
 
     pair.crash(pair.first)
     with pytest.raises(Refused, match="a restart would take writes"):
