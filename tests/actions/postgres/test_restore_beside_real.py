@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from runbook.actions.backup.adopt import Adopt
 from runbook.actions.postgres.drop_beside import DropBeside
 from runbook.actions.postgres.dump import Dump
 from runbook.actions.postgres.restore_beside import RestoreBeside
@@ -228,3 +230,40 @@ def test_in_a_run_the_copy_is_gone_after_a_pass_and_after_a_fail(
         assert run.planned["look"][1] == ["create", "load", "rows", "analyze", "finish"], "it is made again to be asked"
         assert "200" in run.problem("check"), "the query was asked, in a copy"
         assert copies(postgres_server) == set()
+
+
+@pytest.mark.parametrize("ending", [".sql", ".sql.gz"])
+def test_plain_text_of_somebody_elses_making(
+    stage: Stage, shop: Postgres, backups: Store, postgres_server: PostgresServer, ending: str
+) -> None:
+    """What cron wrote with pg_dump and gzip: nothing is counted in it, and its owner's role is there."""
+    dump = [str(postgres_server.tool("pg_dump")), f"--dbname={postgres_server.dsn(shop.database)}"]
+    text = subprocess.run(dump, check=True, capture_output=True).stdout
+    path = Path(backups.directory) / f"cron{ending}"
+    path.write_bytes(gzip.compress(text) if ending.endswith("gz") else text)
+    adopted = stage.live(Adopt(), backups, stage.scope("adopt"), name=path.name, database=shop.database).artifact
+    step = life(stage, shop, adopted)
+    assert step.go() == ["create", "no_connect", "load", "analyze", "finish"]
+    out = step.end()
+    assert (out.tables_counted, out.rows) == (0, 0)
+    assert postgres_server.sql("SELECT count(*) FROM orders", out.database) == [(1000,)]
+    release(stage, shop, step).go()
+    assert copies(postgres_server) == set()
+
+
+def test_roles_that_are_gone_are_made_from_the_dump(
+    stage: Stage, shop: Postgres, backups: Store, postgres_server: PostgresServer
+) -> None:
+    run = postgres_server.sql
+    run("CREATE ROLE beside_owner NOLOGIN")
+    run("ALTER TABLE shop.orders OWNER TO beside_owner", shop.database)
+    dumped = stage.live(Dump(), shop, stage.scope("dump"), to=backups).artifact
+    run(f"ALTER TABLE shop.orders OWNER TO {shop.user}", shop.database)
+    run("DROP OWNED BY beside_owner", shop.database)
+    run("DROP ROLE beside_owner")
+    step = life(stage, shop, dumped)
+    assert step.go()[:2] == ["roles", "create"]
+    name = step.end().database
+    assert run("SELECT tableowner FROM pg_tables WHERE tablename = 'orders'", name) == [("beside_owner",)]
+    release(stage, shop, step).go()
+    assert run("SELECT 1 FROM pg_roles WHERE rolname = 'beside_owner'") == [(1,)], "a role stays"
