@@ -47,6 +47,10 @@ _WRITING: Mapping[str, tuple[str, ...]] = {
     "redis-cli": (),
 }
 """Options that would make a listed form write, run or connect."""
+_EXACTLY: Mapping[str, frozenset[tuple[str, ...]]] = {
+    "pg_basebackup": frozenset({("--pgdata=/dev/null/none", "--format=plain", "--compress=client-zstd")}),
+}
+"""Calls that are allowed to the letter: this one is refused by the program itself, with words that tell how it was built."""
 _STANDARD_OUTPUT = frozenset({"--file=-"})
 """Values of writing options that write to nobody but the observer."""
 _REDIS_READS = _words("PING INFO LASTSAVE DBSIZE TIME ROLE EXISTS TYPE TTL STRLEN LLEN HLEN SCARD ZCARD")
@@ -61,7 +65,7 @@ def only_reads(argv: Sequence[str]) -> bool:
     program, arguments = posixpath.basename(argv[0]), list(argv[1:])
     if program in _VERSIONED and len(arguments) == 1 and arguments[0] in _VERSION:
         return True
-    if program in _ANY:
+    if program in _ANY or tuple(arguments) in _EXACTLY.get(program, frozenset()):
         return True
     if program in ("redis-cli", "valkey-cli"):
         return _redis_reads(arguments)

@@ -27,6 +27,7 @@ from runbook.transports.readonly import only_reads
         "tar -tf x.tar",
         "test -e /x",
         "pgbackrest info --output=json",
+        "/usr/lib/postgresql/15/bin/pg_basebackup --pgdata=/dev/null/none --format=plain --compress=client-zstd",
     ],
 )
 def test_reads_are_allowed(line: str) -> None:
@@ -38,6 +39,8 @@ def test_reads_are_allowed(line: str) -> None:
     [
         "",
         "psql -c 'SELECT 1'",
+        "pg_basebackup --pgdata=/data --format=plain --compress=client-zstd",
+        "pg_basebackup --pgdata=/dev/null/none --format=plain --compress=client-zstd --host=h",
         "psql --version -c 'DROP TABLE t'",
         "pg_dump db",
         "pg_restore -d db x.dump",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import runbook
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, Unreachable, current, guard
@@ -28,7 +28,6 @@ from runbook.actions.backup.layout import (
 )
 from runbook.actions.postgres.client import (
     MAINTENANCE_DATABASE,
-    Client,
     Server,
     argv,
     env,
@@ -38,6 +37,7 @@ from runbook.actions.postgres.client import (
     target,
 )
 from runbook.actions.postgres.in_container import KEPT
+from runbook.actions.postgres.packing import Packing, chosen, ended, options, packed, packs_zstd, told
 from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
@@ -48,11 +48,8 @@ from runbook.quoting import shell_word
 from runbook.system import Postgres, Store
 from runbook.units import show_size
 
-SPACE_FACTOR = {"gzip": 0.6, "none": 1.1}
+SPACE_FACTOR = {Packing.ZSTD: 0.6, Packing.GZIP: 0.6, Packing.NONE: 1.1}
 """Free space that must be there, as a part of the databases' size."""
-
-COMPLETE = "Manifest-Checksum"
-"""The last words of the server's own manifest, which is the last file of the archive (manual, Backup Manifest Format)."""
 
 _MOMENT = "to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 _CLUSTER = sql(
@@ -74,15 +71,28 @@ class BasebackupInputs(Inputs):
     name: str = Field(
         default="cluster-{timestamp}.tar", description="The backup's name; {timestamp} is the run's start, in UTC"
     )
-    compress: Literal["gzip", "none"] = Field(default="gzip", description="gzip halves it; none is faster")
+    compress: Literal["auto", "zstd", "gzip", "none"] = Field(
+        default="auto",
+        description="auto: as the name ends (.zst, .gz), else zstd where this machine can unpack it, else gzip, which takes "
+        "six times as long",
+    )
+
+    @model_validator(mode="after")
+    def _named_as_packed(self) -> Self:
+        says = told(self.name)
+        if self.compress != "auto" and says not in (Packing.NONE, Packing(self.compress)):
+            raise ValueError(f"a name that ends in {says.suffix} means compress: {says}")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
 class BasebackupFacts:
-    """The server, the client, the space, and what there is of this backup already. Sizes are bytes."""
+    """The server, the client, how it is packed and by whom, and what there is of this backup already. Sizes are bytes."""
 
     server: Server = guard()
+    packing: Packing = guard()
     client: str = current()
+    client_packs: bool = current()
     cluster_bytes: int = current()
     state: Present = current()
     where: Layout = current()
@@ -98,11 +108,11 @@ class BackedUp(Outputs):
 class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
     """Copy the files of the whole running cluster into a store, as one tar file with the server's own manifest.
 
-    `pg_basebackup` runs where the system's host is (in a container, inside it) and its bytes are piped out, hashed on the way,
-    and read again to the last file. The WAL that makes the copy consistent is in it. From its end on, the WAL archive leads to
-    any later moment: so a cluster that doesn't archive, or whose archiving fails, is refused, and so is one with tablespaces of
-    its own, which one tar file can't hold, and one with a former cluster inside its data directory, where a recovery in a container
-    keeps it. `postgres.restore_to_time` checks every file against the server's manifest.
+    `pg_basebackup` runs where the system's host is (in a container, inside it), and packs there if it can. Its bytes are piped
+    out and hashed on the way; then the archive's end is looked at. The WAL that makes the copy consistent is in it. From its end
+    on, the WAL archive leads to any later moment: so a cluster that doesn't archive, or whose archiving fails, is refused, and so
+    is one with tablespaces of its own, which one tar file can't hold, and one with a former cluster inside its data directory,
+    where a recovery in a container keeps it. `postgres.restore_to_time` checks every file against the server's manifest.
     """
 
     effect = Effect.CREATES
@@ -117,29 +127,35 @@ class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
 
     def observe(self, look: Look, system: Postgres, inputs: BasebackupInputs, scope: Scope) -> BasebackupFacts:
         """Versions, archiving, free space, and what an earlier attempt left."""
-        where = _where(inputs, scope)
+        packing = chosen(look, inputs.compress, inputs.name)
+        where = _where(inputs, packing, scope)
         state = present(look, where, parts=(DATA,), made_by=maker(scope))
         server = read_server(look, system, scope.application)
         client = read_client(look, system, "pg_basebackup")
+        client_packs = packing is Packing.ZSTD and packs_zstd(look, system, client)
         at = system.connection(application=scope.application, database=MAINTENANCE_DATABASE)
         row = look.query(at, _CLUSTER)[0]
         size = int(row["bytes"] or 0)
         if not (state.done or state.drafted):
             refuse_older_client(system, client, server)
-            needed = int(size * SPACE_FACTOR[inputs.compress])
+            needed = int(size * SPACE_FACTOR[packing])
             kept = _kept_inside(look, system, str(row["directory"]))
             found = [*_unfit(system, inputs, dict(row)), *kept, *_full(look, where, needed)]
             if found:
                 raise Refused(*found)
-        return BasebackupFacts(server, client.text, size, state, where)
+        return BasebackupFacts(server, packing, client.text, client_packs, size, state, where)
 
     def assume(self, system: Postgres, inputs: BasebackupInputs, scope: Scope) -> BasebackupFacts:
         """A cluster that archives, and a store with nothing of this backup."""
-        client = Client(major=0, text="")
-        return BasebackupFacts(Server(0, "", superuser=True), client.text, 0, Present(), _where(inputs, scope))
+        said = told(inputs.name)
+        auto = said if said is not Packing.NONE else Packing.ZSTD
+        packing = auto if inputs.compress == "auto" else Packing(inputs.compress)
+        where = _where(inputs, packing, scope)
+        client_packs = packing is Packing.ZSTD
+        return BasebackupFacts(Server(0, "", superuser=True), packing, "", client_packs, 0, Present(), where)
 
     def plan(self, system: Postgres, inputs: BasebackupInputs, facts: BasebackupFacts, scope: Scope) -> Operations:
-        """The copy into a partial, read again, then the names."""
+        """The copy into a partial, a look at its end, then the names."""
         state, where = facts.state, facts.where
         if state.done:
             return ()
@@ -150,13 +166,13 @@ class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
             f"SELECT {_MOMENT} AS started_at, pg_current_wal_lsn()::text AS wal_start, timeline_id AS timeline "  # noqa: S608
             "FROM pg_control_checkpoint()"
         )
-        ended = sql(f"SELECT pg_current_wal_lsn()::text AS wal_stop, {_MOMENT} AS finished_at")
+        over = sql(f"SELECT pg_current_wal_lsn()::text AS wal_stop, {_MOMENT} AS finished_at")
         return (
             *swept(where, state, marker=scope.tag),
             Sql(name="began", connection=at, statements=(began,), reads=True),
-            _copied(system, inputs, where, scope),
-            Sql(name="ended", connection=at, statements=(ended,), reads=True),
-            _read_again(inputs, where),
+            _copied(system, facts, scope),
+            Sql(name="ended", connection=at, statements=(over,), reads=True),
+            ended("look_at_end", facts.packing, where.partial(DATA)),
             Write(name="draft", path=where.partial(MANIFEST), content=_manifest(facts, scope)),
             *published(where, state, parts=(DATA,)),
         )
@@ -178,28 +194,22 @@ class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
         return BackedUp(artifact=artifact(inputs.to, manifest, text=text, size=size), bytes=size)
 
 
-def _where(inputs: BasebackupInputs, scope: Scope) -> Layout:
+def _where(inputs: BasebackupInputs, packing: Packing, scope: Scope) -> Layout:
     name = inputs.name.replace("{timestamp}", f"{scope.started_at:%Y%m%dT%H%M%SZ}")
-    packed = inputs.compress == "gzip" and not name.endswith(".gz")
-    return layout(inputs.to, f"{name}.gz" if packed else name, scope)
+    return layout(inputs.to, name if told(name) is packing else f"{name}{packing.suffix}", scope)
 
 
-def _copied(system: Postgres, inputs: BasebackupInputs, where: Layout, scope: Scope) -> Pipeline:
-    options = ("--pgdata=-", "--format=tar", "--wal-method=fetch", "--checkpoint=fast", "--manifest-checksums=SHA256")
-    words = argv(system, "pg_basebackup", target(system), *options, "--no-password", f"--label=runbook {maker(scope)}")
-    stages = [Stage(argv=words, host=system.host, env=env(system, scope.application))]
-    if inputs.compress == "gzip":
-        stages.append(Stage(argv=("gzip", "-1", "-c")))
-    return Pipeline(name="copy", stages=tuple(stages), sink=where.partial(DATA))
-
-
-def _read_again(inputs: BasebackupInputs, where: Layout) -> Pipeline:
-    gunzip = (Stage(argv=("gzip", "-dc")),) if inputs.compress == "gzip" else ()
-    last = (
-        Stage(argv=("tar", "--extract", "--to-stdout", "--file=-", "backup_manifest")),
-        Stage(argv=("grep", "--count", "-e", COMPLETE)),
+def _copied(system: Postgres, facts: BasebackupFacts, scope: Scope) -> Pipeline:
+    """CRC-32C per file: against what a disk may do. Against everything else the whole archive has its SHA-256."""
+    fixed = ("--pgdata=-", "--format=tar", "--wal-method=fetch", "--checkpoint=fast", "--manifest-checksums=CRC32C")
+    given = (*fixed, *options(facts.packing, client_packs=facts.client_packs))
+    words = argv(system, "pg_basebackup", target(system), *given, "--no-password", f"--label=runbook {maker(scope)}")
+    first = Stage(argv=words, host=system.host, env=env(system, scope.application))
+    return Pipeline(
+        name="copy",
+        stages=(first, *packed(facts.packing, client_packs=facts.client_packs)),
+        sink=facts.where.partial(DATA),
     )
-    return Pipeline(name="read_again", source=where.partial(DATA), stages=(*gunzip, *last), reads=True)
 
 
 def _manifest(facts: BasebackupFacts, scope: Scope) -> Document:

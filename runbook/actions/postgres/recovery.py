@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from runbook.actions.postgres import target
 from runbook.actions.postgres.cluster import PRODUCTION, Paths
+from runbook.actions.postgres.packing import unpacked
 from runbook.actions.postgres.target import Target
 from runbook.host import Host
 from runbook.operation import (
@@ -175,7 +176,6 @@ def readable(goal: Goal, tools: Tools) -> Operation:
 
 def extracted(source: str, sha256: str, where: Paths, goal: Goal, tools: Tools) -> Operations:
     """The base backup as a directory, every file checked against the server's own manifest, ready to recover."""
-    gunzip = (Stage(argv=("gzip", "-dc")),) if source.endswith(".gz") else ()
     without = tuple(f"--exclude={name}" for name in STRAY)
     unpack = Stage(
         argv=("tar", "--extract", "--preserve-permissions", "--file=-", f"--directory={where.partial}", *without),
@@ -186,7 +186,13 @@ def extracted(source: str, sha256: str, where: Paths, goal: Goal, tools: Tools) 
     signal_file = f"{where.partial}/{target.signal(goal.target)}"
     return (
         MakeDirectory(name="make_side", path=where.partial, host=tools.host, mode=0o700, owner=tools.owner),
-        Pipeline(name="extract", source=source, stages=(*gunzip, unpack), hashing=Hashing.SOURCE, expect_sha256=sha256),
+        Pipeline(
+            name="extract",
+            source=source,
+            stages=(*unpacked(source), unpack),
+            hashing=Hashing.SOURCE,
+            expect_sha256=sha256,
+        ),
         tools.run("check_files", tools.program("pg_verifybackup"), "--quiet", *ignored, where.partial, reads=True),
         Write(name="signal", path=signal_file, content="", host=tools.host, owner=tools.owner),
         Rename(name="name_side", source=where.partial, target=where.side, host=tools.host),

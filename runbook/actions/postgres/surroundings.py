@@ -18,6 +18,7 @@ from runbook.actions.postgres.client import argv, read_client, read_server
 from runbook.actions.postgres.counts import Count
 from runbook.actions.postgres.database import Properties, Row, Seen, read_properties, read_rows
 from runbook.actions.postgres.globals_file import Roles
+from runbook.actions.postgres.packing import refuse_unreadable
 from runbook.actions.postgres.swap import Marks, Names
 from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
@@ -114,7 +115,8 @@ def _original(live: Row | None, old: Row | None, marks: Marks) -> int:
 
 
 def read_artifact(look: Look, artifact: Artifact, scope: Scope) -> str:
-    """The hash of the artifact's manifest as it is now; refuses (exit 4) a backup that is not what was chosen."""
+    """The hash of the artifact's manifest as it is now; refuses (exit 4) one that was not chosen, or can't be unpacked here."""
+    refuse_unreadable(look, artifact)
     directory = directory_of(load.store_of(artifact, scope))
     known = read_manifest(look, directory, artifact.name)
     sha256, why = "", ""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+from pydantic import ValidationError
+
 from runbook.actions.backup.layout import DATA, MANIFEST, Present
 from runbook.actions.backup.verify import Verify, VerifyInputs
 from runbook.actions.postgres.basebackup import Basebackup, BasebackupInputs
@@ -14,7 +17,7 @@ from runbook.secret import FromEnv
 from tests.actions.backups import database, scope, store
 
 ACTION = Basebackup()
-NAME = "/backups/cluster-20260214T120000Z.tar.gz"
+NAME = "/backups/cluster-20260214T120000Z.tar.zst"
 
 
 def planned(state: Present | None = None, **written: object) -> Operations:
@@ -28,23 +31,56 @@ def names(operations: Operations) -> list[str]:
     return [operation.name for operation in operations]
 
 
-def test_it_is_partial_until_it_was_read_again() -> None:
+def test_it_is_partial_until_its_end_was_seen() -> None:
     operations = planned()
-    assert names(operations) == ["began", "copy", "ended", "read_again", "draft", "publish_data", "publish_manifest"]
+    assert names(operations) == ["began", "copy", "ended", "look_at_end", "draft", "publish_data", "publish_manifest"]
     copy, last = operations[1], operations[-1]
     assert isinstance(copy, Pipeline) and copy.sink.endswith(".partial") and copy.sink.startswith(NAME)
     assert isinstance(last, Rename) and last.target == f"{NAME}.manifest.json"
 
 
-def test_the_bytes_come_out_of_the_container_and_are_packed_here() -> None:
-    copy = planned()[1]
+def test_the_bytes_come_out_of_the_container_packed() -> None:
+    copy, end = planned()[1], planned()[3]
     assert isinstance(copy, Pipeline)
-    assert [str(stage.host) for stage in copy.stages] == ["docker:pg", "local"]
-    assert {"--format=tar", "--pgdata=-", "--wal-method=fetch", "--checkpoint=fast"} <= set(copy.stages[0].argv)
+    assert [str(stage.host) for stage in copy.stages] == ["docker:pg"]
+    wanted = {"--format=tar", "--pgdata=-", "--wal-method=fetch", "--checkpoint=fast", "--compress=client-zstd:1"}
+    assert wanted <= set(copy.stages[0].argv)
     assert not [word for stage in copy.stages for word in stage.argv if "password=" in str(word)]
-    plain = planned(compress="none")
-    assert isinstance(plain[1], Pipeline) and len(plain[1].stages) == 1
-    assert isinstance(plain[-1], Rename) and plain[-1].target == NAME.removesuffix(".gz") + ".manifest.json"
+    assert paste(end) == f"zstd --list {copy.sink}"
+
+
+def test_a_program_that_cant_pack_is_helped_here() -> None:
+    system, inputs = database(host={"docker": "pg"}), BasebackupInputs.model_validate({"to": store()})
+    facts = replace(ACTION.assume(system, inputs, scope()), client_packs=False)
+    copy = ACTION.plan(system, inputs, facts, scope())[1]
+    assert isinstance(copy, Pipeline)
+    assert [(str(stage.host), stage.argv[0]) for stage in copy.stages] == [
+        ("docker:pg", "pg_basebackup"),
+        ("local", "zstd"),
+    ]
+    assert not [word for word in copy.stages[0].argv if str(word).startswith("--compress")]
+
+
+@pytest.mark.parametrize(
+    ("written", "name", "here", "end"),
+    [
+        ({"compress": "gzip"}, "cluster-20260214T120000Z.tar.gz", ["gzip"], ["gzip", "tar", "grep"]),
+        ({"compress": "none"}, "cluster-20260214T120000Z.tar", [], ["tail", "grep"]),
+        ({"name": "base.tar.gz"}, "base.tar.gz", ["gzip"], ["gzip", "tar", "grep"]),
+    ],
+)
+def test_other_packings(written: dict[str, str], name: str, here: list[str], end: list[str]) -> None:
+    operations = planned(None, **written)
+    copy, look = operations[1], operations[3]
+    assert isinstance(copy, Pipeline) and isinstance(look, Pipeline) and look.reads
+    assert [stage.argv[0] for stage in copy.stages[1:]] == here
+    assert [stage.argv[0] for stage in look.stages] == end
+    assert isinstance(operations[-1], Rename) and operations[-1].target == f"/backups/{name}.manifest.json"
+
+
+def test_a_name_says_how_it_is_packed() -> None:
+    with pytest.raises(ValidationError, match=r"ends in \.gz means compress: gzip"):
+        BasebackupInputs.model_validate({"to": store(), "name": "base.tar.gz", "compress": "zstd"})
 
 
 def test_what_is_there_is_not_made_again() -> None:

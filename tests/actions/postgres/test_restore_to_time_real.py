@@ -135,7 +135,7 @@ def test_a_base_backup_is_whole_and_made_once(stage: Stage, cluster: Cluster, ba
     assert stage.planned(Basebackup(), with_tools(cluster), scope, to=backups) == ()
 
 
-@pytest.mark.parametrize("stop_after", ["began", "copy", "read_again", "draft", "publish_data"])
+@pytest.mark.parametrize("stop_after", ["began", "copy", "look_at_end", "draft", "publish_data"])
 def test_a_base_backup_stopped_anywhere(stage: Stage, cluster: Cluster, backups: Store, stop_after: str) -> None:
     scope, db = stage.scope("base"), with_tools(cluster)
     assert stage.live(Basebackup(), db, scope, stop_after=stop_after, to=backups, compress="none") is None
