@@ -27,7 +27,7 @@ from runbook.operation import (
     sql,
 )
 from runbook.placeholder import Placeholder
-from runbook.quoting import identifier
+from runbook.quoting import LONGEST_NAME, identifier
 
 SESSION = "merge"
 LOCK_WITHIN = "30s"
@@ -87,7 +87,8 @@ def _made(number: int, table: Table) -> Statement:
 
 
 def _put(number: int, table: Table, merge: Merge, live: Connection, scope: Scope) -> Sql:
-    """Put in what is missing, and keep the keys. Result: ``merged``; ``refused`` rows are those that something else kept out."""
+    """Put in what is missing, and keep the keys. Result: rows put back, and those that something else kept out."""
+    back, out = _field(table, "put back"), _field(table, "kept out")
     columns, copy, rows = listed(table.given), temporary(number), plain(table.rows)
     there = f"EXISTS (SELECT FROM {rows} AS l WHERE {same(table.key, 'l', 's')})"
     text = f"""\
@@ -95,10 +96,11 @@ WITH missing AS MATERIALIZED (SELECT {listed(table.given, "s")} FROM {copy} AS s
 put AS (INSERT INTO {plain(table.quoted)} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM missing
 ON CONFLICT DO NOTHING RETURNING {key_of(table)} AS key),
 kept AS (INSERT INTO runbook.merged (run, step, relation, key) SELECT {{run}}, {{step}}, {{relation}}, key FROM put RETURNING 1)
-SELECT (SELECT count(*) FROM kept) AS merged, (SELECT count(*) FROM missing) - (SELECT count(*) FROM kept) AS refused"""  # noqa: S608
-    expect = [Condition("refused", Test.EQUALS, 0)]
+SELECT (SELECT count(*) FROM kept) AS {plain(identifier(back))},
+(SELECT count(*) FROM missing) - (SELECT count(*) FROM kept) AS {plain(identifier(out))}"""  # noqa: S608
+    expect = [Condition(out, Test.EQUALS, 0)]
     if merge.expected is not None:
-        expect.append(Condition("merged", Test.EQUALS, _wanted(merge.expected, table)))
+        expect.append(Condition(back, Test.EQUALS, _wanted(merge.expected, table)))
     return Sql(
         name=f"put_{number}",
         connection=live,
@@ -107,6 +109,12 @@ SELECT (SELECT count(*) FROM kept) AS merged, (SELECT count(*) FROM missing) - (
         session=SESSION,
         expect=tuple(expect),
     )
+
+
+def _field(table: Table, what: str) -> str:
+    """A column of the result by which a failure says what it is about."""
+    name = f"{table.name} {what}"
+    return name if len(name.encode()) <= LONGEST_NAME else what
 
 
 def _wanted(expected: Mapping[str, int] | Placeholder, table: Table) -> int | str:
@@ -122,7 +130,7 @@ def _settled(order: Order, merge: Merge, live: Connection, scope: Scope) -> Sql:
         for numbering in table.sequences
     )
     again = (_switched(t, "ENABLE ALWAYS" if t.always else "ENABLE") for t in _skipped(order, merge))
-    count = "SELECT count(*) AS total FROM runbook.merged WHERE run = {run} AND step = {step}"
+    count = 'SELECT count(*) AS "rows put back" FROM runbook.merged WHERE run = {run} AND step = {step}'
     return Sql(
         name="settle",
         connection=live,
@@ -136,7 +144,7 @@ def _settled(order: Order, merge: Merge, live: Connection, scope: Scope) -> Sql:
         ),
         transaction=Transaction.AUTOCOMMIT,
         session=SESSION,
-        expect=(Condition("total", Test.AT_MOST, merge.at_most),),
+        expect=(Condition("rows put back", Test.AT_MOST, merge.at_most),),
     )
 
 

@@ -111,10 +111,10 @@ def test_what_is_expected_is_a_condition_inside_the_transaction() -> None:
     session = merge(expected={"public.users": 3, "public.orders": 4})
     by_name = {one.name: one for one in session.body if isinstance(one, Sql)}
     assert by_name["put_1"].expect == (
-        Condition("refused", Test.EQUALS, 0),
-        Condition("merged", Test.EQUALS, 3),
+        Condition("users kept out", Test.EQUALS, 0),
+        Condition("users put back", Test.EQUALS, 3),
     )
-    assert by_name["settle"].expect == (Condition("total", Test.AT_MOST, 9),)
+    assert by_name["settle"].expect == (Condition("rows put back", Test.AT_MOST, 9),)
 
 
 def test_who_confirms_is_told_the_preview_and_no_operation_holds_it() -> None:

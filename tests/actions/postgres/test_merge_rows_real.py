@@ -95,8 +95,8 @@ def test_a_condition_chooses_the_rows(stage: Stage, db: Postgres, accident: Happ
 @pytest.mark.parametrize(
     ("bounds", "said"),
     [
-        ({"at_most": 699}, "total"),
-        ({"at_most": 10_000, "expected": {**MISSING, "public.items": 299}}, "merged"),
+        ({"at_most": 699}, "rows put back is at most 699; found: 700"),
+        ({"at_most": 10_000, "expected": {**MISSING, "public.items": 299}}, "items put back is 299; found: 300"),
     ],
 )
 def test_another_number_than_expected_puts_nothing_back(
