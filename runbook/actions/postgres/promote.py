@@ -10,6 +10,7 @@ from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outp
 from runbook.actions.postgres import fencing
 from runbook.actions.postgres.cluster import Server
 from runbook.actions.postgres.fencing import Directory, Seen
+from runbook.actions.postgres.own_address import is_own
 from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import (
     Node,
@@ -122,6 +123,7 @@ class Promote(Action[Postgres, PromoteInputs, PromoteFacts, Promoted]):
         primary = fencing.see(look, inputs.primary, scope, inputs.directory)
         if standby.in_recovery or not scope.resumed:
             refuse_no_standby(system, standby, None)
+            _refuse_same(look, system, inputs.primary, standby, primary)
             fencing.refuse_unfenced(inputs.primary, primary, inputs.attested)
         if standby.in_recovery and standby.paused:
             who = system.key or "the standby"
@@ -220,3 +222,12 @@ def _advice(look: Look, system: Postgres) -> str:
         "synchronous_standby_names = ''; SELECT pg_reload_conf(); lets them go on. "
     )
     return (waits if names else "") + "Take a new base backup now (postgres.basebackup): this is a new timeline."
+
+
+def _refuse_same(look: Look, system: Postgres, old: Postgres, standby: Node, primary: Seen) -> None:
+    """Refuse (exit 4) a standby that is named as the old primary too: by an address, say, that moved to it when that one died."""
+    here = fencing.contained(system.host) or is_own(look, system.host, system.address)
+    path = primary.directory.path if primary.directory else ""
+    if here and old.host == system.host and path == standby.directory:
+        why = f"{old.key or 'the old primary'} and {system.key or 'the standby'} are one server, the one in {path}."
+        raise Refused(no_standby(why, "Name each by its own machine's address, and not by one that moves."))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from pydantic import ValidationError
 
 from runbook.action import CheckFailed
 from runbook.actions.postgres.fence import Fence
@@ -133,6 +134,11 @@ def test_there_are_never_two_primaries(steps: Steps, make_pair: MakePair) -> Non
         with pytest.raises(Refused, match="doesn't let us in"):
             steps.planned(action, on, "fence", **claimed)
 
+    # an address that moved to the standby when the primary died
+    moved = pair.standby.model_copy(update={"key": "primary"})
+    with pytest.raises(Refused, match="are one server"):
+        steps.planned(Promote(), pair.standby, "promote", primary=moved)
+
     pair.crash(pair.first)
     with pytest.raises(Refused, match="a restart would take writes"):
         steps.planned(Promote(), pair.standby, "promote", primary=pair.primary)
@@ -158,6 +164,16 @@ def test_there_are_never_two_primaries(steps: Steps, make_pair: MakePair) -> Non
     steps.step(Promote(), pair.standby, "promote", primary=pair.primary)
     with pytest.raises(Refused, match="not fenced"):
         steps.planned(Follow(), pair.standby, "follow", primary=pair.standby)
+
+
+def test_one_that_is_stopped_at_once_has_no_known_end(steps: Steps, make_pair: MakePair) -> None:
+    pair = make_pair()
+    pair.write(3)
+    fenced = steps.step(Fence(), pair.primary, "fence", mode="immediate")
+    assert (fenced.clean, fenced.end, fenced.state) == (False, "", "in production")
+    with pytest.raises(ValidationError, match="lossless needs"):
+        steps.planned(Promote(), pair.standby, "promote", primary=pair.primary, end=fenced.end, lossless=True)
+    assert steps.step(Promote(), pair.standby, "promote", primary=pair.primary).lost_nothing is None
 
 
 def test_a_primary_of_another_cluster_is_no_primary(steps: Steps, make_pair: MakePair, db: object) -> None:
