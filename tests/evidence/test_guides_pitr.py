@@ -94,6 +94,31 @@ def test_back_to_the_moment_before_the_accident(guide: Guide, stand: Callable[..
     assert changed == {*guide.writers, guide.service}
 
 
+def test_what_did_the_damage_is_found_and_undone_to_just_before_it(stand: Callable[..., Stack]) -> None:
+    made = stand(CIVICQ, settings=SETTINGS)
+    since, before = damaged(made)
+    found = made.apply("find-change", "--input", f"since={since}", "--input", "until=2036-01-01T00:00:00Z")
+    assert found.code == 0, found.said
+    first, second = made.program.outputs("find")["transactions"]
+    assert first["did"].startswith("dropped") and second["did"].startswith("dropped"), "two tables, one after the other"
+    base = made.program.outputs("copy", made.program.runs[0])["artifact"]["name"]
+    given = {"xid": first["xid"], "inclusive": "false", "backup": base}
+    words = [word for name, value in given.items() for word in ("--input", f"{name}={value}")]
+    both = made.apply("restore-db-pitr", *words, "--input", f"target={since}")
+    assert both.code != 0 and "given: target and xid" in both.said
+    early = made.apply("restore-db-pitr", "--input", "target=2001-01-01T00:00:00Z", "--input", f"backup={base}")
+    assert early.code != 0, early.said
+    for run in made.program.runs[-2:]:
+        assert not made.program.changed_anything(run), "nothing was stopped for what can't be reached"
+    restored = made.apply("restore-db-pitr", *words)
+    assert restored.code == 0, restored.said
+    fresh_address(made)
+    assert picture(made.server, made.database) == before
+    out = made.program.outputs("restore")
+    assert out["target"] == f"before transaction {first['xid']}"
+    assert out["recovery_point"] == out["last_transaction"] < first["at"]
+
+
 def test_killed_while_the_data_moves(stand: Callable[..., Stack]) -> None:
     made = stand(CIVICQ, settings=SETTINGS)
     target, before = damaged(made)

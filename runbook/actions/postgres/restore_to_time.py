@@ -30,6 +30,7 @@ from runbook.host import LOCAL
 from runbook.operation import Operations
 from runbook.paste import on_host
 from runbook.system import Postgres
+from runbook.units import show_instant
 
 ADVICE = "Take a new base backup now (postgres.basebackup): later recoveries begin on the new timeline."
 
@@ -39,8 +40,9 @@ class RestoredToTime(Outputs):
 
     data_directory: str = Field(description="Where it is")
     kept_as: str = Field(description="Where the former data directory is kept; empty with mode side")
-    recovery_point: str = Field(
-        description="What was asked for, a moment as an instant (UTC): what was committed until then is there"
+    target: str = Field(description="What was asked for, in words")
+    recovery_point: str | None = Field(
+        description="Up to which moment everything committed is there (UTC): the target, else the last transaction's, if known"
     )
     last_transaction: str = Field(description="When the last transaction in it was committed (UTC), as the server says")
     lsn: str = Field(description="Up to which position of the WAL it was recovered")
@@ -246,12 +248,14 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
         if swapped and look.file(system.host, history) is None:
             raise CheckFailed(not_shown(path, f"{history} is missing: a later recovery would not find this timeline"))
         reached = str(done.results.get("proof", {}).get("stdout", "")).splitlines()
+        last = reached[0] if reached else ""
         socket = f"psql -h {where.run} -p {system.port} -U {system.user}"
         return RestoredToTime(
             data_directory=path,
             kept_as=where.old if swapped and facts.original_inode else "",
-            recovery_point=facts.target,
-            last_transaction=reached[0] if reached else "",
+            target=facts.target,
+            recovery_point=show_instant(inputs.target) if inputs.target else last or None,
+            last_transaction=last,
             lsn=reached[1] if len(reached) > 1 else "",
             address="" if swapped else where.run,
             port=system.port,

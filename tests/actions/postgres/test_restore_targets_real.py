@@ -60,7 +60,8 @@ def test_to_a_transaction_a_position_a_name_and_the_end(stage: Stage, cluster: C
         assert out.timeline == 2
         life.undo()
         assert cluster.beside() == set()
-    assert out.recovery_point == "the end of the archive"
+        assert parse_instant(str(out.recovery_point)) == parse_instant(out.last_transaction)
+    assert out.target == "the end of the archive"
 
 
 def test_the_end_takes_the_live_ones_place(stage: Stage, cluster: Cluster, base: Artifact) -> None:  # noqa: F811
