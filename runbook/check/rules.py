@@ -60,11 +60,11 @@ def unverified(survey: Survey) -> Iterator[Problem]:
 
 
 def unreleased(survey: Survey) -> Iterator[Problem]:
-    """DR003. What was stopped for the recovery has to be started by it, or the recovery ends with a dead service."""
+    """DR003. What was stopped for the recovery has to be started by it, and what was made for it removed: else it stays so."""
     released = set(survey.graph.releases())
     for step in survey.steps():
         if survey.actions[step.id].holds and step.id not in released:
-            detail = f"What {step.uses} stops stays stopped: no step has `releases: {step.id}`."
+            detail = f"What {step.uses} stops or makes stays so: no step has `releases: {step.id}`."
             fix = f"add a step that takes it back, with `releases: {step.id}`"
             yield warning("DR003", detail, fix=fix, where=value(step, "uses"))
 

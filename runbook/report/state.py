@@ -147,7 +147,7 @@ def _half_done(run: Run) -> list[Line]:
     lines: list[Line] = []
     for step in run.graph.listed:
         state = run.step(step)
-        if state.status not in (Status.FAILED, Status.UNKNOWN):
+        if state.status not in (Status.FAILED, Status.UNKNOWN) or _given_back(run, step):
             continue
         done = [
             (name, operation.form)
@@ -159,6 +159,12 @@ def _half_done(run: Run) -> list[Line]:
             lines.append(Line("⚑", f"{step} stopped half-way; done and not undone: {names}", "ask"))
             lines += [Line("   ", f"last: {text}") for text in paste(revive(done[-1][1])).splitlines()[:3]]
     return lines
+
+
+def _given_back(run: Run, hold: str) -> bool:
+    """Whether what a hold had taken by its failure was released since."""
+    release = run.graph.releases().get(hold)
+    return release is not None and run.step(release).status is Status.SUCCEEDED
 
 
 def _target(measured: Json) -> Json:

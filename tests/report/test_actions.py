@@ -29,6 +29,7 @@ BEFORE = {
     "timeout: 1h}\n",
     "compare": "- {id: compare, uses: postgres.compare_rows, on: db, with: {source: {database: '{{ steps.recover.database }}'}, "
     "tables: [users]}, timeout: 1h}\n",
+    "create": "- {id: create, uses: postgres.create_login, on: db, with: {pair: [a, b], owner: o, escrow: e}, timeout: 1m}\n",
     "fence": "- {id: fence, uses: postgres.fence, on: primary, timeout: 1m}\n",
     "stop_writers": "- {id: stop_writers, uses: compose.stop, on: app, with: {services: [web]}, timeout: 1m}\n",
 }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from runbook.engine.events import OperationFinished, OperationStarted, StepPlanned, StepStarted
+from runbook.graph import build
 from runbook.operation import Write, canonical
+from runbook.plan.model import Section
 from runbook.report.state import ending
-from tests.engine.story import Story, chain
+from tests.engine.story import Story, chain, step
 
 
 def test_what_was_done_is_named_and_the_last_of_it_shown() -> None:
@@ -23,4 +25,16 @@ def test_what_was_done_is_named_and_the_last_of_it_shown() -> None:
 
 def test_a_step_that_changed_nothing_is_not_half_done() -> None:
     story = Story(chain("a")).started("a", touching=False).failed("a")
+    assert [line.text for line in ending(story.run) if "half-way" in line.text] == []
+
+
+def test_what_a_hold_had_taken_by_its_failure_and_was_given_back_is_not_left() -> None:
+    story = Story(build([step("hold"), step("release", releases="hold", section=Section.FINALLY)]))
+    story.tell(StepStarted("hold", 1), StepPlanned("hold", 1, ({"digest": "d", "name": "create"},)))
+    form = canonical(Write(name="create", path="/srv/create", content="x"))
+    story.tell(OperationStarted("hold", "create", "hold/1/1/create", True, form))
+    story.tell(OperationFinished("hold", "create", "succeeded"))
+    story.failed("hold")
+    assert "half-way" in ending(story.run)[0].text
+    story.started("release").succeeded("release")
     assert [line.text for line in ending(story.run) if "half-way" in line.text] == []
