@@ -12,7 +12,7 @@ import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from runbook.action import FileFacts, Look
 from runbook.actions.postgres.cluster import Control
@@ -119,7 +119,7 @@ def read_reach(look: Look, host: Host, archive: str, *, manifest: Manifest, cont
     start = Segment(base if begins < stop or timeline == base else _next(switches, base, timeline), begins)
     return Reach(
         coverage,
-        {segment: one.modified for segment, one in files.items()},
+        {segment: _at_most(one.modified) for segment, one in files.items()},
         _forks(text or "", switches, timeline, base, histories),
         timeline,
         start,
@@ -186,10 +186,15 @@ def _forks(
                 switch.position,
                 discards=not reason.startswith(NOTHING_LEFT),
                 left=parse_instant(before[1]) if before else None,
-                begun=histories[child].modified,
+                begun=_at_most(histories[child].modified),
             )
         )
     return tuple(found)
+
+
+def _at_most(modified: datetime) -> datetime:
+    """A file's time as an upper bound: where only whole seconds are told, it may have been any moment of that one."""
+    return modified if modified.microsecond else modified + timedelta(seconds=1)
 
 
 def unreachable(reach: Reach, target: Target, *, wanted: str) -> list[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -34,7 +34,8 @@ class Archive:
         return tuple(self.fact(name, at) for name, at in sorted((self.names | dict.fromkeys(self.texts, 9.0)).items()))
 
     def fact(self, name: str, at: float) -> FileFacts:
-        return FileFacts(f"/wal/{name}", "file", 16 * MIB, NOON + at * MINUTE, 0o600, "postgres", 1, 5)
+        modified = NOON + at * MINUTE + timedelta(microseconds=1)
+        return FileFacts(f"/wal/{name}", "file", 16 * MIB, modified, 0o600, "postgres", 1, 5)
 
     def text(self, host: object, path: str) -> str | None:
         return self.texts.get(path.rpartition("/")[2])
@@ -69,7 +70,7 @@ def at(minutes: float) -> datetime:
 def test_it_begins_where_the_base_backup_ended() -> None:
     found = WHOLE.reach()
     assert (found.first_name, found.begins_last, found.ends) == ("000000010000000000000003", "0/6000000", "0/7000000")
-    assert found.latest == at(6)
+    assert found.latest == at(6) + timedelta(microseconds=1)
     assert WHOLE.problems(Moment(at(99))) == []
 
 
@@ -116,7 +117,7 @@ def test_a_target_in_a_discarded_part_asks_for_its_timeline(target: Target) -> N
     assert FORKED.problems(target, "2") == []
 
 
-@pytest.mark.parametrize("target", [Moment(at(5.4)), Moment(at(9)), Position("0/5000100"), EndOfArchive()])
+@pytest.mark.parametrize("target", [Moment(at(5.4)), Moment(at(9.1)), Position("0/5000100"), EndOfArchive()])
 def test_what_is_before_the_fork_or_after_the_childs_beginning_is_clear(target: Target) -> None:
     assert FORKED.problems(target) == []
 
@@ -158,3 +159,11 @@ def test_a_timeline_that_can_not_be_followed_is_refused(
         archive.reach(wanted, base=base, stop=stop)
     assert refused.value.problems[0].code == "E676"
     assert said in str(refused.value)
+
+
+def test_a_time_in_whole_seconds_may_be_any_moment_of_that_second() -> None:
+    """Files in a container and over SSH are told so."""
+    whole = Archive(dict(FORKED.names), dict(FORKED.texts))
+    whole.fact = lambda name, at: replace(FORKED.fact(name, at), modified=NOON + at * MINUTE)  # type: ignore[method-assign]
+    assert whole.reach().latest == at(6) + timedelta(seconds=1)
+    assert len(whole.problems(Moment(at(9) + timedelta(milliseconds=900)))) == 1

@@ -60,3 +60,28 @@ def test_the_end_of_the_archive_in_the_live_ones_place(stage: Stage, stand: Call
     life.go()
     assert life.end().timeline == 2
     assert made.notes == ["0 base", "1 kept"]
+
+
+def test_what_a_recovery_discarded_asks_for_its_timeline(stage: Stage, stand: Callable[[str], Cluster]) -> None:  # noqa: F811
+    made = stand(VOLUME)
+    target = made.commit("1 kept")
+    made.commit("2 discarded")
+    discarded = made.commit("3 discarded")
+    made.commit("4 accident")
+    first = step(stage, made, "first", target=target)
+    first.go()
+    first.end()
+    later = made.commit("5 later")
+    made.commit("6 too late")
+    with pytest.raises(Refused, match="`timeline: 1` goes along the discarded part"):
+        step(stage, made, "no", target=discarded).plan()
+    for called, given, notes in (
+        ("back", {"target": discarded, "timeline": "1"}, ["0 base", "1 kept", "2 discarded", "3 discarded"]),
+        ("on", {"target": later}, ["0 base", "1 kept", "5 later"]),
+    ):
+        life = step(stage, made, called, mode="side", **given)
+        life.go()
+        out = life.end()
+        asked = ("-h", out.address, "-p", str(out.port), "-U", PostgresContainer.user, "-d", PostgresContainer.database)
+        assert made.inside("psql", *asked, "-XAtc", "SELECT word FROM notes ORDER BY 1").splitlines() == notes
+        life.undo()
