@@ -71,8 +71,14 @@ def _thawed(run: RunDir) -> Frozen:
 
 
 def edited(run: RunDir) -> tuple[str, ...]:
-    """The plan's files that are not any more what they were when the run began; the run goes on with what it froze."""
-    index = json.loads((run.frozen / "index.json").read_text())
+    """The plan's files that are not any more what they were when the run began; the run goes on with what it froze.
+
+    None where that can't be read: what is wrong with the run is for who resumes it.
+    """
+    try:
+        index = json.loads((run.frozen / "index.json").read_text())
+    except (OSError, ValueError):
+        return ()
     root = index.get("root")
     if not root:
         return ()

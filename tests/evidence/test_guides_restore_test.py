@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
+import psycopg
 import pytest
 
+from tests.evidence.kills import Victim, kill
 from tests.evidence.stacks import CIVICQ, CONTRACT_LUCIDITY, GUIDES, Guide, Stack
 from tests.evidence.telephone import OnCall, on_call
-from tests.evidence.witness import databases, picture
+from tests.evidence.witness import databases, picture, until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -64,8 +68,24 @@ def test_every_month(guide: Guide, stand: Callable[..., Stack]) -> None:
         assert made.states() == services, "and no service was touched"
 
 
+def answers(made: Stack) -> bool:
+    """A child that PostgreSQL's first process does not know, and that a signal ended, makes it restart."""
+    try:
+        return bool(made.sql("SELECT 1", "postgres"))
+    except psycopg.OperationalError:
+        return False
+
+
+def begun(made: Stack) -> list[dict[str, Any]]:
+    """What the newest run has done so far; nothing where it has no journal yet."""
+    try:
+        return made.program.events()
+    except (OSError, IndexError):
+        return []
+
+
 @pytest.mark.parametrize("local", [True, False], ids=["here", "in a container"])
-def test_killed_and_resumed_no_copy_is_left(stand: Callable[..., Stack], local: bool) -> None:
+def test_killed_or_interrupted_and_resumed_no_copy_is_left(stand: Callable[..., Stack], local: bool) -> None:
     chance = random.Random(SEED)
     print(f"RUNBOOK_SEED={SEED}")
     with on_call() as people:
@@ -75,10 +95,20 @@ def test_killed_and_resumed_no_copy_is_left(stand: Callable[..., Stack], local: 
         assert whole.code == 0, whole.said
         clean_s = made.program.finished()["duration_s"]
         for part in range(KILLS):
+            known = len(made.program.runs)
             engine = made.program.start("apply", *made.arguments("restore-test")[:3])
-            time.sleep(0.6 + clean_s * (part + chance.random()) / KILLS)
-            engine.kill()
-            engine.wait(30)
+            until(lambda known=known: len(made.program.runs) > known, 20, "the run is there")
+            until(lambda: any(event["event"] == "step.started" for event in begun(made)), 20, "the run begins")
+            time.sleep(clean_s * (part + chance.random()) / KILLS)
+            if part == 0:
+                kill(Victim.EVERYTHING, engine, made.program.directory(), made)
+                until(lambda: answers(made), 20, "the server answers")
+            else:
+                # the second interrupt ends what runs; one that meets the end of the run finds nothing to interrupt
+                for _ in range(2 if part == 1 else 1):
+                    engine.send_signal(signal.SIGINT)
+                    time.sleep(0.1)
+                assert engine.wait(60) in (0, 130)
             if not any(event["event"] == "run.finished" for event in made.program.events()):
                 resumed = made.program.run("resume", made.program.last)
                 assert resumed.code == 0, resumed.said

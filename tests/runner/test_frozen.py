@@ -62,3 +62,8 @@ def test_a_frozen_file_that_was_changed_is_refused(begun: tuple[Order, RunDir, P
     inner.write_text(inner.read_text() + "# more\n")
     with pytest.raises(JournalFault, match="a frozen file of the run was changed"):
         thaw(run)
+
+
+def test_a_run_that_ended_before_anything_was_frozen_has_nothing_edited(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "state", "20260214-120000-cut-4f3a")
+    assert edited(run) == (), "what is wrong with it is for the resume to say"
