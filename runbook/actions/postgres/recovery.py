@@ -41,6 +41,8 @@ from runbook.operation import (
 STOPPED_WITHIN_S = 600
 STARTED_WITHIN_S = 300
 PROMOTED_WITHIN_S = 600
+CHECKED = "checked"
+"""A file in the side server's own directory: the caller's queries gave what they have to give."""
 ARCHIVED_WITHIN_S = 120.0
 INSTANT = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
 """An instant in UTC for to_char()."""
@@ -276,9 +278,15 @@ def reached(where: Paths, side: Side, goal: Goal, tools: Tools) -> Operations:
 def checked(
     where: Paths, side: Side, checks: Sequence[tuple[str, tuple[Condition, ...]]], database: str, tools: Tools
 ) -> Operations:
-    """The caller's queries, asked of the side server while it stands at its target: a failure leaves the live one alone."""
+    """The caller's queries, asked of the side server: a failure leaves the live one alone. A mark tells that they held.
+
+    Asked after the promotion: while recovery is paused it holds the locks of every transaction that the target has cut, and the
+    accident is usually one of these; a query of the very table that was dropped a moment later would wait for ever.
+    """
+    if not checks:
+        return ()
     at = (tools.program("psql"), where.run, str(side.port), side.user, database)
-    return tuple(
+    asked = (
         Wait(
             name=f"check_{number}",
             read=tools.run(f"asked_{number}", "sh", "-c", _ASKED, "sh", *at, query, reads=True),
@@ -287,6 +295,8 @@ def checked(
         )
         for number, (query, conditions) in enumerate(checks, start=1)
     )
+    mark = Write(name="checked", path=f"{where.run}/{CHECKED}", content="", host=tools.host, owner=tools.owner)
+    return (*asked, mark)
 
 
 def promoted(where: Paths, tools: Tools) -> Operation:

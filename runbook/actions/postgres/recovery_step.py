@@ -133,6 +133,7 @@ class RestoreToTimeFacts:
     old: Place | None = current()
     partial: bool = current()
     run: bool = current()
+    checked: bool = current()
     timeline: int = current()
     inside: in_container.Inside | None = current()
 
@@ -201,16 +202,28 @@ class Step:
 
     def recovered(self, server: Server) -> Operations:
         where = self.facts.where
-        unlocked = (recovery.unlocked(where.side, self.own, self.tools),) if server is Server.STALE else ()
-        started = () if server is Server.RUNNING else recovery.started(where, self.side, self.goal, self.tools)
         awaited = recovery.reached(where, self.side, self.goal, self.tools)
-        return (*unlocked, *started, *awaited, *self.checked(), recovery.promoted(where, self.tools))
+        return (*self.started_again(server), *awaited, recovery.promoted(where, self.tools))
 
-    def checked(self) -> Operations:
+    def checked(self, server: Server) -> Operations:
+        """The caller's queries, of a promoted side server that is started if it has been stopped since; once they held, nothing."""
         # the statement's braces are doubled, since it may hold late values
         asked = tuple((one.statement().text.format(), one.conditions()) for one in self.inputs.checks)
+        if not asked or self.facts.checked:
+            return ()
         database = self.inputs.database or self.system.database
-        return recovery.checked(self.facts.where, self.side, asked, database, self.tools)
+        return (
+            *self.started_again(server),
+            *recovery.checked(self.facts.where, self.side, asked, database, self.tools),
+        )
+
+    def started_again(self, server: Server) -> Operations:
+        """The side server, unless it runs."""
+        if server is Server.RUNNING:
+            return ()
+        where = self.facts.where
+        unlocked = (recovery.unlocked(where.side, self.own, self.tools),) if server is Server.STALE else ()
+        return (*unlocked, *recovery.started(where, self.side, self.goal, self.tools))
 
     def promotion_over(self, server: Server) -> Operations:
         """The signal is gone; a server that runs may still be writing the end of its recovery, and may not be stopped in that."""
@@ -218,16 +231,15 @@ class Step:
         return (recovery.promotion_over(self.facts.where, self.tools),) if waits else ()
 
     def ended(self, server: Server) -> Operations:
-        """After the promotion: the swap, or a side server that runs."""
-        where = self.facts.where
+        """After the promotion: the checks; then the swap, or a side server that runs."""
+        where, checked = self.facts.where, self.checked(server)
+        server = Server.RUNNING if checked else server
         if self.inputs.mode == "side":
-            if server is Server.RUNNING:
-                return ()
-            unlocked = (recovery.unlocked(where.side, self.own, self.tools),) if server is Server.STALE else ()
-            return (*unlocked, *recovery.started(where, self.side, self.goal, self.tools))
+            return (*checked, *self.started_again(server))
         if self.facts.inside is not None:
-            return (*self.side_stopped(server), *self.exchanging.whole())
+            return (*checked, *self.side_stopped(server), *self.exchanging.whole())
         return (
+            *checked,
             *self.side_stopped(server),
             *self.live_stopped(),
             recovery.history_archived(where.side, self.goal, self.own, self.tools),

@@ -21,7 +21,7 @@ from runbook.actions.postgres.moment import (
     refuse,
 )
 from runbook.actions.postgres.origin import New, Origin, read_new, read_origin
-from runbook.actions.postgres.recovery import Tools
+from runbook.actions.postgres.recovery import CHECKED, Tools
 from runbook.actions.postgres.recovery_step import RestoreToTimeFacts, RestoreToTimeInputs, Step
 from runbook.actions.postgres.surroundings import read_artifact
 from runbook.actions.postgres.target import told
@@ -119,6 +119,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             old=old,
             partial=look.file(host, where.partial) is not None,
             run=look.file(host, where.run) is not None,
+            checked=look.file(host, f"{where.run}/{CHECKED}") is not None,
             timeline=origin.control.timeline,
             inside=inside,
         )
@@ -176,6 +177,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             old=None,
             partial=False,
             run=False,
+            checked=False,
             timeline=1,
             inside=in_container.ASSUMED if in_container.applies(system, inputs.mode) else None,
         )

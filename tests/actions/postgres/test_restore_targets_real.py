@@ -158,3 +158,41 @@ def test_what_the_base_backup_has_configured_does_not_matter(stage: Stage, clust
     life.go()
     assert there(cluster, life.end()) == ["0 base", "1 kept"]
     life.undo()
+
+
+@pytest.mark.parametrize("stop_after", ["promote", "check_1", "checked", "stop_side", "set_aside"])
+def test_a_check_of_the_table_that_was_dropped_just_after_the_target(
+    stage: Stage,
+    cluster: Cluster,  # noqa: F811
+    base: Artifact,  # noqa: F811
+    stop_after: str,
+) -> None:
+    """While recovery is paused it holds the lock of the transaction that the target has cut: the very one of the accident."""
+    commit(cluster, "1 kept")
+    moment = cluster.server.sql("SELECT clock_timestamp()")[0][0]
+    cluster.server.sql("DROP TABLE notes")
+    checks = [{"query": "SELECT count(*) FROM notes", "equals": 2}]
+    given = {"artifact": base, "target": moment, "checks": checks, "database": "postgres"}
+    life = Life(stage, RestoreToTime(), cluster.db, stage.scope("recover"), given)
+    names = [one.name for one in life.plan()]
+    life.go(stop_after=names.index(stop_after) + 1)
+    if stop_after == "promote":
+        cluster.end_beside()
+        assert "start_side" in [one.name for one in life.plan()], "it is started again to be asked"
+    rest = life.go()
+    assert ("check_1" in rest) == (stop_after in ("promote", "check_1"))
+    life.end()
+    assert cluster.notes() == ["0 base", "1 kept"]
+
+
+def test_a_check_that_does_not_hold_leaves_the_live_one_alone(stage: Stage, cluster: Cluster, base: Artifact) -> None:  # noqa: F811
+    commit(cluster, "1 kept")
+    given = {"artifact": base, "latest": True, "checks": [{"query": "SELECT count(*) FROM notes", "at_least": 9}]}
+    life = Life(stage, RestoreToTime(), cluster.db, stage.scope("recover"), {**given, "database": "postgres"})
+    with pytest.raises(StepFailed, match="check_1"):
+        life.go()
+    with pytest.raises(StepFailed, match="check_1"):
+        life.go()
+    assert cluster.notes() == ["0 base", "1 kept"], "the live one runs as before"
+    life.undo()
+    assert cluster.beside() == set()

@@ -55,9 +55,15 @@ class Cluster:
         found = {path.name for path in self.data.parent.iterdir() if not path.name.startswith(".s.PGSQL")}
         return found - {"data", "log", "password"}
 
-    def stop_all(self) -> None:
+    def end_beside(self) -> None:
+        """A kill of every server in this folder but the live one."""
+        self.stop_all(but=self.data)
+
+    def stop_all(self, but: Path | None = None) -> None:
         """End every server of a data directory in this folder by its own process id."""
         for lock in self.data.parent.glob("*/postmaster.pid"):
+            if lock.parent == but:
+                continue
             pid = int(lock.read_text().split()[0])
             if pid == os.getpid():
                 continue  # a lock file that a test has written

@@ -30,7 +30,7 @@ def test_a_side_copy_at_a_restore_point_is_asked_and_dropped(stage: Stage, stand
     life = step(stage, made, "recover", name="here", mode="side", checks=checks, database=PostgresContainer.database)
     performed = life.go()
     out = life.end()
-    assert performed.index("check_1") == performed.index("promote") - 1
+    assert performed.index("check_1") == performed.index("promote") + 1
     asked = (
         "-h",
         out.address,
