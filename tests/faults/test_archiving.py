@@ -296,6 +296,30 @@ def test_killed_while_archiving_is_turned_on_it_goes_on(make: Callable[..., Yard
     assert yard.apply("check-archive").code == 0
 
 
+@pytest.mark.docker
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", ["set_archive_command", "stop_server", "start_server", "archived"])
+def test_killed_in_a_container_it_goes_on(
+    compose_project: Callable[..., ComposeProject], tmp_path: Path, operation: str
+) -> None:
+    container, environment, program = guides_container(compose_project(), tmp_path, "/backups")
+    engine = program.start("apply", PLANS / "enable-archiving.yaml", "--env", environment, "--yes")
+    until(lambda: engine.poll() is not None or begun(program, operation), WITHIN_S, f"{operation} begins")
+    engine.kill()
+    engine.wait(30)
+    for pid in processes_about(program.directory()):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    resumed = program.run("resume", program.last, "--yes")
+    assert resumed.code == 0, resumed.said
+    assert container.psql("SHOW archive_mode") == "on"
+    segment = str(program.outputs("archive")["segment"])
+    assert container.container.exec_run(["sh", "-c", f"[ $(stat -c %s /backups/wal/{segment}) = {SEGMENT} ]"])[0] == 0
+    until(lambda: not processes_about(program.directory()), WITHIN_S, "nothing of the run lives any more")
+    checked = program.run("apply", PLANS / "check-archive.yaml", "--env", environment)
+    assert checked.code == 0, checked.said
+
+
 def begun(program: Program, operation: str) -> bool:
     """Whether the run has begun that operation."""
     events = program.events() if program.runs else []
