@@ -17,6 +17,7 @@ def _words(text: str) -> frozenset[str]:
 _VERSION = frozenset({"--version", "-V"})
 _VERSIONED = _words(
     "pg_dump pg_dumpall pg_restore psql pg_basebackup pg_verifybackup pg_receivewal pg_ctl postgres initdb pg_waldump "
+    "pg_archivecleanup "
     "redis-server redis-cli valkey-server valkey-cli gpg age tar zstd gzip xz lz4 openssl aws rclone restic pgbackrest "
     "barman ssh docker docker-compose python3 bash sync"
 )

@@ -32,6 +32,8 @@ COUNTS = ".counts.jsonl"
 GLOBALS = ".globals.sql"
 MANIFEST = MANIFEST_SUFFIX
 PARTIAL = ".partial"
+HOLD = ".hold"
+"""``NAME.hold`` keeps that backup from being removed, ``.hold`` all of a store."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@=,-]{0,99}")
 
@@ -104,8 +106,13 @@ def layout(store: Store, name: str, scope: Scope) -> Layout:
                 "Give another `name`.",
             )
         )
+    return Layout(directory_of(store), name, step_tag(scope))
+
+
+def step_tag(scope: Scope) -> str:
+    """What is unique to the run and the step, as a part of a file's name."""
     step = re.sub(r"[^a-z0-9]+", "_", scope.step.lower())[-30:].strip("_")
-    return Layout(directory_of(store), name, f"{scope.tag}_{step}")
+    return f"{scope.tag}_{step}"
 
 
 def maker(scope: Scope) -> str:

@@ -26,6 +26,7 @@ from runbook.action import (
 from runbook.actions.backup.layout import (
     COUNTS,
     GLOBALS,
+    HOLD,
     MANIFEST,
     PARTIAL,
     SUMS,
@@ -317,7 +318,7 @@ def _too_young(manifest: Manifest, why: str) -> Refused:
 
 def _backups(entries: Mapping[str, FileFacts]) -> list[str]:
     """The names that are backups: not what lies beside one, not what is being made, not hidden."""
-    beside = {f"{name.removesuffix(MANIFEST)}{part}" for name in entries for part in (SUMS, COUNTS, GLOBALS)}
+    beside = {f"{name.removesuffix(MANIFEST)}{part}" for name in entries for part in (SUMS, COUNTS, GLOBALS, HOLD)}
     with_manifest = {name.removesuffix(MANIFEST) for name in entries if name.endswith(MANIFEST)}
     others = {
         name
