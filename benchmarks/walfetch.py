@@ -17,9 +17,9 @@ from benchmarks.cost import Command, Cost, in_turns, ratios
 from benchmarks.server import SUPERUSER, Server, serving
 from benchmarks.table import Row, s
 from runbook.actions.postgres import wal
+from runbook.actions.postgres.wal_spool import restore_command
 from runbook.sandbox.account import servers_account
 from runbook.walstore.access import Access
-from runbook.walstore.feed import restore_command
 
 RUNBOOK = str(Path(sys.executable).with_name("runbook"))
 SEGMENTS = 53

@@ -63,6 +63,38 @@ def feed(access_file: Path, segment_bytes: int, ahead: int, spool: Path) -> None
 
 
 @command.command()
+@click.argument("spool", type=click.Path(path_type=Path, file_okay=False))
+def end(spool: Path) -> None:
+    """End the feeding of SPOOL, and remove it; returns when its feeder is gone. Done already is a success."""
+    from runbook.walstore.daemon import end as ended
+
+    ended(spool)
+
+
+@command.command()
+@access
+@segment_bytes
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+def histories(access_file: Path, segment_bytes: int, directory: Path) -> None:
+    """Archive the histories of timelines that DIRECTORY (PGDATA/pg_wal) holds; it has to hold one.
+
+    A cluster that was promoted with archiving off never archives its history by itself.
+    """
+    from runbook.walstore.access import read_access
+    from runbook.walstore.push import push_histories
+
+    push_histories(read_access(access_file).open(), directory, segment_bytes)
+
+
+@command.command()
+def program() -> None:
+    """The path of this program: what an archive_command has to say."""
+    from runbook.transports.own_program import own_program
+
+    click.echo(own_program())
+
+
+@command.command()
 @access
 @click.argument("name")
 def has(access_file: Path, name: str) -> None:
@@ -87,7 +119,7 @@ def has(access_file: Path, name: str) -> None:
 @click.argument("spool", type=click.Path(file_okay=False))
 def restore_command(spool: str) -> None:
     """The restore_command for a spool that `feed` fills."""
-    from runbook.walstore.feed import restore_command as text
+    from runbook.actions.postgres.wal_spool import restore_command as text
 
     click.echo(text(spool))
 

@@ -22,6 +22,7 @@ from runbook.transports.docker import DockerEngine
 from runbook.transports.docker_exec import DEFAULT_HOST, CouldNotExec, Exec
 from runbook.transports.docker_exec import DockerEngine as ExecEngine
 from runbook.transports.environment import allowed_environment
+from runbook.transports.own_program import resolved
 from runbook.transports.trouble import Trouble, not_built, unreachable
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Commands:
 def _run_here(argv: Sequence[str], bound: Bound, longest: int) -> Ran:
     try:
         process = subprocess.Popen(
-            list(argv),
+            resolved(argv),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

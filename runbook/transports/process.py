@@ -31,6 +31,7 @@ from runbook.transports.environment import allowed_environment
 from runbook.transports.far import FarSide, ended_by_signal
 from runbook.transports.files import owner_ids
 from runbook.transports.outcome import Failed, Lost, Outcome, Progress, Succeeded, Use
+from runbook.transports.own_program import own_environment, resolved
 from runbook.transports.running import Running
 from runbook.transports.secrets import SecretStore
 from runbook.transports.supervisor import worker
@@ -211,8 +212,8 @@ class Processes:
             case Local():
                 user, about = _local_user(planned.user)
                 return Stage(
-                    argv=argv,
-                    env={**self._inherited, **about, **env},
+                    argv=resolved(argv),
+                    env={**self._inherited, **own_environment(argv), **about, **env},
                     files=files,
                     cwd=cwd or None,
                     user=user,

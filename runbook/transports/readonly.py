@@ -49,9 +49,10 @@ _WRITING: Mapping[str, tuple[str, ...]] = {
 }
 """Options that would make a listed form write, run or connect."""
 _EXACTLY: Mapping[str, frozenset[tuple[str, ...]]] = {
+    "runbook": frozenset({("wal", "program")}),
     "pg_basebackup": frozenset({("--pgdata=/dev/null/none", "--format=plain", "--compress=client-zstd")}),
 }
-"""Calls that are allowed to the letter: this one is refused by the program itself, with words that tell how it was built."""
+"""Calls that are allowed to the letter. pg_basebackup refuses its one itself, with words that tell how it was built."""
 _STANDARD_OUTPUT = frozenset({"--file=-"})
 """Values of writing options that write to nobody but the observer."""
 _REDIS_READS = _words("PING INFO LASTSAVE DBSIZE TIME ROLE EXISTS TYPE TTL STRLEN LLEN HLEN SCARD ZCARD")

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runbook.actions.postgres import wal
+from runbook.actions.postgres.wal_spool import ERROR, NONE, PARTIAL, WANT
 from runbook.walstore.store import Damaged, Segments, Unavailable
 
-WANT, NONE, ERROR, PARTIAL, PID = ".want", ".none", ".error", ".partial", "pid"
 AHEAD = 16
 THREADS = 6
 POLL_S = 0.005
@@ -52,20 +52,20 @@ class Feeder:
     def run(self) -> None:
         """Feed; returns when there is nobody to feed any more."""
         asked_at = self.clock()
-        with ThreadPoolExecutor(THREADS) as pool:
-            try:
-                while self.clock() - asked_at < self.idle_s:
-                    wanted = self._look()
-                    if wanted:
-                        asked_at = self.clock()
-                    self._settle(wanted)
-                    for name in self._due(wanted):
-                        self._going[name] = pool.submit(self._fetch, name)
-                    time.sleep(POLL_S)
-            except FileNotFoundError:
-                return  # the spool is gone: whoever began this has ended it
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        pool = ThreadPoolExecutor(THREADS)
+        try:
+            while self.clock() - asked_at < self.idle_s:
+                wanted = self._look()
+                if wanted:
+                    asked_at = self.clock()
+                self._settle(wanted)
+                for name in self._due(wanted):
+                    self._going[name] = pool.submit(self._fetch, name)
+                time.sleep(POLL_S)
+        except FileNotFoundError:
+            return  # the spool is gone: whoever began this has ended it
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # a fetch from a silent bucket takes minutes to give up
 
     def _look(self) -> list[str]:
         """Which files the server waits for; notes what it has taken. FileNotFoundError where the spool is gone."""
@@ -165,20 +165,3 @@ class Feeder:
             os.chown(path, facts.st_uid, facts.st_gid)
         path.chmod(0o600)
         return ""
-
-
-def restore_command(spool: str) -> str:
-    """The server's side: a rename where the file is there, a wait where it is not. No program starts but ``mv`` (and ``sleep``)."""
-    return (
-        f"s={_quoted(spool)}; "
-        'if [ ! -e "$s/%f" ]; then : > "$s/%f.want" || exit 255; '
-        'while [ ! -e "$s/%f" ]; do '
-        'if [ -e "$s/%f.none" ]; then rm -f "$s/%f.none"; exit 1; fi; '
-        'if [ -e "$s/%f.error" ]; then cat "$s/%f.error" >&2; exit 255; fi; '
-        'read p < "$s/pid" && [ -e "/proc/$p" ] || { echo "nobody fetches WAL any more" >&2; exit 255; }; '
-        'sleep 0.01; done; rm -f "$s/%f.want"; fi; mv "$s/%f" "%p"'
-    )
-
-
-def _quoted(path: str) -> str:
-    return "'" + path.replace("'", "'\\''").replace("%", "%%") + "'"

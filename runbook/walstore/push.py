@@ -32,5 +32,22 @@ def push(archive: Segments, path: Path, segment_bytes: int) -> Put:
         raise Refused(_problem(path, str(error), "Check the archive's place and keys.")) from None
 
 
+def push_histories(archive: Segments, directory: Path, segment_bytes: int) -> int:
+    """Add the timeline histories that the directory holds; how many. :class:`Refused` where it holds none."""
+    found = [path for path in _entries(directory) if isinstance(wal.parse_name(path.name), wal.History)]
+    if not found:
+        raise Refused(_problem(directory, "there is no timeline's history in it", "Check the path: PGDATA/pg_wal."))
+    for path in found:
+        push(archive, path, segment_bytes)
+    return len(found)
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError as error:
+        raise Refused(_problem(directory, f"{error.strerror}", "Check the path: PGDATA/pg_wal.")) from None
+
+
 def _problem(path: Path, why: str, fix: str) -> Problem:
     return Problem("E639", "the file could not be archived", f"{path}: {why}.", fix)

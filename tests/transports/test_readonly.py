@@ -27,6 +27,7 @@ from runbook.transports.readonly import only_reads
         "tar -tf x.tar",
         "test -e /x",
         "pgbackrest info --output=json",
+        "runbook wal program",
         "/usr/lib/postgresql/15/bin/pg_basebackup --pgdata=/dev/null/none --format=plain --compress=client-zstd",
     ],
 )
@@ -43,6 +44,7 @@ def test_reads_are_allowed(line: str) -> None:
         "pg_basebackup --pgdata=/dev/null/none --format=plain --compress=client-zstd --host=h",
         "psql --version -c 'DROP TABLE t'",
         "pg_dump db",
+        "runbook wal end /spool",
         "pg_restore -d db x.dump",
         "pg_restore --list x.dump -f /etc/passwd",
         "pg_restore --list x.dump --file=/etc/passwd",

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from runbook.actions.postgres.wal_spool import restore_command
 from runbook.errors import Refused
 from runbook.walstore.access import Access
-from runbook.walstore.daemon import detach
-from runbook.walstore.feed import Feeder, restore_command
+from runbook.walstore.daemon import detach, end
+from runbook.walstore.feed import Feeder
 from runbook.walstore.store import Segments, Unavailable
 from tests.evidence.program import RUNBOOK
 from tests.fixtures.s3 import S3Server
@@ -187,8 +188,19 @@ def test_the_process_outlives_its_starter_and_ends_with_its_spool(
     assert ask(spool, name(4), tmp_path / "got").returncode == 0
     assert (tmp_path / "got").read_bytes() == content(4), "what an earlier feeder left is not trusted"
 
-    shutil.rmtree(spool.rename(spool.with_name("taken away")))
-    until(lambda: not lives(other))
+    for _ in range(2):
+        ended = subprocess.run([str(RUNBOOK), "wal", "end", str(spool)], capture_output=True, timeout=60, check=False)
+        assert ended.returncode == 0, ended.stderr
+        assert not lives(other)
+        assert not list(tmp_path.glob(f"{spool.name}*")), "nothing is left of it"
+
+
+def test_an_ending_that_was_cut_off_goes_on(spool: Path, tmp_path: Path) -> None:
+    pid = detach(filled(tmp_path, range(3, 5)), spool, segment_bytes=SIZE, ahead=4)
+    spool.rename(spool.with_name(f"{spool.name}.over"))
+    end(spool)
+    assert not list(tmp_path.glob(f"{spool.name}*"))
+    until(lambda: not lives(pid))
 
 
 def test_a_spool_that_is_not_there(tmp_path: Path) -> None:
