@@ -172,3 +172,38 @@ def test_a_writer_that_was_forgotten(standing: Callable[..., Stack]) -> None:
     made.server.found_again()
     assert resumed.code == WAITS, resumed.said
     answered(made, "leave")
+
+
+def test_without_a_place_for_the_copy_nothing_is_stopped(standing: Callable[..., Stack]) -> None:
+    made = standing(CIVICQ)
+    services = made.states()
+    place = made.store.parent / "evidence"
+    place.rmdir()
+    dry = made.program.run("plan", made.plan("database-corruption"), "--env", made.environment)
+    assert "the store's directory is not there" in dry.said
+    ran = made.apply("database-corruption")
+    assert ran.code == 4, ran.said
+    assert made.states() == services
+
+
+def test_what_a_copy_would_lack_is_refused_before_anything_is_stopped(standing: Callable[..., Stack]) -> None:
+    """And without that look the copy itself finds it: then what was stopped stays so, and a person is told."""
+    made = standing(CIVICQ)
+    assert isinstance(made.server, InContainer)
+    services = made.running
+    made.server.run("install", "-d", "-o", "postgres", "/var/lib/postgresql/other")
+    made.sql("CREATE TABLESPACE other LOCATION '/var/lib/postgresql/other'")
+    ran = made.apply("database-corruption")
+    assert ran.code == 4, ran.said
+    assert "The tablespaces other lie outside of the data directory" in ran.said
+    assert made.running == services
+
+    shipped = made.plan("database-corruption").read_text()
+    plan = made.program.folder / "without-a-look.yaml"
+    plan.write_text(shipped[: shipped.index("  - id: room")] + shipped[shipped.index("  - id: stop_writers") :])
+    ran = made.apply(plan)
+    assert ran.code == 1, ran.said
+    assert "it lies elsewhere, and is not in the copy" in ran.said
+    assert "stop_server still holds" in ran.said
+    assert made.running == services - set(CIVICQ.writers)
+    assert made.states()[CIVICQ.service][0] == "exited"

@@ -29,10 +29,11 @@ from runbook.actions.backup.layout import (
 )
 from runbook.actions.postgres import cluster
 from runbook.actions.postgres.cluster import Server
+from runbook.actions.postgres.copyable import full, unfit
 from runbook.actions.postgres.instance import CONTROL, is_contained
 from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
-from runbook.host import LOCAL, Compose, Docker, Host, Local
+from runbook.host import Compose, Docker, Host
 from runbook.operation import (
     Call,
     Condition,
@@ -49,10 +50,6 @@ from runbook.operation import (
     Write,
 )
 from runbook.system import Postgres, Store
-from runbook.units import show_size
-
-SPACE_FACTOR = 1.05
-"""Free space that must be there, as a part of the data directory's size."""
 
 _NOW = 'printf %s "$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ)"'
 _IDENTIFIER = 'printf %s $(od -A n -v -t u8 -N 8 "$1")'
@@ -127,7 +124,8 @@ class ColdCopy(Action[Postgres, ColdCopyInputs, ColdCopyFacts, ColdCopied]):
         container = look.container(system.host) if is_contained(system.host) else None
         if not (state.done or state.drafted):
             _refuse_running(look, system, directory, container.state if container else "")
-            problems = [*_unfit(look, system, inputs, directory), *_full(look, system, inputs, where, directory)]
+            size = inputs.bytes if container else tree_bytes(look, directory)
+            problems = [*unfit(look, system, inputs.to, directory), *full(look, inputs.to, size)]
             if problems:
                 raise Refused(*problems)
         return ColdCopyFacts(directory, container.name if container else "", where, state)
@@ -214,51 +212,6 @@ def _refuse_running(look: Look, db: Postgres, directory: str, state: str) -> Non
                 "Add a step `uses: postgres.stop` before this one; a running server is copied by postgres.basebackup.",
             )
         )
-
-
-def _unfit(look: Look, db: Postgres, inputs: ColdCopyInputs, directory: str) -> list[Problem]:
-    found = []
-    if inputs.to.encrypt_to:
-        detail = (
-            f"{inputs.to.key or 'The store'} asks for encryption to {inputs.to.encrypt_to}; the copy would be plain."
-        )
-        found.append(Problem("E633", "this action can't encrypt", detail, "Use a store without `encrypt_to`."))
-    if look.file(db.host, f"{directory}/{CONTROL}") is None:
-        detail = f"{directory}/{CONTROL} is not there on {db.host}."
-        found.append(Problem("E688", "the cluster can't be copied whole", detail, "Write the right `data_directory`."))
-    if not is_contained(db.host):
-        if not isinstance(db.host, Local):
-            detail = f"The files are on {db.host}; the store is a directory of this machine."
-            found.append(
-                Problem("E688", "the cluster can't be copied whole", detail, "Run the plan there, with host: local.")
-            )
-        return found
-    wal = look.file(db.host, f"{directory}/pg_wal")
-    if wal is not None and wal.kind == "link":
-        detail = f"{directory}/pg_wal is a link, and what it leads to would not be in the copy."
-        fix = f"docker cp CONTAINER:{directory} DIRECTORY    # and the other place likewise, by hand"
-        found.append(Problem("E688", "the cluster can't be copied whole", detail, fix))
-    if look.run(LOCAL, ("docker", "--version")).exit_code:
-        detail = (
-            "Files of a stopped container are read by the Docker client, and `docker` is not on this machine's PATH."
-        )
-        found.append(
-            Problem("E688", "the cluster can't be copied whole", detail, "Install the Docker client (docker-ce-cli).")
-        )
-    return found
-
-
-def _full(look: Look, db: Postgres, inputs: ColdCopyInputs, where: Layout, directory: str) -> list[Problem]:
-    store = look.file(LOCAL, where.directory)
-    if store is None or store.kind != "directory":
-        detail = f"{where.directory} does not exist on this machine: is it mounted?"
-        return [Problem("E632", "the store's directory is not there", detail, f"mkdir -m 0700 {where.directory}")]
-    size = inputs.bytes if is_contained(db.host) else tree_bytes(look, directory)
-    needed, free = int(size * SPACE_FACTOR), look.free_bytes(LOCAL, where.directory)
-    if free >= needed:
-        return []
-    detail = f"{where.directory} has {show_size(free)} free; the copy needs {show_size(needed)}."
-    return [Problem("E635", "there is not enough space for the backup", detail, "Make space, or use another store.")]
 
 
 def _tree(facts: ColdCopyFacts) -> Operations:

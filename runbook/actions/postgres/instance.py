@@ -27,7 +27,8 @@ LOOKS_FROM_S = 2
 
 _ASKED = sql(
     "SELECT current_setting('data_directory') AS directory, "
-    "(SELECT system_identifier::text FROM pg_control_system()) AS identifier"
+    "(SELECT system_identifier::text FROM pg_control_system()) AS identifier, "
+    "(SELECT coalesce(string_agg(spcname, ', '), '') FROM pg_tablespace WHERE spcname !~ '^pg_') AS tablespaces"
 )
 _OTHERS = sql(
     "SELECT format('%s as %s in %s%s, since %s', coalesce(nullif(application_name, ''), 'a program without a name'), "
@@ -60,6 +61,7 @@ class Instance:
     answers: bool
     manner: Manner
     identifier: str = ""
+    tablespaces: str = ""
     bytes: int = 0
     others: tuple[str, ...] = field(default=())
 
@@ -104,7 +106,8 @@ def read_instance(look: Look, db: Postgres, scope: Scope, *, known: Manner | Non
         answers=bool(row),
         manner=manner,
         identifier=str(row.get("identifier", "")),
-        bytes=_bytes(look, db.host, directory) if row else 0,
+        tablespaces=str(row.get("tablespaces", "")),
+        bytes=_bytes(look, db.host, directory) if row or container is None else 0,
         others=others,
     )
 
