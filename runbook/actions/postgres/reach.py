@@ -82,6 +82,11 @@ class Reach:
         return segment_name(self.start, self.coverage.segment_bytes)
 
     @property
+    def last_name(self) -> str:
+        """The name of the last segment; '' where there is none."""
+        return segment_name(self.last, self.coverage.segment_bytes) if self.last else ""
+
+    @property
     def begins_last(self) -> str:
         """The position at which the last segment begins; '' where there is none."""
         return show_lsn(self.last.number * self.coverage.segment_bytes) if self.last else ""

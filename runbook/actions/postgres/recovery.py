@@ -176,6 +176,13 @@ def readable(goal: Goal, tools: Tools) -> Operation:
     return Wait(name="archive_readable", read=look, until=(Condition("exit_code", Test.EQUALS, 0),), deadline_s=0)
 
 
+def whole(segment: Arg, goal: Goal, tools: Tools) -> Operation:
+    """The last segment can be read to its end. Behind a flaw in it a server would wait as it does at the archive's end."""
+    words = (tools.program("pg_waldump"), goal.archive, segment)
+    look = tools.run("reads_last", "sh", "-c", '"$1" --path="$2" "$3" >/dev/null', "sh", *words, reads=True)
+    return Wait(name="last_is_whole", read=look, until=(Condition("exit_code", Test.EQUALS, 0),), deadline_s=0)
+
+
 def extracted(source: str, sha256: str, where: Paths, goal: Goal, tools: Tools) -> Operations:
     """The base backup as a directory, every file checked against the server's own manifest, ready to recover."""
     without = tuple(f"--exclude={name}" for name in STRAY)

@@ -21,7 +21,7 @@ from runbook.actions.postgres.moment import archive_of, memory
 from runbook.actions.postgres.recovery import Goal, Side, Tools
 from runbook.actions.postgres.target import CommitOf, EndOfArchive, Moment, Position, RestorePoint, Target
 from runbook.artifact import Artifact
-from runbook.operation import Operation, Operations, Write
+from runbook.operation import Operation, Operations, Ref, Write
 from runbook.system import Postgres
 from runbook.units import parse_duration
 
@@ -34,7 +34,9 @@ class RestoreToTimeInputs(Inputs):
         default=None, description="The moment, with its zone: what was committed until then is there"
     )
     lsn: str | None = Field(
-        default=None, pattern=r"^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$", description="A position in the WAL: 0/3000148"
+        default=None,
+        pattern=r"^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$",
+        description="A position in the WAL: 0/3000148; of one that pg_current_wal_lsn() gave, inclusive: false is exact",
     )
     xid: int | None = Field(default=None, ge=3, lt=2**64, description="A transaction's id: up to its commit")
     name: str | None = Field(
@@ -112,7 +114,8 @@ class RestoreToTimeInputs(Inputs):
 class RestoreToTimeFacts:
     """The cluster, the directories and the artifact. ``options`` and ``log`` are those that the live server had.
 
-    ``first_segment``: the first that is needed from the archive; ``reaches``: where its last one began, as first seen.
+    ``first_segment``: the first that is needed from the archive; ``last_segment``: its last, and ``reaches``: where that begins, as
+    first seen.
     """
 
     system_identifier: str = guard()
@@ -125,6 +128,7 @@ class RestoreToTimeFacts:
     programs: str = pinned()
     log: str = pinned()
     first_segment: str = pinned()
+    last_segment: str = pinned()
     reaches: str = pinned()
     where: Paths = current()
     answers: bool = current()
@@ -197,8 +201,16 @@ class Step:
             recovery.readable(self.goal, self.tools),
             remembered,
             *switched,
+            *self.last_whole(),
             *recovery.extracted(f"{directory}/{artifact.name}", sha256, self.facts.where, self.goal, self.tools),
         )
+
+    def last_whole(self) -> Operations:
+        """Only the archive's end needs it: any other target says itself that it was reached."""
+        if not isinstance(self.inputs.ends, EndOfArchive):
+            return ()
+        segment = Ref("switch_wal", "segment") if self.facts.answers else self.facts.last_segment
+        return (recovery.whole(segment, self.goal, self.tools),) if segment else ()
 
     def recovered(self, server: Server) -> Operations:
         where = self.facts.where

@@ -111,6 +111,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             programs=origin.programs,
             log=read_log(look, host, where.data, data),
             first_segment="",
+            last_segment="",
             reaches="",
             where=where,
             answers=live.answers,
@@ -133,7 +134,9 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
                 commands=tuple(name for name in ("stop", "start") if getattr(inputs, name)),
             )
             reach = refuse(look, system, sought, live, Found(where, data, origin.control, origin.major))
-            return replace(facts, first_segment=reach.first_name, reaches=reach.begins_last)
+            return replace(
+                facts, first_segment=reach.first_name, last_segment=reach.last_name, reaches=reach.begins_last
+            )
         return facts
 
     def _origin(
@@ -169,6 +172,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             programs=system.binaries,
             log="",
             first_segment="",
+            last_segment="",
             reaches="",
             where=where,
             answers=not inputs.new,

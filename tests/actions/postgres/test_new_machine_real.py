@@ -16,7 +16,7 @@ from tests.actions.harness import Stage
 from tests.actions.postgres.life import Life
 from tests.actions.postgres.test_restore_to_time_real import Cluster, base, cluster, with_tools  # noqa: F401 - fixtures
 
-OPERATIONS = 19
+OPERATIONS = 20
 
 
 @pytest.fixture

@@ -130,8 +130,9 @@ def test_what_is_not_in_the_wal_is_never_reached(
     given: Given,
 ) -> None:
     life = sided(stage, cluster, base, "recover", given)
-    with pytest.raises(StepFailed, match="recovery ended before configured recovery target"):
+    with pytest.raises(StepFailed, match="recovery ended before configured recovery target") as failed:
         life.go()
+    assert "last completed transaction was at log time" in str(failed.value), "how far it came is told"
     life.undo()
     assert cluster.beside() == set()
 
@@ -196,3 +197,34 @@ def test_a_check_that_does_not_hold_leaves_the_live_one_alone(stage: Stage, clus
     assert cluster.notes() == ["0 base", "1 kept"], "the live one runs as before"
     life.undo()
     assert cluster.beside() == set()
+
+
+@pytest.mark.parametrize("which", ["last", "another"])
+def test_a_flaw_in_the_wal_is_not_its_end(stage: Stage, cluster: Cluster, base: Artifact, which: str) -> None:  # noqa: F811
+    for word in ("1", "2", "3"):
+        commit(cluster, word)
+        cluster.server.sql("SELECT pg_switch_wal()")
+    commit(cluster, "4")
+    if which == "last":
+        cluster.server.stop()  # then the last one is what the archive has now
+        named(cluster)
+    else:
+        cluster.server.sql("SELECT pg_switch_wal()")
+    life = sided(stage, cluster, base, "recover", {"latest": True})
+    segments = sorted(path for path in cluster.archive.iterdir() if len(path.name) == 24)
+    flawed = segments[-1] if which == "last" else segments[-3]
+    with flawed.open("r+b") as file:
+        file.seek(0x60)
+        file.write(b"\xff" * 64)
+    said = "last_is_whole: .*pg_waldump: error" if which == "last" else "proof: .*within the target: f"
+    with pytest.raises(StepFailed, match=f"(?s){said}"):
+        life.go()
+    if which == "another":
+        life.undo()
+
+
+def named(cluster: Cluster) -> Cluster:  # noqa: F811
+    """The cluster, whose server is down, with its directory in the environment."""
+    update = {"data_directory": str(cluster.data), "binaries": str(cluster.server.bin_dir)}
+    cluster.db = cluster.db.model_copy(update=update)
+    return cluster
