@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -74,7 +74,7 @@ class AssertInputs(Inputs):
     """What has to be true."""
 
     checks: tuple[Check, ...] = Field(default=(), description="Queries with what they have to give")
-    probes: tuple[str, ...] = Field(
+    probes: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         default=(), description="Queries that each have to give a number of at least 1: something is there"
     )
     counts_of: CountsOf | None = Field(default=None, description="Compare rows per table with what a dump recorded")

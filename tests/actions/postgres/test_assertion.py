@@ -90,3 +90,18 @@ def test_a_record_of_counts_is_json_lines() -> None:
 def test_another_record_is_refused(text: str) -> None:
     with pytest.raises(Refused, match="row counts"):
         parse(text, "x")
+
+
+def test_probes_are_checks_for_something_that_is_there() -> None:
+    inputs = AssertInputs.model_validate({"checks": [{"query": USERS, "equals": 3}], "probes": [USERS, "SELECT 7"]})
+    operations = ASSERT.plan(database(), inputs, AssertFacts("", ()), scope())
+    assert [one.name for one in operations] == ["check_1", "check_2", "check_3"]
+    assert [one.expect for one in operations if isinstance(one, Sql)][1:] == [
+        (Condition("value", Test.AT_LEAST, 1),),
+        (Condition("value", Test.AT_LEAST, 1),),
+    ]
+    results = {f"check_{number}": {"value": str(number)} for number in (1, 2, 3)}
+    done = Done(AssertFacts("", ()), results)
+    assert ASSERT.verify(NO_LOOK, database(), inputs, done).values == ("1", "2", "3")
+    with pytest.raises(ValidationError):
+        AssertInputs.model_validate({"probes": [""]})
