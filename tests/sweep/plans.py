@@ -30,6 +30,7 @@ from tests.evidence.program import Ran
 from tests.evidence.stacks import CIVICQ, InContainer, Stack, stack
 from tests.evidence.telephone import OnCall, on_call
 from tests.evidence.witness import Picture, databases, picture, until
+from tests.fixtures.account import server_account
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -258,6 +259,21 @@ def undisturbed(ground: Ground, case: Case) -> tuple[float, End]:
     return took, {**case.after(ground), **ground.left()}
 
 
+def booted(made: Stack) -> None:
+    """A local server that was killed with the rest is started as a machine that boots does it, if its directory is in place."""
+    data = made.server.folder / "data"
+    if isinstance(made.server, InContainer) or not (data / "PG_VERSION").exists() or alive(data):
+        return
+    start = ["--silent", "-D", str(data), "-l", str(made.server.folder / "log.boot"), "-w", "start"]
+    server_account().run([made.server.bin_dir / "pg_ctl", *start])
+
+
+def alive(data: Path) -> bool:
+    """Whether a server runs in a data directory of this machine."""
+    lock = data / "postmaster.pid"
+    return lock.exists() and Path(f"/proc/{lock.read_text().split()[0]}").exists()
+
+
 def trial(ground: Ground, case: Case, at_s: float, victim: Victim, expected: End) -> None:
     """Begin, kill, resume, compare; an AssertionError says what did not hold."""
     tidied(ground)
@@ -272,6 +288,8 @@ def trial(ground: Ground, case: Case, at_s: float, victim: Victim, expected: End
         ended(ground, case, made.apply(case.plan, *words))
     else:
         kill(victim, engine, made.program.directory(), made)
+        if victim is Victim.EVERYTHING:
+            booted(made)
         over = any(
             event["event"] == "run.finished" and event["status"] == "succeeded" for event in made.program.events()
         )

@@ -51,7 +51,7 @@ class RestoreToTimeInputs(Inputs):
     )
     checks: tuple[Check, ...] = Field(
         default=(),
-        description="Queries with what they have to give, asked of the copy before it takes the live one's place",
+        description="Queries with what they have to give, asked of the promoted copy before it takes the live one's place",
     )
     database: str = Field(default="", description="The database that the checks ask; default: the system's own")
     mode: Literal["swap", "side"] = Field(
