@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -84,6 +85,11 @@ def begun(made: Stack) -> list[dict[str, Any]]:
         return []
 
 
+def more_runs(made: Stack, than: int) -> bool:
+    """Whether the next run is there."""
+    return len(made.program.runs) > than
+
+
 @pytest.mark.parametrize("local", [True, False], ids=["here", "in a container"])
 def test_killed_or_interrupted_and_resumed_no_copy_is_left(stand: Callable[..., Stack], local: bool) -> None:
     chance = random.Random(SEED)
@@ -97,7 +103,7 @@ def test_killed_or_interrupted_and_resumed_no_copy_is_left(stand: Callable[..., 
         for part in range(KILLS):
             known = len(made.program.runs)
             engine = made.program.start("apply", *made.arguments("restore-test")[:3])
-            until(lambda known=known: len(made.program.runs) > known, 20, "the run is there")
+            until(partial(more_runs, made, known), 20, "the run is there")
             until(lambda: any(event["event"] == "step.started" for event in begun(made)), 20, "the run begins")
             time.sleep(clean_s * (part + chance.random()) / KILLS)
             if part == 0:

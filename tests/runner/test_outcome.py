@@ -6,6 +6,7 @@ import pytest
 
 from runbook.engine.outcome import LONGEST_PROBLEM
 from runbook.errors import ExitCode, InvalidInput
+from runbook.operation import Process
 from runbook.plan.model import OnFailure, Section
 from tests.plan.given import plan
 from tests.runner.memory_run import MemoryRun, step
@@ -28,7 +29,7 @@ def telling(uses: str = "make", on_failure: OnFailure = OnFailure.STOP) -> Memor
 
 def said(run: MemoryRun) -> list[str]:
     """What was told, in order."""
-    return [one.argv[1] for one in run.world.performed if getattr(one, "name", "") == "again"]  # type: ignore[union-attr]
+    return [str(one.argv[1]) for one in run.world.performed if isinstance(one, Process) and one.name == "again"]
 
 
 def test_a_run_that_succeeded_says_so() -> None:

@@ -13,6 +13,7 @@ from runbook.engine.events import Event
 from runbook.engine.run import Run, satisfied
 from runbook.plan.model import Section
 from runbook.runner import loop, step
+from runbook.runner.ended import Broke
 from runbook.runner.ledger import Ledger
 from runbook.runner.step import StepLife
 from tests.simulation.trial import Trial
@@ -72,7 +73,7 @@ def with_releases_in_any_case(patch: pytest.MonkeyPatch) -> None:
 
 def with_unknown_steps_retried(patch: pytest.MonkeyPatch) -> None:
     """What can't be known is taken for a definite failure."""
-    patch.setattr(step, "Adrift", step.Broke)
+    patch.setattr(step, "Adrift", Broke)
 
 
 def with_two_steps_too_many(patch: pytest.MonkeyPatch) -> None:
