@@ -168,7 +168,7 @@ def _foot(dry: DryRun) -> list[str]:
     destroyed = [shown.replaces for shown in dry.steps if shown.replaces and not shown.skipped]
     lines = ["? reads   ! changes something; nothing was changed by this dry-run"]
     if destroyed:
-        lines.append(f"replaced, the present one kept: {', '.join(destroyed)}")
+        lines.append(f"destroyed or replaced: {', '.join(destroyed)}")
     if dry.critical.steps:
         lines.append(f"critical path: {' → '.join(dry.critical.steps)}")
     if dry.forecast_s is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Self
 
@@ -49,6 +50,8 @@ from runbook.system import Postgres, Store
 from runbook.units import parse_duration, show_instant, show_size
 
 TRASH = ".trash"
+AHEAD = timedelta(days=1)
+"""By so much may a backup be younger than the run: one that was made in it, or by a clock that is fast."""
 _SHOWN = (Proof.HASHED, Proof.READ, Proof.RESTORED)
 
 
@@ -136,6 +139,7 @@ class PruneFacts:
 class Pruned(Outputs):
     """What was removed, and what stays and why."""
 
+    artifact: Artifact = Field(description="The proven backup, which stays")
     removed: tuple[str, ...] = Field(description="The backups that were removed, each with its size and date")
     freed_bytes: int = Field(description="What they took")
     kept: tuple[str, ...] = Field(description="Those that stay, each with the reasons")
@@ -253,7 +257,7 @@ class Prune(Action[Store, PruneInputs, PruneFacts, Pruned]):
 
     def expect(self, system: Store, inputs: PruneInputs, facts: PruneFacts) -> Pruned | None:
         """What goes and what stays, as chosen."""
-        return _outputs(facts) if facts.kept else None
+        return _outputs(inputs, facts) if facts.kept else None
 
     def verify(self, look: Look, system: Store, inputs: PruneInputs, done: Done[PruneFacts]) -> Pruned:
         """The proven one is whole; nothing that was to go is there."""
@@ -263,7 +267,7 @@ class Prune(Action[Store, PruneInputs, PruneFacts, Pruned]):
         if why or there:
             detail = why or f"{there[0]} is still there"
             raise CheckFailed(Problem("E626", "the store is not as it should be", f"{directory}: {detail}."))
-        return _outputs(done.facts)
+        return _outputs(inputs, done.facts)
 
     def undo(self, system: Store, inputs: PruneInputs, facts: PruneFacts, scope: Scope) -> Operations | None:
         """Out of the trash again, the manifests last; None where the trash is gone already."""
@@ -280,9 +284,10 @@ class Prune(Action[Store, PruneInputs, PruneFacts, Pruned]):
         return (*back, Remove(name="remove_trash", path=trash, marker=scope.tag))
 
 
-def _outputs(facts: PruneFacts) -> Pruned:
+def _outputs(inputs: PruneInputs, facts: PruneFacts) -> Pruned:
     surplus = facts.surplus if facts.surplus.files else Surplus()
     return Pruned(
+        artifact=inputs.proven,
         removed=tuple(one.told for one in facts.doomed),
         freed_bytes=sum(one.bytes for one in facts.doomed),
         kept=facts.kept,
@@ -336,7 +341,7 @@ def _stay(
     whole: Sequence[Manifest], inputs: PruneInputs, entries: Mapping[str, FileFacts], scope: Scope
 ) -> dict[str, tuple[str, ...]]:
     dated = [Dated(one.name, one.finished_at) for one in whole]
-    found = dict(kept(dated, inputs.rules, scope.started_at))
+    found = dict(kept(dated, inputs.rules, scope.started_at + AHEAD))
     for one in whole:
         if one.name == inputs.proven.name:
             found[one.name] = (*found.get(one.name, ()), "proven in this run")

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from runbook.action import FileFacts, Look
 from runbook.actions.postgres.client import argv, read_client
-from runbook.actions.postgres.moment import archive_of
 from runbook.actions.postgres.wal import (
     HEADER_BYTES,
     Partial,
@@ -51,7 +50,7 @@ class Surplus:
 
 def read_surplus(look: Look, db: Postgres, cluster: str, bases: Sequence[Manifest]) -> Surplus:
     """What the archive of ``db`` holds that none of the ``bases`` of that ``cluster`` needs. Refuses (exit 4) what is unclear."""
-    archive = archive_of(db)
+    archive = _directory(db)
     files = {
         posixpath.basename(one.path): one for one in look.listing(db.host, archive) if _is_segment(one) and one.bytes
     }
@@ -79,6 +78,16 @@ def removed(db: Postgres, surplus: Surplus) -> Operation:
     """PostgreSQL's own program removes what lies before; histories of timelines stay."""
     words = argv(db, PROGRAM, surplus.archive, surplus.first)
     return Process(name="remove_wal", argv=words, host=db.host)
+
+
+def _directory(db: Postgres) -> str:
+    path = db.archive.removeprefix("file://").rstrip("/")
+    if db.archive.startswith("file:///") and path:
+        return path
+    detail = f"`archive` of {db.key or 'the system'} is {db.archive or 'not set'}; only a directory can be cut."
+    raise _unclear(
+        detail, "Leave out `wal_of`; in a bucket, let a rule of the bucket end old WAL, later than any base backup."
+    )
 
 
 def _is_segment(one: FileFacts) -> bool:
