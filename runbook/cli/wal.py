@@ -96,9 +96,11 @@ def program() -> None:
 
 @command.command()
 @access
+@click.option("--waldump", default="", help="A pg_waldump, which has to read the segment to its end.")
 @click.argument("name")
-def has(access_file: Path, name: str) -> None:
+def has(access_file: Path, waldump: str, name: str) -> None:
     """Whether the archive holds a file of that name, whole and as it was archived: exit code 0, else 1."""
+    import subprocess
     import tempfile
 
     from runbook.errors import ExitCode
@@ -107,7 +109,10 @@ def has(access_file: Path, name: str) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            found = read_access(access_file).open().fetch(name, Path(folder) / "file")
+            found = read_access(access_file).open().fetch(name, Path(folder) / Path(name).name)
+            if found and waldump:
+                read = [waldump, f"--path={folder}", name]
+                found = subprocess.run(read, stdout=subprocess.DEVNULL, check=False).returncode == 0
         except (Damaged, Unavailable) as error:
             click.echo(str(error), err=True)
             found = False

@@ -24,8 +24,8 @@ from runbook.actions.postgres.archive_judged import Leading, foreign_cluster, ju
 from runbook.actions.postgres.archive_listing import listed, parse_listing
 from runbook.actions.postgres.archive_place import ArchivePlace, read_archive_place, unsafe
 from runbook.actions.postgres.archive_status import ArchiveStatus, Base, read_bases, read_status
-from runbook.actions.postgres.moment import archive_of
 from runbook.actions.postgres.wal import HEADER_BYTES, cluster_of
+from runbook.actions.postgres.wal_source import directory_of
 from runbook.operation import Operations
 from runbook.system import Postgres, Store
 from runbook.units import parse_duration, show_instant
@@ -104,7 +104,7 @@ class CheckArchive(Action[Postgres, CheckArchiveInputs, CheckArchiveFacts, Archi
 
     def observe(self, look: Look, system: Postgres, inputs: CheckArchiveInputs, scope: Scope) -> CheckArchiveFacts:
         """The server's archiver, the archive's place, the manifests of the base backups."""
-        directory = archive_of(system)
+        directory = directory_of(system)
         status = read_status(look, system, scope)
         place = read_archive_place(look, system, directory, status.data_directory)
         if not place.exists:
@@ -114,7 +114,9 @@ class CheckArchive(Action[Postgres, CheckArchiveInputs, CheckArchiveFacts, Archi
 
     def assume(self, system: Postgres, inputs: CheckArchiveInputs, scope: Scope) -> CheckArchiveFacts:
         """An archive to be read."""
-        return CheckArchiveFacts(archive_of(system), ArchiveStatus(), (), ArchivePlace(archive_of(system), exists=True))
+        return CheckArchiveFacts(
+            directory_of(system), ArchiveStatus(), (), ArchivePlace(directory_of(system), exists=True)
+        )
 
     def plan(self, system: Postgres, inputs: CheckArchiveInputs, facts: CheckArchiveFacts, scope: Scope) -> Operations:
         """One read of the directory, where it is."""

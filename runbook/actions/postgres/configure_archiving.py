@@ -24,8 +24,9 @@ from runbook.actions.postgres.archiver import (
 from runbook.actions.postgres.archiving import Purpose, Setting, Wanted, command_for, purpose_of, wanted_settings
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.instance import Manner, answering, is_contained, read_instance
-from runbook.actions.postgres.moment import archive_of, memory
+from runbook.actions.postgres.moment import memory
 from runbook.actions.postgres.stop import started, stopping
+from runbook.actions.postgres.wal_source import directory_of
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
 from runbook.operation import Connection, MakeDirectory, Operations, Write
@@ -135,7 +136,7 @@ class ConfigureArchiving(Action[Postgres, ConfigureArchivingInputs, ArchivingFac
 
     def observe(self, look: Look, system: Postgres, inputs: ConfigureArchivingInputs, scope: Scope) -> ArchivingFacts:
         """The server's settings, its archiver, and the place; a server that this step has stopped is looked at by its process."""
-        directory = archive_of(system)
+        directory = directory_of(system)
         known = (look.text(LOCAL, memory(scope)) or "").partition("\n")[2].strip()
         instance = read_instance(look, system, scope) if known else None
         if instance is not None and not instance.answers:
@@ -174,11 +175,11 @@ class ConfigureArchiving(Action[Postgres, ConfigureArchivingInputs, ArchivingFac
         data = system.data_directory or "/PGDATA"
         settings = tuple(
             Setting(one.name, defaults.get(one.name, ""), "default", None, None)
-            for one in wanted_settings(archive_of(system), inputs.timeout_s)
+            for one in wanted_settings(directory_of(system), inputs.timeout_s)
         )
         return ArchivingFacts(
             system_identifier="",
-            directory=archive_of(system),
+            directory=directory_of(system),
             data_directory=data,
             owner="postgres",
             manner=Manner(data, "postgres", system.binaries),

@@ -23,8 +23,8 @@ from runbook.action import (
 )
 from runbook.actions.postgres import changes, cluster
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
-from runbook.actions.postgres.moment import archive_of
 from runbook.actions.postgres.wal import Segment, Stretch, parse_name, segment_name, stretches
+from runbook.actions.postgres.wal_source import directory_of
 from runbook.errors import Problem, Refused
 from runbook.operation import Operations, Process, sql
 from runbook.system import Postgres
@@ -143,7 +143,7 @@ class FindChange(Action[Postgres, FindChangeInputs, FindChangeFacts, FoundChange
         )
         size = control.segment_bytes
         archived, own = (
-            _segments(look.listing(system.host, path), size) for path in (archive_of(system), f"{data}/pg_wal")
+            _segments(look.listing(system.host, path), size) for path in (directory_of(system), f"{data}/pg_wal")
         )
         now = parse_name(str(row["segment"]), size)
         timeline = now.timeline if isinstance(now, Segment) else control.timeline
@@ -176,7 +176,7 @@ class FindChange(Action[Postgres, FindChangeInputs, FindChangeFacts, FoundChange
         """One read of the WAL, summed up where it lies."""
         since, until = (show_instant(one).replace("T", " ").rstrip("Z") for one in (inputs.since, inputs.until))
         words = (
-            *(facts.program, archive_of(system), *facts.archived, str(facts.timeline)),
+            *(facts.program, directory_of(system), *facts.archived, str(facts.timeline)),
             *(facts.directory, *facts.unarchived),
             *(str(changes.FIRST_OWN), facts.relation, since, until, changes.SUMMARY, str(changes.MOST)),
         )
@@ -190,7 +190,7 @@ class FindChange(Action[Postgres, FindChangeInputs, FindChangeFacts, FoundChange
         try:
             found = changes.parse(str(done.results["read_wal"]["stdout"]))
         except ValueError as why:
-            detail = f"{archive_of(system)}: {why}."
+            detail = f"{directory_of(system)}: {why}."
             raise CheckFailed(Problem("E679", "the WAL can't be relied on", detail, "Look for gaps in it.")) from None
         if not found:
             detail = f"Nothing was deleted, updated or dropped {'in ' + inputs.table if inputs.table else 'by anybody'} then."

@@ -6,6 +6,7 @@ that stands in the way is named at once, with the earliest and the latest moment
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 
 from runbook.action import Look, Scope, Unreachable
@@ -14,7 +15,8 @@ from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.cluster import Control, Paths, Place, Server
 from runbook.actions.postgres.reach import Reach, read_reach, unknown_timelines, unreachable
 from runbook.actions.postgres.target import Moment, Position, Target
-from runbook.actions.postgres.wal import parse_lsn
+from runbook.actions.postgres.wal import History, history_name, parse_lsn, parse_name
+from runbook.actions.postgres.wal_source import Archive
 from runbook.artifact import Artifact, Format, Manifest
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL, Compose, Docker, Host
@@ -55,6 +57,7 @@ class Sought:
     """What is to be recovered, and whether it is to take the live cluster's place. ``commands``: inputs that stop and start it."""
 
     artifact: Artifact
+    archive: Archive
     target: Target
     timeline: str
     space_factor: float
@@ -119,19 +122,12 @@ def read_log(look: Look, host: Host, path: str, place: Place | None) -> str:
     return name if found is not None and found.owner == place.owner else ""
 
 
-def archive_of(db: Postgres) -> str:
-    """The archive's directory on the server's host; refuses other archives."""
-    path = db.archive.removeprefix("file://").rstrip("/")
-    if db.archive.startswith("file:///") and path and not set(path) & set("\"'\\`$\n"):
-        return path
-    raise Refused(
-        Problem(
-            "E785",
-            "the WAL archive is not a directory",
-            f"`archive` of {db.key or 'the system'} is {db.archive or 'not set'}.",
-            "Set it to file:///DIRECTORY, as seen from the server's host; for another archive use the tool that owns it.",
-        )
-    )
+def lacking(look: Look, host: Host, path: str, archive: Archive) -> str:
+    """The archive and the history of the cluster's newest timeline, where it isn't there; '' where it is."""
+    named = (parse_name(posixpath.basename(one.path)) for one in look.listing(host, f"{path}/pg_wal"))
+    newest = max((one.timeline for one in named if isinstance(one, History)), default=1)
+    kept = newest == 1 or archive.text(look, history_name(newest)) is not None
+    return "" if kept else f"{archive.place} lacks {history_name(newest)}"
 
 
 def not_shown(path: str, why: str) -> Problem:
@@ -150,7 +146,7 @@ def refuse(look: Look, db: Postgres, sought: Sought, live: Live, found: Found) -
     foreign = _other_cluster(manifest, found)
     if foreign:
         raise Refused(*foreign)
-    reach = read_reach(look, db.host, archive_of(db), manifest=manifest, control=found.control, wanted=sought.timeline)
+    reach = read_reach(look, sought.archive, manifest=manifest, control=found.control, wanted=sought.timeline)
     here = reach.timeline == found.control.timeline
     problems = [
         *(
@@ -227,9 +223,7 @@ def _unfit(db: Postgres, live: Live) -> list[Problem]:
 def _no_room(look: Look, db: Postgres, sought: Sought, live: Live, found: Found) -> list[Problem]:
     where, host = found.where, db.host
     problems = []
-    archive = look.file(host, archive_of(db))
-    if archive is None or archive.kind == "file":
-        detail = f"{archive_of(db)} is not there on {host}."
+    if detail := sought.archive.unseen(look):
         problems.append(Problem("E793", "the WAL archive can't be seen", detail, "Mount it, or correct `archive`."))
     # a server that is down does not tell its size; the copy has that of the packed backup at least
     free, needed = look.free_bytes(host, where.side), int(sought.space_factor * (live.bytes or sought.artifact.bytes))
@@ -240,7 +234,7 @@ def _no_room(look: Look, db: Postgres, sought: Sought, live: Live, found: Found)
         detail = f"{where.run} is too long for a socket's path (at most {LONGEST_SOCKET} bytes in all)."
         problems.append(Problem("E794", "the side server can't have a socket there", detail, "Use a shorter path."))
     if sought.swapping and isinstance(host, Docker | Compose):
-        problems += in_container.unfit(look, db, where.data, archive_of(db))
+        problems += in_container.unfit(look, db, where.data, sought.archive.place)
         problems += _unheard(host, sought.commands)
     elif sought.swapping and found.place and cluster.is_mount(look, host, found.place, where.data):
         detail = f"{where.data} is a file system of its own, and can't be renamed."

@@ -13,9 +13,10 @@ from runbook.action import Look, Unreachable
 from runbook.actions.postgres import cluster
 from runbook.actions.postgres.cluster import Control, Paths, Place
 from runbook.actions.postgres.wal import SEGMENT_BYTES, Segment, parse_name
+from runbook.actions.postgres.wal_source import Archive, name_of
 from runbook.artifact import Manifest
 from runbook.errors import Problem, Refused
-from runbook.host import Compose, Docker, Host
+from runbook.host import Compose, Docker
 from runbook.system import Postgres
 
 ACCOUNT = "postgres"
@@ -57,7 +58,7 @@ def read_origin(look: Look, db: Postgres, where: Paths, *, data: Place | None, o
     return Origin(original.inode, original.owner, options, folder, control, major)
 
 
-def read_new(look: Look, db: Postgres, where: Paths, *, data: Place | None, new: New, archive: str) -> Origin:
+def read_new(look: Look, db: Postgres, where: Paths, *, data: Place | None, new: New, archive: Archive) -> Origin:
     """Nothing, into whose place a cluster is recovered; refuses where something is, unless this step has put it there."""
     if isinstance(db.host, Docker | Compose):
         fix = "Let the image make an empty cluster, and restore a dump; or mount the volume on a machine and recover there."
@@ -72,7 +73,7 @@ def read_new(look: Look, db: Postgres, where: Paths, *, data: Place | None, new:
         raise Refused(Problem("E786", "there is no place for the data directory", f"{beside} does not exist.", fix))
     owner = new.owner or (data.owner if data else "" if above.owner == "root" else above.owner) or ACCOUNT
     identifier, timeline = (new.manifest.system_identifier, new.manifest.timeline) if new.manifest else ("", 1)
-    control = Control(identifier, timeline, "", _segment_bytes(look, db.host, archive))
+    control = Control(identifier, timeline, "", _segment_bytes(look, archive))
     return Origin(0, owner, new.options, db.binaries, control, _major(look, db))
 
 
@@ -80,10 +81,10 @@ def _in(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}" if folder else name
 
 
-def _segment_bytes(look: Look, host: Host, archive: str) -> int:
+def _segment_bytes(look: Look, archive: Archive) -> int:
     """As large as the archive's segments are: there is no control file yet that would say."""
-    for one in look.listing(host, archive):
-        if isinstance(parse_name(posixpath.basename(one.path)), Segment):
+    for one in archive.files(look):
+        if isinstance(parse_name(name_of(one)), Segment):
             return one.bytes if one.bytes.bit_count() == 1 and 2**20 <= one.bytes <= 2**30 else SEGMENT_BYTES
     return SEGMENT_BYTES
 

@@ -8,7 +8,6 @@ An archived segment's time is a bound, never a choice: no commit in it is later 
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,9 +30,9 @@ from runbook.actions.postgres.wal import (
     show_lsn,
     stretches,
 )
+from runbook.actions.postgres.wal_source import Archive, name_of
 from runbook.artifact import Manifest
 from runbook.errors import Problem, Refused
-from runbook.host import Host
 from runbook.units import parse_instant, show_instant
 
 NOTHING_LEFT = "no recovery target"
@@ -102,19 +101,19 @@ class Reach:
         return self.modified.get(self.last) if self.last else None
 
 
-def read_reach(look: Look, host: Host, archive: str, *, manifest: Manifest, control: Control, wanted: str) -> Reach:
+def read_reach(look: Look, archive: Archive, *, manifest: Manifest, control: Control, wanted: str) -> Reach:
     """Look at the archive's names, and at the history of the timeline that is ``wanted``: latest, current or a number."""
     files: dict[Segment, FileFacts] = {}
     histories: dict[int, FileFacts] = {}
-    for one in look.listing(host, archive):
-        match parse_name(posixpath.basename(one.path), control.segment_bytes):
+    for one in archive.files(look):
+        match parse_name(name_of(one), control.segment_bytes):
             case Segment() as segment:
                 files[segment] = one
             case History(number):
                 histories[number] = one
     base = max(manifest.timeline, 1)
     timeline = _followed(wanted, base, frozenset(histories))
-    text = look.text(host, histories[timeline].path) if timeline in histories else None
+    text = archive.text(look, history_name(timeline)) if timeline in histories else None
     switches = _parsed(text or "", timeline)
     _refuse_foreign(manifest, base, timeline, switches, known=timeline == base or text is not None)
     begins = parse_lsn(manifest.wal_stop) // control.segment_bytes if manifest.wal_stop else 0

@@ -15,6 +15,8 @@ from runbook.actions.postgres import target
 from runbook.actions.postgres.cluster import PRODUCTION, Paths
 from runbook.actions.postgres.packing import unpacked
 from runbook.actions.postgres.target import Target
+from runbook.actions.postgres.wal import SEGMENT_BYTES
+from runbook.actions.postgres.wal_source import Archive
 from runbook.host import Host
 from runbook.operation import (
     Arg,
@@ -85,34 +87,6 @@ SELECT coalesce(to_char(pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC', '{IN
 
 _ASKED = 'found=$("$1" -XAtq -h "$2" -p "$3" -U "$4" -d "$5" -c "$6") && printf %s "$found"'
 
-_READABLE = """\
-cd "$1" || exit 1
-some=
-for file in [0-9A-F]*; do
-  [ -f "$file" ] && [ ! "$file" \\< "$2" ] || continue
-  [ -r "$file" ] || { echo "$(id -un) can't read $1/$file" >&2; exit 1; }
-  some=$file
-done
-[ -z "$some" ] || cp "$1/$some" /dev/null"""
-
-_HISTORY = """\
-set -eu
-found=
-for file in "$1"/pg_wal/*.history; do
-  [ -e "$file" ] || continue
-  kept="$2/${file##*/}"
-  if [ ! -e "$kept" ]; then
-    cp "$file" "$kept.$3.partial"
-    sync "$kept.$3.partial"
-    ln "$kept.$3.partial" "$kept"
-    rm "$kept.$3.partial"
-    sync "$2"
-  fi
-  cmp "$file" "$kept"
-  found=$file
-done
-if [ -z "$found" ]; then echo "no timeline history in $1/pg_wal" >&2; exit 1; fi"""
-
 
 @dataclass(frozen=True, slots=True)
 class Tools:
@@ -137,9 +111,10 @@ class Goal:
 
     target: Target
     timeline: str
-    archive: str
+    archive: Archive
     within_s: float
     first: str = ""
+    segment_bytes: int = SEGMENT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,23 +138,20 @@ def switched(live: Connection, goal: Goal, tools: Tools) -> Operations:
         statements=(sql("SELECT pg_current_xact_id()::text AS transaction"), sql(segment)),
         transaction=Transaction.AUTOCOMMIT,
     )
-    look = tools.run(
-        "in_archive", "sh", "-c", 'test -s "$1/$2"', "sh", goal.archive, Ref("switch_wal", "segment"), reads=True
-    )
+    look = goal.archive.arrived("in_archive", Ref("switch_wal", "segment"), tools)
     found = (Condition("exit_code", Test.EQUALS, 0),)
     return (switch, Wait(name="archived", read=look, until=found, interval_s=0.5, deadline_s=ARCHIVED_WITHIN_S))
 
 
 def readable(goal: Goal, tools: Tools) -> Operation:
     """The account that recovery runs under can read the archive: looked at before anything is made."""
-    look = tools.run("reads_archive", "sh", "-c", _READABLE, "sh", goal.archive, goal.first, reads=True)
+    look = goal.archive.readable(goal.first, tools)
     return Wait(name="archive_readable", read=look, until=(Condition("exit_code", Test.EQUALS, 0),), deadline_s=0)
 
 
 def whole(segment: Arg, goal: Goal, tools: Tools) -> Operation:
     """The last segment can be read to its end. Behind a flaw in it a server would wait as it does at the archive's end."""
-    words = (tools.program("pg_waldump"), goal.archive, segment)
-    look = tools.run("reads_last", "sh", "-c", '"$1" --path="$2" "$3" >/dev/null', "sh", *words, reads=True)
+    look = goal.archive.whole("reads_last", segment, tools)
     return Wait(name="last_is_whole", read=look, until=(Condition("exit_code", Test.EQUALS, 0),), deadline_s=0)
 
 
@@ -208,20 +180,23 @@ def extracted(source: str, sha256: str, where: Paths, goal: Goal, tools: Tools) 
     )
 
 
-def started(where: Paths, side: Side, goal: Goal, tools: Tools) -> Operations:
-    """The side server, with its own socket, access file and log. A second start goes on where the first was killed."""
+def started(where: Paths, side: Side, goal: Goal, tools: Tools, *, feeding: bool) -> Operations:
+    """The side server, with its own socket, access file and log. A second start goes on where the first was killed.
+
+    ``feeding`` False: it was promoted, and needs nothing from the archive any more.
+    """
     given = " ".join(shlex.quote(word) for word in side_options(where, side, goal))
     start = _start("start_side", where.side, f"{where.run}/log", given, tools)
     return (
         MakeDirectory(name="make_run", path=where.run, host=tools.host, mode=0o700, owner=tools.owner),
         Write(name="access", path=f"{where.run}/pg_hba.conf", content=ACCESS, host=tools.host, owner=tools.owner),
+        *(goal.archive.fed(where.run, goal.segment_bytes, tools) if feeding else ()),
         start,
     )
 
 
 def side_options(where: Paths, side: Side, goal: Goal) -> tuple[str, ...]:
     """The live server's options, then ours, which prevail over them and over every configuration file."""
-    archive = goal.archive.replace("%", "%%")
     settings = {
         "data_directory": where.side,
         "hba_file": f"{where.run}/pg_hba.conf",
@@ -238,7 +213,7 @@ def side_options(where: Paths, side: Side, goal: Goal) -> tuple[str, ...]:
         "log_destination": "stderr",
         "log_min_messages": "warning",
         "lc_messages": "C",
-        "restore_command": f'cp "{archive}/%f" "%p"',
+        "restore_command": goal.archive.restore_command(where.run),
         "recovery_end_command": "",
         "archive_cleanup_command": "",
         "recovery_min_apply_delay": "0",
@@ -335,7 +310,7 @@ def history_archived(directory: str, goal: Goal, own: str, tools: Tools) -> Oper
     A cluster that was promoted with archiving off never archives its history by itself; a later recovery along the latest
     timeline would then follow the old one, and bring back what was discarded.
     """
-    return tools.run("archive_history", "sh", "-c", _HISTORY, "sh", directory, goal.archive, own)
+    return goal.archive.histories_in(directory, own, goal.segment_bytes, tools)
 
 
 def renamed(name: str, source: str, target: str, tools: Tools) -> Operation:

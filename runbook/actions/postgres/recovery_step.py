@@ -17,9 +17,10 @@ from runbook.actions.postgres import in_container, load, recovery, swap
 from runbook.actions.postgres.assertion import Check
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.cluster import NOTHING_THERE, Directories, Paths, Place, Server
-from runbook.actions.postgres.moment import archive_of, memory
+from runbook.actions.postgres.moment import memory
 from runbook.actions.postgres.recovery import Goal, Side, Tools
 from runbook.actions.postgres.target import CommitOf, EndOfArchive, Moment, Position, RestorePoint, Target
+from runbook.actions.postgres.wal_source import archive_of
 from runbook.artifact import Artifact
 from runbook.operation import Operation, Operations, Ref, Write
 from runbook.system import Postgres
@@ -114,6 +115,7 @@ class RestoreToTimeInputs(Inputs):
 class RestoreToTimeFacts:
     """The cluster, the directories and the artifact. ``options`` and ``log`` are those that the live server had.
 
+    ``lacks``: what the archive has not got of a cluster in its place.
     ``first_segment``: the first that is needed from the archive; ``last_segment``: its last, and ``reaches``: where that begins, as
     first seen.
     """
@@ -130,6 +132,7 @@ class RestoreToTimeFacts:
     first_segment: str = pinned()
     last_segment: str = pinned()
     reaches: str = pinned()
+    segment_bytes: int = pinned()
     where: Paths = current()
     answers: bool = current()
     data: Place | None = current()
@@ -137,7 +140,9 @@ class RestoreToTimeFacts:
     old: Place | None = current()
     partial: bool = current()
     run: bool = current()
+    feeding: bool = current()
     checked: bool = current()
+    lacks: str = current()
     timeline: int = current()
     inside: in_container.Inside | None = current()
 
@@ -166,10 +171,10 @@ class Step:
 
     @property
     def goal(self) -> Goal:
-        archive, within_s = archive_of(self.system), parse_duration(self.inputs.within)
+        archive, within_s = archive_of(self.system, self.scope), parse_duration(self.inputs.within)
         ends = self.inputs.ends
         sought = EndOfArchive(self.facts.reaches) if isinstance(ends, EndOfArchive) else ends
-        return Goal(sought, self.inputs.timeline, archive, within_s, self.facts.first_segment)
+        return Goal(sought, self.inputs.timeline, archive, within_s, self.facts.first_segment, self.facts.segment_bytes)
 
     @property
     def side(self) -> Side:
@@ -183,7 +188,14 @@ class Step:
         where, found = self.facts.where, self.facts
         partial = (recovery.removed("sweep_side", where.partial, self.own, self.tools),) if found.partial else ()
         run = (recovery.removed("sweep_run", where.run, self.own, self.tools),) if found.run else ()
-        return (*partial, *run)
+        fed = self.goal.archive.fed_no_more("sweep_feeder", where.run) if found.feeding else ()
+        return (*partial, *fed, *run)
+
+    def fed_no_more(self) -> Operations:
+        """A promoted server needs nothing from the archive any more, and a side server's keys neither."""
+        archive = self.goal.archive
+        keys = archive.forgotten() if self.inputs.mode == "side" else ()
+        return (*keys, *archive.fed_no_more("end_feeding", self.facts.where.run))
 
     def made(self) -> Operations:
         artifact = self.inputs.artifact
@@ -198,6 +210,7 @@ class Step:
             content=f"{self.facts.where.data}\n{self.facts.system_identifier}\n",
         )
         return (
+            *self.goal.archive.opened(),
             recovery.readable(self.goal, self.tools),
             remembered,
             *switched,
@@ -215,7 +228,13 @@ class Step:
     def recovered(self, server: Server) -> Operations:
         where = self.facts.where
         awaited = recovery.reached(where, self.side, self.goal, self.tools)
-        return (*self.started_again(server), *awaited, recovery.promoted(where, self.tools))
+        fed = self.goal.archive.fed(where.run, self.goal.segment_bytes, self.tools)
+        return (
+            *(fed if server is Server.RUNNING else self.started_again(server, feeding=True)),
+            *awaited,
+            recovery.promoted(where, self.tools),
+            *self.fed_no_more(),
+        )
 
     def checked(self, server: Server) -> Operations:
         """The caller's queries, of a promoted side server that is started if it has been stopped since; once they held, nothing."""
@@ -229,13 +248,13 @@ class Step:
             *recovery.checked(self.facts.where, self.side, asked, database, self.tools),
         )
 
-    def started_again(self, server: Server) -> Operations:
-        """The side server, unless it runs."""
+    def started_again(self, server: Server, *, feeding: bool = False) -> Operations:
+        """The side server, unless it runs. ``feeding``: it recovers, and needs the archive."""
         if server is Server.RUNNING:
             return ()
         where = self.facts.where
         unlocked = (recovery.unlocked(where.side, self.own, self.tools),) if server is Server.STALE else ()
-        return (*unlocked, *recovery.started(where, self.side, self.goal, self.tools))
+        return (*unlocked, *recovery.started(where, self.side, self.goal, self.tools, feeding=feeding))
 
     def promotion_over(self, server: Server) -> Operations:
         """The signal is gone; a server that runs may still be writing the end of its recovery, and may not be stopped in that."""
@@ -298,7 +317,8 @@ class Step:
         return recovery.renamed("put_back", self.facts.where.old, self.facts.where.data, self.tools)
 
     def cleaned(self) -> Operations:
-        return (recovery.removed("clean", self.facts.where.run, self.own, self.tools),)
+        keys = self.goal.archive.forgotten()
+        return (*keys, recovery.removed("clean", self.facts.where.run, self.own, self.tools))
 
     def removed(self) -> Operations:
         return (

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from runbook.action import Action, CheckFailed, Done, Effect, Look, Outputs, Scope
+from runbook.action import Action, Attempt, CheckFailed, Done, Effect, Look, Outputs, Scope
 from runbook.actions.postgres import cluster, in_container, swap
 from runbook.actions.postgres.cluster import NOTHING_THERE, Paths, Place, Server, Stage
 from runbook.actions.postgres.moment import (
     Found,
     Sought,
-    archive_of,
+    lacking,
     memory,
     not_shown,
     read_live,
@@ -25,7 +25,8 @@ from runbook.actions.postgres.recovery import CHECKED, Tools
 from runbook.actions.postgres.recovery_step import RestoreToTimeFacts, RestoreToTimeInputs, Step
 from runbook.actions.postgres.surroundings import read_artifact
 from runbook.actions.postgres.target import told
-from runbook.actions.postgres.wal import History, history_name, parse_name
+from runbook.actions.postgres.wal import SEGMENT_BYTES, History, parse_name
+from runbook.actions.postgres.wal_source import archive_of, local_archive, spool_of
 from runbook.host import LOCAL
 from runbook.operation import Operations
 from runbook.paste import on_host
@@ -113,6 +114,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             first_segment="",
             last_segment="",
             reaches="",
+            segment_bytes=origin.control.segment_bytes,
             where=where,
             answers=live.answers,
             data=data,
@@ -120,13 +122,16 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             old=old,
             partial=look.file(host, where.partial) is not None,
             run=look.file(host, where.run) is not None,
+            feeding=look.file(host, spool_of(where.run)) is not None,
             checked=look.file(host, f"{where.run}/{CHECKED}") is not None,
+            lacks="",
             timeline=origin.control.timeline,
             inside=inside,
         )
         if side is None and old is None and not (inputs.new and data is not None):
             sought = Sought(
                 inputs.artifact,
+                archive_of(system, scope),
                 inputs.ends,
                 inputs.timeline,
                 inputs.space_factor,
@@ -137,7 +142,8 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             return replace(
                 facts, first_segment=reach.first_name, last_segment=reach.last_name, reaches=reach.begins_last
             )
-        return facts
+        swapped = side is None and not contained
+        return replace(facts, lacks=lacking(look, host, where.data, archive_of(system, scope))) if swapped else facts
 
     def _origin(
         self,
@@ -154,7 +160,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             return read_origin(look, system, where, data=data, old=old)
         begun = look.text(LOCAL, memory(scope)) is not None
         new = New(inputs.artifact.manifest, inputs.owner, inputs.options, begun)
-        return read_new(look, system, where, data=data, new=new, archive=archive_of(system))
+        return read_new(look, system, where, data=data, new=new, archive=archive_of(system, scope))
 
     def assume(self, system: Postgres, inputs: RestoreToTimeInputs, scope: Scope) -> RestoreToTimeFacts:
         """A running cluster, and nothing left by an earlier attempt."""
@@ -174,6 +180,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             first_segment="",
             last_segment="",
             reaches="",
+            segment_bytes=SEGMENT_BYTES,
             where=where,
             answers=not inputs.new,
             data=None if inputs.new else data,
@@ -181,7 +188,9 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             old=None,
             partial=False,
             run=False,
+            feeding=False,
             checked=False,
+            lacks="",
             timeline=1,
             inside=in_container.ASSUMED if in_container.applies(system, inputs.mode) else None,
         )
@@ -218,13 +227,14 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
                 return (*step.swept(), *step.made(), *step.recovered(Server.STOPPED), *step.ended(Server.RUNNING))
             case Stage.RECOVERING:
                 server = facts.side.server if facts.side else Server.STOPPED
-                return (*step.recovered(server), *step.ended(Server.RUNNING))
+                return (*step.goal.archive.opened(), *step.recovered(server), *step.ended(Server.RUNNING))
             case Stage.CUT_OFF:
                 again = (*step.made(), *step.recovered(Server.STOPPED), *step.ended(Server.RUNNING))
                 return (*step.removed(), *again)
             case Stage.PROMOTED:
                 server = facts.side.server if facts.side else Server.STOPPED
-                return (*step.promotion_over(server), *step.ended(server))
+                fed = step.fed_no_more() if facts.feeding else ()
+                return (*step.promotion_over(server), *fed, *step.ended(server))
             case Stage.HALF_SWAPPED:
                 return (step.into_place(), step.live_started(), *step.cleaned())
             case Stage.SWAPPED:
@@ -250,9 +260,10 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
         # A promotion writes the new timeline's history at once, and into the control file with the next checkpoint only.
         named = [parse_name(posixpath.basename(one.path)) for one in look.listing(system.host, f"{path}/pg_wal")]
         timeline = max([control.timeline, *(one.timeline for one in named if isinstance(one, History))])
-        history = f"{archive_of(system)}/{history_name(timeline)}"
-        if swapped and look.file(system.host, history) is None:
-            raise CheckFailed(not_shown(path, f"{history} is missing: a later recovery would not find this timeline"))
+        contained = facts.inside is not None
+        lacks = lacking(look, system.host, path, local_archive(system)) if contained else facts.lacks
+        if swapped and lacks:
+            raise CheckFailed(not_shown(path, f"{lacks}: a later recovery would not find this timeline"))
         reached = str(done.results.get("proof", {}).get("stdout", "")).splitlines()
         last = reached[0] if reached else ""
         socket = f"psql -h {where.run} -p {system.port} -U {system.user}"
@@ -273,6 +284,15 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             if swapped
             else f"When it is no longer needed: stop it, then remove {where.side} and {where.run}.",
         )
+
+    def retreat(
+        self, system: Postgres, inputs: RestoreToTimeInputs, attempt: Attempt[RestoreToTimeFacts], scope: Scope
+    ) -> Operations:
+        """What fetched WAL for a side server that has ended; the next attempt starts both anew."""
+        facts = attempt.facts
+        runs = facts.side is not None and facts.side.server is Server.RUNNING
+        archive = archive_of(system, scope)
+        return archive.fed_no_more("retreat_feeder", facts.where.run) if facts.feeding and not runs else ()
 
     def undo(
         self, system: Postgres, inputs: RestoreToTimeInputs, facts: RestoreToTimeFacts, scope: Scope

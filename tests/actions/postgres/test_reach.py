@@ -12,6 +12,7 @@ from runbook.action import FileFacts, Look
 from runbook.actions.postgres.cluster import Control
 from runbook.actions.postgres.reach import Reach, read_reach, unknown_timelines, unreachable
 from runbook.actions.postgres.target import CommitOf, EndOfArchive, Moment, Position, RestorePoint, Target
+from runbook.actions.postgres.wal_source import DirectoryArchive
 from runbook.artifact import Format
 from runbook.errors import Refused
 from runbook.host import LOCAL
@@ -49,7 +50,9 @@ class Archive:
     def reach(self, wanted: str = "latest", *, base: int = 1, stop: str = "0/3000000", timeline: int = 1) -> Reach:
         of = manifest("c.tar", format=Format.BASE_BACKUP, timeline=base, wal_start="0/2000028", wal_stop=stop)
         control = Control("7", timeline, "in production")
-        return read_reach(cast(Look, self), LOCAL, "/wal", manifest=of, control=control, wanted=wanted)
+        return read_reach(
+            cast(Look, self), DirectoryArchive("/wal", LOCAL), manifest=of, control=control, wanted=wanted
+        )
 
     def problems(self, target: Target, wanted: str = "latest", *, timeline: int = 1) -> list[str]:
         found = self.reach(wanted, timeline=timeline)
