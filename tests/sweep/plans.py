@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runbook.transports.supervisor.processes import look
 from tests.evidence.damage import ended_with_the_test
 from tests.evidence.kills import SETTLES_IN_S, Trials, Victim, kill, processes_about
 from tests.evidence.program import Ran
@@ -271,7 +272,8 @@ def booted(made: Stack) -> None:
 def alive(data: Path) -> bool:
     """Whether a server runs in a data directory of this machine."""
     lock = data / "postmaster.pid"
-    return lock.exists() and Path(f"/proc/{lock.read_text().split()[0]}").exists()
+    facts = look(int(lock.read_text().split()[0])) if lock.exists() else None
+    return facts is not None and facts.lives
 
 
 def trial(ground: Ground, case: Case, at_s: float, victim: Victim, expected: End) -> None:
@@ -281,7 +283,7 @@ def trial(ground: Ground, case: Case, at_s: float, victim: Victim, expected: End
     earlier = set(made.program.runs)
     engine = made.program.start("apply", *made.arguments(case.plan, *words))
     time.sleep(at_s)
-    begun = set(made.program.runs) - earlier
+    begun = [run for run in made.program.runs if run not in earlier and made.program.events(run)]
     if not begun:  # it had not yet begun a run: nothing was killed but a reader
         engine.kill()
         engine.wait(30)
