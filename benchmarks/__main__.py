@@ -1,4 +1,4 @@
-"""``python -m benchmarks [engine|recovery|wal] [--quick] [--json]``: measure, and print a table."""
+"""``python -m benchmarks [engine|recovery|wal] [--quick] [--only PART] [--json]``: measure, and print a table."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("which", nargs="?", choices=("engine", "recovery", "wal"), help="default: all")
     parser.add_argument("--quick", action="store_true", help="smaller and fewer: two minutes each")
+    parser.add_argument("--only", choices=("dump", "base"), default="", help="of recovery: only these rows")
     parser.add_argument("--json", action="store_true", dest="as_json", help="JSON on stdout")
     options = parser.parse_args()
     began, rows = time.monotonic(), []
     for which in (options.which,) if options.which else ("engine", "recovery", "wal"):
         with tempfile.TemporaryDirectory(prefix="runbook-bench-") as place:
-            for row in _measure(which, Path(place), quick=options.quick):
+            for row in _measure(which, Path(place), quick=options.quick, only=options.only):
                 rows.append(row)
                 print(row.what, "…", row.ours, row.other, file=sys.stderr)
     about = {
@@ -42,7 +43,8 @@ def main() -> None:
     }
     result = json.dumps({"about": about, "rows": as_json(rows)}, ensure_ascii=False, indent=1)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{options.which or 'all'}{'-quick' if options.quick else ''}.json").write_text(result, encoding="utf-8")
+    named = (options.which or "all", options.only, "quick" if options.quick else "")
+    (RESULTS / f"{'-'.join(filter(None, named))}.json").write_text(result, encoding="utf-8")
     print(
         result
         if options.as_json
@@ -50,7 +52,7 @@ def main() -> None:
     )
 
 
-def _measure(which: str, place: Path, *, quick: bool) -> Iterator[Row]:
+def _measure(which: str, place: Path, *, quick: bool, only: str) -> Iterator[Row]:
     if which == "engine":
         from benchmarks.engine import Bench, measure
 
@@ -67,7 +69,7 @@ def _measure(which: str, place: Path, *, quick: bool) -> Iterator[Row]:
     else:
         from benchmarks.recovery import measure as recover
 
-        yield from recover(place, quick=quick)
+        yield from recover(place, quick=quick, only=only)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ COUNTS = ".counts.jsonl"
 GLOBALS = ".globals.sql"
 MANIFEST = MANIFEST_SUFFIX
 PARTIAL = ".partial"
-HOLD = ".hold"
-"""``NAME.hold`` keeps that backup from being removed, ``.hold`` all of a store."""
+KEEP = ".keep"
+"""``NAME.keep`` keeps that backup from being removed, ``.keep`` all of a store."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@=,-]{0,99}")
 

@@ -28,7 +28,7 @@ from runbook.actions.backup.layout import (
     COUNTS,
     DATA,
     GLOBALS,
-    HOLD,
+    KEEP,
     MANIFEST,
     SUMS,
     Broken,
@@ -154,7 +154,7 @@ class Prune(Action[Store, PruneInputs, PruneFacts, Pruned]):
 
     Judged are whole backups with a manifest, by the moment at which they were complete; a file's time is no evidence. What has
     no manifest, or a broken one, is left alone. Something has to be proven in the same run, and it stays; so do the newest
-    `minimum`, and what is on hold: a file `NAME.hold` beside a backup keeps that one, a file `.hold` stops everything.
+    `minimum`, and what a person keeps: a file `NAME.keep` beside a backup keeps that one, a file `.keep` all of the store.
 
     First the files are moved into a hidden folder of the store, and there `undo` finds them; a backup without its manifest is
     none any more. Then it is looked once more whether everything that has to stay is there, and the folder is removed. With
@@ -172,15 +172,17 @@ class Prune(Action[Store, PruneInputs, PruneFacts, Pruned]):
 """
 
     def observe(self, look: Look, system: Store, inputs: PruneInputs, scope: Scope) -> PruneFacts:
-        """Listing and manifests; refuses a store on hold, an unproven start, and a cut that is too deep."""
+        """Listing and manifests; refuses a store that is kept whole, an unproven start, and a cut that is too deep."""
         directory = directory_of(system)
         entries = names(look.listing(LOCAL, directory))
         trash = f".{step_tag(scope)}{TRASH}"
         proven = _proven(look, directory, inputs.proven)
-        if HOLD in entries:
-            said = (look.text(LOCAL, f"{directory}/{HOLD}") or "").strip()[:200]
-            detail = f"{directory}/{HOLD} stops all removal{f': {said}' if said else ''}."
-            raise Refused(Problem("E619", "the store is on hold", detail, "Ask whoever put it there."))
+        if KEEP in entries:
+            said = (look.text(LOCAL, f"{directory}/{KEEP}") or "").strip()[:200]
+            detail = f"{directory}/{KEEP} stops all removal{f': {said}' if said else ''}."
+            raise Refused(
+                Problem("E619", "nothing may be removed from this store", detail, "Ask whoever put it there.")
+            )
         known, broken = _read(look, directory, entries)
         family = [one for one in known if _family(one) == _family(proven) and fnmatchcase(one.name, inputs.pattern)]
         flaws = {one.name: flaw(look, directory, one) for one in family}
@@ -345,8 +347,8 @@ def _stay(
     for one in whole:
         if one.name == inputs.proven.name:
             found[one.name] = (*found.get(one.name, ()), "proven in this run")
-        if f"{one.name}{HOLD}" in entries:
-            found[one.name] = (*found.get(one.name, ()), "on hold")
+        if f"{one.name}{KEEP}" in entries:
+            found[one.name] = (*found.get(one.name, ()), f"{one.name}{KEEP} keeps it")
     return found
 
 

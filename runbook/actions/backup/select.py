@@ -26,7 +26,7 @@ from runbook.action import (
 from runbook.actions.backup.layout import (
     COUNTS,
     GLOBALS,
-    HOLD,
+    KEEP,
     MANIFEST,
     PARTIAL,
     SUMS,
@@ -318,7 +318,7 @@ def _too_young(manifest: Manifest, why: str) -> Refused:
 
 def _backups(entries: Mapping[str, FileFacts]) -> list[str]:
     """The names that are backups: not what lies beside one, not what is being made, not hidden."""
-    beside = {f"{name.removesuffix(MANIFEST)}{part}" for name in entries for part in (SUMS, COUNTS, GLOBALS, HOLD)}
+    beside = {f"{name.removesuffix(MANIFEST)}{part}" for name in entries for part in (SUMS, COUNTS, GLOBALS, KEEP)}
     with_manifest = {name.removesuffix(MANIFEST) for name in entries if name.endswith(MANIFEST)}
     others = {
         name

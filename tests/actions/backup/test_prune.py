@@ -133,13 +133,13 @@ def test_a_floor_that_goes_in_the_same_breath_is_found(stage: Stage, backups: St
     pytest.fail("nobody looked at what has to stay")
 
 
-def test_what_is_on_hold_stays(stage: Stage, backups: Store, place: Path) -> None:
-    (place / "5.dump.hold").write_text("case 17")
+def test_what_a_person_keeps_stays(stage: Stage, backups: Store, place: Path) -> None:
+    (place / "5.dump.keep").write_text("case 17")
     step = pruning(stage, backups)
     step.go()
-    assert there(place) == sorted([*dumps(0, 1, 2, 5), "5.dump.hold"])
-    assert [line for line in step.end().kept if line.startswith("5.dump")] == ["5.dump: on hold"]
-    (place / ".hold").write_text("all of it, says the court")
+    assert there(place) == sorted([*dumps(0, 1, 2, 5), "5.dump.keep"])
+    assert [line for line in step.end().kept if line.startswith("5.dump")] == ["5.dump: 5.dump.keep keeps it"]
+    (place / ".keep").write_text("all of it, says the court")
     with pytest.raises(Refused) as refused:
         pruning(stage, backups, keep_last=1, max_delete=1).plan()
     assert codes(refused) == ["E619"]

@@ -76,14 +76,14 @@ def test_wal_goes_up_to_the_oldest_that_stays(stage: Stage, cluster: Cluster, ba
     assert cluster.notes() == ["0 base", "1 base", "2 base", "3 kept"]
 
 
-def test_wal_of_a_base_that_is_on_hold_or_broken_stays(stage: Stage, cluster: Cluster, backups: Store) -> None:
+def test_wal_of_a_base_that_a_person_keeps_stays(stage: Stage, cluster: Cluster, backups: Store) -> None:
     made = bases(stage, cluster, backups, 2)
-    Path(backups.directory, f"{made[0].name}.hold").touch()
-    held = segments(cluster)
+    Path(backups.directory, f"{made[0].name}.keep").touch()
+    before = segments(cluster)
     step = pruning(stage, cluster, backups, made[1])
     step.go()
     out = step.end()
-    assert (out.removed, out.wal_files) == ((), len(held) - len(segments(cluster)))
+    assert (out.removed, out.wal_files) == ((), len(before) - len(segments(cluster)))
     manifest = made[0].manifest
     assert manifest is not None
     assert (
