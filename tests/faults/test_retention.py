@@ -8,15 +8,18 @@ import signal
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.evidence.program import PLANS
-from tests.evidence.stacks import InContainer, Stack
+from tests.evidence.stacks import CIVICQ, InContainer, Stack, stack
 from tests.evidence.witness import until
 from tests.faults.house import House
 from tests.faults.test_archiving import WITHIN_S, Yard, make
+
+if TYPE_CHECKING:
+    from docker import DockerClient
 
 __all__ = ["make"]
 
@@ -166,3 +169,33 @@ def test_fault_35_on_the_guides_stack(civicq: Stack) -> None:
     ran = civicq.apply("prune-backups", "--confirm", "backups", "-i", "daily=1", "-i", "weekly=1", "-i", "monthly=1")
     assert ran.code == DONE, ran.said
     assert [path.exists() for path in made] == [True, True, False]
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_fault_35_wal_in_a_container(docker_client: DockerClient) -> None:
+    with stack(docker_client, CIVICQ, archive=True) as made:
+        assert isinstance(made.server, InContainer)
+        for _ in range(3):
+            assert made.apply("base-backup").code == DONE
+            made.sql("SELECT pg_current_xact_id()")
+            made.sql("SELECT pg_switch_wal()")
+            until(
+                lambda: (
+                    made.sql(
+                        "SELECT last_archived_wal = pg_walfile_name(pg_current_wal_lsn() - 1) FROM pg_stat_archiver"
+                    )
+                    == [(True,)]
+                ),
+                WITHIN_S,
+                "it is archived",
+            )
+            time.sleep(1)  # a base backup is named by its second
+        ran = made.apply("prune-base-backups", "--confirm", "bases", "-i", "weekly=0")
+        assert ran.code == DONE, ran.said
+        outputs = made.program.outputs("prune")
+        assert outputs["wal_files"] > 0
+        left = made.server.run("ls", made.wal).decode().split()
+        assert outputs["wal_before"] in left
+        assert min(name for name in left if len(name) == 24) == outputs["wal_before"]
+        assert len(list(made.bases.glob("*.tar.zst"))) == 2

@@ -156,8 +156,8 @@ class Prune(Action[Store, PruneInputs, PruneFacts, Pruned]):
     no manifest, or a broken one, is left alone. Something has to be proven in the same run, and it stays; so do the newest
     `minimum`, and what a person keeps: a file `NAME.keep` beside a backup keeps that one, a file `.keep` all of the store.
 
-    First the files are moved into a hidden folder of the store, and there `undo` finds them; a backup without its manifest is
-    none any more. Then it is looked once more whether everything that has to stay is there, and the folder is removed. With
+    First the files are moved into a hidden folder of the store, out of which they can be moved back; a backup without its manifest
+    is none any more. Then it is looked once more whether everything that has to stay is there, and the folder is removed. With
     `wal_of`, `pg_archivecleanup` then removes the WAL before the oldest base backup of this store; it knows of no others.
     """
 
@@ -246,7 +246,7 @@ class Prune(Action[Store, PruneInputs, PruneFacts, Pruned]):
         )
         found: Operations = ()
         if moves or facts.has_trash:
-            stay = _floor_of(facts, inputs)
+            stay = _floor_of(facts, inputs, trash)
             make = () if facts.has_trash else (MakeDirectory(name="make_trash", path=trash, mode=0o700),)
             paths = tuple(f"{directory}/{name}{part}" for name in stay for part in (MANIFEST, DATA))
             look = Process(name="floor", argv=("ls", "--directory", "--", *paths), reads=True)
@@ -371,21 +371,24 @@ def _refuse_too_many(doomed: Sequence[Doomed], whole: Sequence[Manifest], inputs
 
 def _abandoned(entries: Mapping[str, FileFacts], trash: str) -> tuple[str, ...]:
     return tuple(
-        f"{name}: put away by a run that did not end; resume or undo it"
+        f"{name}: put away by a run that did not end; resume it, or move the files back"
         for name in sorted(entries)
         if name.endswith(TRASH) and name != trash and entries[name].kind == "directory"
     )
 
 
-def _floor_of(facts: PruneFacts, inputs: PruneInputs) -> tuple[str, ...]:
+def _floor_of(facts: PruneFacts, inputs: PruneInputs, trash: str) -> tuple[str, ...]:
     """The names that have to be there before anything is removed for good."""
     gone = {one.name for one in facts.doomed}
+    fix = f"Look what has changed. What was put away lies in {trash}: mv -n it back, or end this run with `runbook resume`."
+    if kept_now := [name for name in sorted(gone) if f"{name}{KEEP}" in facts.entries]:
+        raise _floor(f"A person keeps {', '.join(kept_now)} since it was chosen to go.", fix)
     stay = tuple(name for name in facts.whole if name not in gone)
     if inputs.proven.name not in stay or len(stay) < inputs.minimum:
         detail = (
             f"Whole and not about to be removed: {', '.join(stay) or 'none'}; at least {inputs.minimum} have to stay."
         )
-        raise _floor(detail, "Look what has become of the others; `runbook undo` puts back what was put away.")
+        raise _floor(detail, fix)
     return stay
 
 

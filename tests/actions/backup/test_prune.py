@@ -120,6 +120,17 @@ def test_the_floor_is_looked_at_again_before_anything_is_lost(stage: Stage, back
     assert set(dumps(2, 3, 4, 5)) <= set(there(place))
 
 
+def test_what_a_person_keeps_after_it_was_chosen_stays(stage: Stage, backups: Store, place: Path) -> None:
+    step = pruning(stage, backups)
+    step.go(stop_after=4)  # the oldest is put away, with all that belongs to it
+    (place / "5.dump.keep").touch()
+    with pytest.raises(Refused, match="what has to stay is not there") as refused:
+        step.go()
+    assert codes(refused) == ["E619"]
+    step.undo()
+    assert set(dumps(3, 4, 5)) < set(there(place))
+
+
 def test_a_floor_that_goes_in_the_same_breath_is_found(stage: Stage, backups: Store, place: Path) -> None:
     step = pruning(stage, backups)
     operations = step.plan()
