@@ -65,9 +65,8 @@ def _identity(look: Look, system: System) -> Json:
             found = look.file(LOCAL, system.directory)
             return ABSENT if found is None else {"store": [found.device, found.inode]}
         case ComposeProject():
-            found_any = look.containers(system.host, system.project)
-            services: Json = sorted({container.service for container in found_any})  # type: ignore[assignment]
-            return {"compose": system.project, "host": canonical(host_json(system.host)), "services": services}
+            # not its services: one that is added between two attempts makes no other project of it
+            return {"compose": system.project, "host": canonical(host_json(system.host))}
         case Volume():
             return {"volume": system.name, "host": canonical(host_json(system.host))}
         case Redis():
@@ -161,10 +160,13 @@ def rebound(
 
 
 def compare(before: Mapping[str, Json], now: Iterable[Claim], excused: frozenset[str]) -> None:
-    """Refuse (exit 4) where a target is not the one that the run began on. ``excused``: a step was changing it when it stopped."""
+    """Refuse (exit 4) where a target is not the one that the run began on. ``excused``: a step was changing it when it stopped.
+
+    One that was absent may have been made since, as we may have advised: no step has used it, and the first that does binds it.
+    """
     for claim in now:
         bound = before.get(claim.system, UNREACHED)
-        if claim.system in excused or UNREACHED in (bound, claim.identity):
+        if claim.system in excused or UNREACHED in (bound, claim.identity) or bound == ABSENT:
             continue
         if bound != claim.identity:
             raise Refused(

@@ -14,11 +14,12 @@ from runbook.engine.events import RunCreated, TargetRebound
 from runbook.engine.run import Run, begin
 from runbook.errors import Problem, Refused
 from runbook.graph import build
+from runbook.host import Docker
 from runbook.operation import Json, Operations
 from runbook.plan.model import Section, Step
 from runbook.runner.targets import ABSENT, UNREACHED, Claim, claims, compare, excused, identify, named_systems, rebound
 from runbook.secret import Redactor
-from runbook.system import Postgres, Store, System
+from runbook.system import ComposeProject, Postgres, Store, System
 from runbook.transports.world import World
 from tests.engine.story import Story
 from tests.runner.memory_run import plan_of, step
@@ -142,11 +143,19 @@ def test_systems_are_named_by_on_and_by_fields() -> None:
     assert named_systems(plan_of([one]), step("s"), ACTIONS["shell"], systems) == ()
 
 
+def test_a_project_is_its_name_and_its_engine_not_its_services(look: Look) -> None:
+    one = ComposeProject(type="compose", project="civicq")
+    there = ComposeProject(type="compose", project="civicq", host=Docker("somewhere"))
+    assert identify(look, one) == identify(look, one.model_copy(update={"files": ("compose.yaml",)}))
+    assert identify(look, one) != identify(look, there)
+
+
 def test_another_target_is_refused_and_what_could_not_be_asked_is_not() -> None:
     compare({"a": {"store": [1, 2]}}, [Claim("a", {"store": [1, 2]}, changed=True)], frozenset())
     one: Json = {"store": [1, 2]}
     other: Json = {"store": [1, 3]}
-    for before, now in ((one, other), (ABSENT, one), (one, ABSENT)):
+    compare({"a": ABSENT}, [Claim("a", one, changed=True)], frozenset())  # made since, as a message of ours may advise
+    for before, now in ((one, other), (one, ABSENT)):
         with pytest.raises(Refused, match="not the one"):
             compare({"a": before}, [Claim("a", now, changed=True)], frozenset())
         compare({"a": before}, [Claim("a", now, changed=True)], frozenset({"a"}))
