@@ -29,7 +29,11 @@ function list(name,   at) {
 }
 /^!failed/ { failed = 1 }
 !/^rmgr: / { next }
-{ lsn = word("lsn: "); if (lsn in seen) next; seen[lsn] = 1; xid = word("tx: ") }
+{ # records come in the order of their places; what was read before is read again at a seam
+  lsn = word("lsn: "); cut = index(lsn, "/"); place = sprintf("%8s%8s", substr(lsn, 1, cut - 1), substr(lsn, cut + 1))
+  if (place <= last) next
+  last = place; xid = word("tx: ")
+}
 /^rmgr: Heap / {
   rel = word(": rel "); split(rel, part, "/")
   if (part[3] + 0 < own || (only != "" && rel != only)) next
@@ -54,7 +58,7 @@ function list(name,   at) {
   }
   if (d + u + gone) print d + u + gone "\t" xid "\t" lsn "\t" at "\t" d + 0 "\t" u + 0 "\t" gone + 0 "\t" m + 0 "\t" best
 }
-END { if (failed) print "999999999999999\t!failed" }  # first of all, when sorted
+END { print "999999999999999\t" (failed ? "!failed" : "!read") }  # first of all, when sorted
 """
 """Awk, as every system has it. Variables: ``own``, ``only`` (a relation, or ''), ``since`` and ``until`` (UTC, as text)."""
 
@@ -94,11 +98,12 @@ class Change:
 
 
 def parse(text: str) -> tuple[Change, ...]:
-    """The summary's lines; ValueError where the WAL could not be read to the end."""
+    """The summary's lines; ValueError where the WAL could not be read to the end, or the summary was cut off."""
+    mark, *lines = text.splitlines() or [""]
+    if not mark.endswith("\t!read"):
+        raise ValueError("the WAL could not be read to the end")
     found = []
-    for line in text.splitlines():
-        if line.endswith("!failed"):
-            raise ValueError("the WAL could not be read to the end")
+    for line in lines:
         _, xid, lsn, at, *counts, relation = line.split("\t")
         deleted, updated, dropped, made = map(int, counts)
         moment = parse_instant(f"{at.replace(' ', 'T')}+00:00")

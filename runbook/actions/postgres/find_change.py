@@ -36,7 +36,7 @@ dump() { [ -z "$3" ] || TZ=UTC LC_ALL=C "$1" --path="$2" --timeline="$5" "$3" "$
 {
   dump "$1" "$2" "$3" "$4" "$5" || echo '!failed'
   dump "$1" "$6" "$7" "$8" "$5" || :  # its last segment is being written: it ends where the server is
-} 2>/dev/null | awk -v own="$9" -v only="${10}" -v since="${11}" -v until="${12}" "${13}" | sort -rn | head -n "${14}"
+} 2>/dev/null | LC_ALL=C awk -v own="$9" -v only="${10}" -v since="${11}" -v until="${12}" "${13}" | sort -rn | head -n "${14}"
 """
 _LIVE = sql(
     "SELECT current_setting('data_directory') AS directory, "
@@ -178,7 +178,7 @@ class FindChange(Action[Postgres, FindChangeInputs, FindChangeFacts, FoundChange
         words = (
             *(facts.program, directory_of(system), *facts.archived, str(facts.timeline)),
             *(facts.directory, *facts.unarchived),
-            *(str(changes.FIRST_OWN), facts.relation, since, until, changes.SUMMARY, str(changes.MOST)),
+            *(str(changes.FIRST_OWN), facts.relation, since, until, changes.SUMMARY, str(changes.MOST + 1)),
         )
         argv = ("sh", "-c", _READ, "sh", *words)
         return (Process(name="read_wal", argv=argv, host=system.host, user=facts.owner, cwd="/", reads=True),)
