@@ -36,7 +36,8 @@ STREAMS_WITHIN_S = 300.0
 SETTINGS = """\
 set -eu; umask 077
 conf="$1/postgresql.auto.conf"
-{ grep -v -E '^[[:space:]]*(primary_conninfo|primary_slot_name)[[:space:]]*=' "$conf" || true
+[ -e "$conf" ] || : > "$conf"
+{ grep -v -E '^[[:space:]]*(primary_conninfo|primary_slot_name)[[:space:]]*=' "$conf" || [ $? -eq 1 ]
   printf '%s\\n' "$2" "$3"
 } > "$conf.partial"
 chown --reference="$1/PG_VERSION" "$conf.partial"
@@ -205,4 +206,5 @@ def cannot(why: str, fix: str) -> Problem:
 
 
 def _setting(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    """A value as configuration files have it, where a backslash escapes as well (manual, "Parameter Names and Values")."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -123,6 +123,8 @@ class Rewind(Action[Postgres, RewindInputs, RewindFacts, Rewound]):
         parting = _GONE
         if found is not None and data is not None and side is None and old is None:
             parting = self._parting(look, system, inputs, scope, node=node, seen=seen, place=data, where=where)
+        if data is not None and side is not None:  # the copy is finished; what is written here now would not be in it
+            fencing.refuse_unfenced(system, seen, "")
         return RewindFacts(
             system_identifier=node.identifier,
             path=path,
@@ -214,7 +216,14 @@ class Rewind(Action[Postgres, RewindInputs, RewindFacts, Rewound]):
                     return () if facts.found.streams else (following.streaming(),)
                 return work.started()
             case Stage.COPIED:
-                return work.exchanged()
+                return (*work.halted(), *work.exchanged()) if facts.found.runs else work.exchanged()
+
+    def recovery(self, system: Postgres, inputs: RewindInputs, facts: RewindFacts, scope: Scope) -> Operations:
+        """A server that something has started in the fenced directory meanwhile is stopped, before that is renamed."""
+        if not facts.parted.why or not facts.found.runs or facts.stage not in (Stage.NOTHING, Stage.COPIED):
+            return ()
+        tools = Tools(facts.programs, system.host, facts.owner)
+        return (fencing.stopped(facts.where.data, tools, inputs.stop),)
 
     def verify(self, look: Look, system: Postgres, inputs: RewindInputs, done: Done[RewindFacts]) -> Rewound:
         """It streams from the new primary, on its timeline."""

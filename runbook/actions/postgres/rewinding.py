@@ -132,7 +132,7 @@ class Rewinding:
         """Everything, for a directory that has its name still."""
         own = swap.own_name(self.scope)
         sweep = (recovery.removed("sweep", self.where.partial, own, self.tools),) if partial else ()
-        stop = (fencing.stopped(self.where.data, self.tools, self.inputs.stop),) if runs else ()
+        stop = self.halted() if runs else ()
         recover = () if self.parted.state in CLEAN else (self._recovered(),)
         name = Rename(name="name_copy", source=self.where.partial, target=self.where.side, host=self.tools.host)
         return (
@@ -149,6 +149,10 @@ class Rewinding:
             name,
             *self.exchanged(),
         )
+
+    def halted(self) -> Operations:
+        """The stop of a server that something has started in the directory: it is read-only, and has to be down for what follows."""
+        return (fencing.stopped(self.where.data, self.tools, self.inputs.stop),)
 
     def exchanged(self) -> Operations:
         """The two renames, once the copy has its name."""

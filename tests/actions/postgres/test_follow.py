@@ -48,6 +48,15 @@ def test_what_it_is_told() -> None:
         inputs(slot="a'; x")
 
 
+def test_what_it_is_told_survives_the_configuration_file_s_own_escapes() -> None:
+    """There a backslash escapes too (GUC_scanstr), as ALTER SYSTEM writes it: both are doubled."""
+    down = facts(Follower(runs=False, told=False, streams=False))
+    settings = FOLLOW.plan(database(), inputs(passfile="/srv/it's"), down, scope())[0]
+    assert isinstance(settings, Process)
+    told = "host=db-b port=5433 user=civicq passfile=''/srv/it\\\\''s''"
+    assert settings.argv[-2:] == (f"primary_conninfo = '{told}'", "primary_slot_name = ''")
+
+
 def test_in_a_container_its_files_are_written_beside_it() -> None:
     down = facts(Follower(runs=False, told=False, streams=False))
     settings, start, _ = FOLLOW.plan(database(host=Docker("old")), inputs(), down, scope())
@@ -69,3 +78,19 @@ def test_the_settings_replace_what_was_told_before(tmp_path: Path) -> None:
     assert conf.read_text() == wanted
     assert conf.stat().st_mode & 0o777 == 0o600
     assert not (tmp_path / "postgresql.auto.conf.partial").exists()
+
+
+def test_settings_that_can_not_be_read_are_not_thrown_away(tmp_path: Path) -> None:
+    (tmp_path / "PG_VERSION").write_text("15\n")
+    (tmp_path / "postgresql.auto.conf").mkdir()  # grep fails with 2, whoever asks; 1 says that no line is left
+    argv = ["sh", "-c", SETTINGS, "sh", str(tmp_path), "primary_conninfo = 'host=new'", "primary_slot_name = ''"]
+    assert subprocess.run(argv, capture_output=True, check=False).returncode != 0
+    assert (tmp_path / "postgresql.auto.conf").is_dir()
+    assert list((tmp_path / "postgresql.auto.conf").iterdir()) == []
+
+
+def test_settings_may_be_the_first(tmp_path: Path) -> None:
+    (tmp_path / "PG_VERSION").write_text("15\n")
+    argv = ["sh", "-c", SETTINGS, "sh", str(tmp_path), "primary_conninfo = 'host=new'", "primary_slot_name = ''"]
+    subprocess.run(argv, check=True, capture_output=True)
+    assert (tmp_path / "postgresql.auto.conf").read_text() == "primary_conninfo = 'host=new'\nprimary_slot_name = ''\n"

@@ -54,6 +54,7 @@ def remaining(facts: RewindFacts) -> list[str]:
         (replace(BEFORE, partial=True), [WHOLE[0], "sweep", *WHOLE[1:]]),
         (replace(BEFORE, found=UP), [WHOLE[0], "stop", *WHOLE[1:]]),
         (replace(BEFORE, side=place(2)), WHOLE[10:]),
+        (replace(BEFORE, side=place(2), found=UP), ["stop", *WHOLE[10:]]),
         (replace(BEFORE, data=None, side=place(2), old=place(1)), WHOLE[11:]),
         (replace(BEFORE, data=place(2), old=place(1)), WHOLE[12:]),
         (replace(BEFORE, data=place(2), old=place(1), found=UP), ["streaming"]),
@@ -64,6 +65,14 @@ def remaining(facts: RewindFacts) -> list[str]:
 )
 def test_what_remains(facts: RewindFacts, names: list[str]) -> None:
     assert remaining(facts) == names
+
+
+def test_a_server_that_was_started_again_is_stopped_by_a_resume_although_that_was_not_shown() -> None:
+    found = replace(BEFORE, side=place(2), found=UP)
+    added = REWIND.recovery(database(), INPUTS, found, scope())
+    assert [one.name for one in added] == ["stop"]
+    assert set(added) <= set(REWIND.plan(database(), INPUTS, found, scope()))
+    assert REWIND.recovery(database(), INPUTS, replace(BEFORE, side=place(2)), scope()) == ()
 
 
 @pytest.mark.parametrize(
