@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Self
 
@@ -15,7 +13,6 @@ from runbook.action import (
     CheckFailed,
     Done,
     Effect,
-    FileFacts,
     Inputs,
     Look,
     Outputs,
@@ -24,35 +21,26 @@ from runbook.action import (
     guard,
     pinned,
 )
-from runbook.actions.backup.layout import (
-    COUNTS,
-    DATA,
-    GLOBALS,
-    KEEP,
-    MANIFEST,
-    SUMS,
-    Broken,
-    directory_of,
-    flaw,
-    names,
-    read_manifest,
-    sha256_of,
-    size_of,
-    step_tag,
+from runbook.actions.backup.layout import DATA, KEEP, MANIFEST, directory_of, flaw, names, step_tag
+from runbook.actions.backup.retention import Rules
+from runbook.actions.backup.stock import (
+    TRASH,
+    Doomed,
+    abandoned,
+    kin,
+    read_doomed,
+    read_proven,
+    read_store,
+    refuse_too_many,
+    staying,
 )
-from runbook.actions.backup.retention import Dated, Rules, kept
 from runbook.actions.backup.surplus import Surplus, read_surplus, removed
-from runbook.artifact import Artifact, Format, Manifest, Proof
+from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
 from runbook.operation import MakeDirectory, Operations, Process, Remove, Rename
 from runbook.system import Postgres, Store
-from runbook.units import parse_duration, show_instant, show_size
-
-TRASH = ".trash"
-AHEAD = timedelta(days=1)
-"""By so much may a backup be younger than the run: one that was made in it, or by a clock that is fast."""
-_SHOWN = (Proof.HASHED, Proof.READ, Proof.RESTORED)
+from runbook.units import parse_duration
 
 
 class PruneInputs(Inputs):
@@ -103,21 +91,6 @@ class PruneInputs(Inputs):
         within_s = parse_duration(self.keep_within) if self.keep_within else 0.0
         periods = (self.keep_daily, self.keep_weekly, self.keep_monthly, self.keep_yearly)
         return Rules(self.keep_last, within_s, *periods, minimum=self.minimum)
-
-
-@dataclass(frozen=True, slots=True)
-class Doomed:
-    """A backup that goes: its files, the manifest first, and what is said of it."""
-
-    name: str
-    parts: tuple[str, ...]
-    bytes: int
-    finished_at: str
-
-    @property
-    def told(self) -> str:
-        """Name, size, date."""
-        return f"{self.name} ({show_size(self.bytes)}, of {self.finished_at})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,26 +149,26 @@ class Prune(Action[Store, PruneInputs, PruneFacts, Pruned]):
         directory = directory_of(system)
         entries = names(look.listing(LOCAL, directory))
         trash = f".{step_tag(scope)}{TRASH}"
-        proven = _proven(look, directory, inputs.proven)
+        proven = read_proven(look, directory, inputs.proven)
         if KEEP in entries:
             said = (look.text(LOCAL, f"{directory}/{KEEP}") or "").strip()[:200]
             detail = f"{directory}/{KEEP} stops all removal{f': {said}' if said else ''}."
             raise Refused(
                 Problem("E619", "nothing may be removed from this store", detail, "Ask whoever put it there.")
             )
-        known, broken = _read(look, directory, entries)
-        family = [one for one in known if _family(one) == _family(proven) and fnmatchcase(one.name, inputs.pattern)]
+        known, broken = read_store(look, directory, entries)
+        family = [one for one in known if kin(one) == kin(proven) and fnmatchcase(one.name, inputs.pattern)]
         flaws = {one.name: flaw(look, directory, one) for one in family}
         whole = [one for one in family if not flaws[one.name]]
-        stay = _stay(whole, inputs, entries, scope)
+        stay = staying(whole, inputs.rules, inputs.proven.name, entries=entries, scope=scope)
         doomed = tuple(
-            _doomed(look, directory, one, entries)
+            read_doomed(look, directory, one, entries=entries)
             for one in sorted(whole, key=lambda each: each.finished_at)
             if one.name not in stay
         )
         if trash not in entries:
-            _refuse_too_many(doomed, whole, inputs)
-        passed_over = (*broken, *(f"{name}: {why}" for name, why in flaws.items() if why), *_abandoned(entries, trash))
+            refuse_too_many(doomed, whole, max_delete=inputs.max_delete)
+        passed_over = (*broken, *(f"{name}: {why}" for name, why in flaws.items() if why), *abandoned(entries, trash))
         gone = {one.name for one in doomed}
         surplus = Surplus()
         if inputs.wal_of is not None:
@@ -264,7 +237,7 @@ class Prune(Action[Store, PruneInputs, PruneFacts, Pruned]):
     def verify(self, look: Look, system: Store, inputs: PruneInputs, done: Done[PruneFacts]) -> Pruned:
         """The proven one is whole; nothing that was to go is there."""
         directory = directory_of(system)
-        why = flaw(look, directory, _proven(look, directory, inputs.proven))
+        why = flaw(look, directory, read_proven(look, directory, inputs.proven))
         there = [part for one in done.facts.doomed for part in one.parts if part in done.facts.entries]
         if why or there:
             detail = why or f"{there[0]} is still there"
@@ -297,83 +270,6 @@ def _outputs(inputs: PruneInputs, facts: PruneFacts) -> Pruned:
         wal_before=surplus.first,
         wal_files=surplus.files,
         wal_bytes=surplus.bytes,
-    )
-
-
-def _proven(look: Look, directory: str, proven: Artifact) -> Manifest:
-    """Its manifest as it is now; refuses (exit 4) what was not proven, or is another by now."""
-    known = read_manifest(look, directory, proven.name)
-    why = ""
-    if proven.proof not in _SHOWN:
-        why = "it was only listed, not read"
-    elif not isinstance(known, tuple):
-        why = known.why if isinstance(known, Broken) else "its manifest is not in this store"
-    elif sha256_of(known[1]) != proven.sha256:
-        why = "its manifest is another than the one that was proven"
-    else:
-        why = flaw(look, directory, known[0])
-    if why or not isinstance(known, tuple):
-        fix = "Give the artifact of a step that has read it: backup.verify or postgres.verify_dump."
-        raise Refused(Problem("E619", "no backup is proven to stay", f"{proven.name}: {why}.", fix))
-    return known[0]
-
-
-def _read(look: Look, directory: str, entries: Mapping[str, FileFacts]) -> tuple[list[Manifest], tuple[str, ...]]:
-    """The manifests of the store, and what is to be said of those that can't be read."""
-    known, broken = [], []
-    for name in sorted(one.removesuffix(MANIFEST) for one in entries if one.endswith(MANIFEST)):
-        match read_manifest(look, directory, name):
-            case (manifest, _):
-                known.append(manifest)
-            case Broken(why):
-                broken.append(f"{name}: {why}")
-            case None:
-                pass  # it has just gone
-    return known, tuple(broken)
-
-
-def _family(of: Manifest) -> tuple[str, str]:
-    """What is judged together: dumps of one database, base backups or cold copies of one cluster."""
-    if of.format in (Format.BASE_BACKUP, Format.COLD_COPY):
-        return of.format.value, str(of.system_identifier)
-    return "dump", of.database
-
-
-def _stay(
-    whole: Sequence[Manifest], inputs: PruneInputs, entries: Mapping[str, FileFacts], scope: Scope
-) -> dict[str, tuple[str, ...]]:
-    dated = [Dated(one.name, one.finished_at) for one in whole]
-    found = dict(kept(dated, inputs.rules, scope.started_at + AHEAD))
-    for one in whole:
-        if one.name == inputs.proven.name:
-            found[one.name] = (*found.get(one.name, ()), "proven in this run")
-        if f"{one.name}{KEEP}" in entries:
-            found[one.name] = (*found.get(one.name, ()), f"{one.name}{KEEP} keeps it")
-    return found
-
-
-def _doomed(look: Look, directory: str, of: Manifest, entries: Mapping[str, FileFacts]) -> Doomed:
-    pieces = (piece.path for piece in of.pieces if piece.path.startswith(f"{of.name}."))
-    beside = dict.fromkeys((*(f"{of.name}{part}" for part in (DATA, SUMS, COUNTS, GLOBALS)), *pieces))
-    parts = (f"{of.name}{MANIFEST}", *(part for part in beside if part in entries))
-    return Doomed(of.name, parts, size_of(look, directory, of), show_instant(of.finished_at))
-
-
-def _refuse_too_many(doomed: Sequence[Doomed], whole: Sequence[Manifest], inputs: PruneInputs) -> None:
-    if len(doomed) <= inputs.max_delete * len(whole):
-        return
-    detail = f"{len(doomed)} of {len(whole)} backups would go, and max_delete is {inputs.max_delete:g}:\n"
-    detail += "\n".join(f"  {one.told}" for one in doomed[:20])
-    more = f"\n  and {len(doomed) - 20} more" if len(doomed) > 20 else ""
-    fix = "Read the list. If that is meant: give `max_delete: 1` once."
-    raise Refused(Problem("E618", "too many backups would be removed at once", f"{detail}{more}", fix))
-
-
-def _abandoned(entries: Mapping[str, FileFacts], trash: str) -> tuple[str, ...]:
-    return tuple(
-        f"{name}: put away by a run that did not end; resume it, or move the files back"
-        for name in sorted(entries)
-        if name.endswith(TRASH) and name != trash and entries[name].kind == "directory"
     )
 
 

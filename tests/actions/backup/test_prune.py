@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from runbook.actions.backup.prune import Doomed, Prune, PruneInputs
+from runbook.actions.backup.prune import Prune, PruneInputs
+from runbook.actions.backup.stock import Doomed
 from runbook.actions.backup.verify import Verify
 from runbook.artifact import Artifact, Format, Proof
 from runbook.errors import Refused
