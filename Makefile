@@ -44,6 +44,9 @@ generated: $(DEV_STAMP)
 
 sweep: $(DEV_STAMP)
 	$(BIN)/python -m tests.sweep
+	$(BIN)/python -m tests.sweep.plans
+	$(BIN)/python -m tests.sweep.plans --there
+	$(BIN)/python -m tests.sweep.moments
 
 bench: $(DEV_STAMP)
 	$(BIN)/python -m benchmarks
