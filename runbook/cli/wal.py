@@ -116,8 +116,22 @@ def has(access_file: Path, waldump: str, name: str) -> None:
         except (Damaged, Unavailable) as error:
             click.echo(str(error), err=True)
             found = False
+        else:
+            if not found:
+                click.echo(f"the archive has no {name} (yet), or it can't be read to its end", err=True)
     if not found:
         raise click.exceptions.Exit(ExitCode.FAILED.value)
+
+
+@command.command()
+@access
+@click.argument("first", default="")
+def readable(access_file: Path, first: str) -> None:
+    """Whether the archive can be listed and read: its newest segment from FIRST on comes whole. None there is no fault."""
+    from runbook.walstore.access import read_access
+    from runbook.walstore.summary import newest_comes
+
+    newest_comes(read_access(access_file).open(), first)
 
 
 @command.command("restore-command")

@@ -10,9 +10,10 @@ from datetime import datetime
 from pathlib import Path
 
 from runbook.actions.postgres import wal
+from runbook.errors import Problem, Refused
 from runbook.operation import Json
 from runbook.units import show_instant
-from runbook.walstore.store import Segments
+from runbook.walstore.store import Damaged, Segments, Unavailable
 
 MOST = 100
 """Stretches and foreign names that are listed; of all there is the number."""
@@ -56,6 +57,19 @@ def summary(archive: Segments, segment_bytes: int) -> dict[str, Json]:
         "short": list(short[:MOST]),
         "foreign": list(foreign[:MOST]),
     }
+
+
+def newest_comes(archive: Segments, first: str) -> None:
+    """Fetch the newest segment, unless all are older than ``first``; :class:`Refused` where the archive can't be read."""
+    try:
+        names = (one.name for one in archive.entries())
+        found = [one for one in names if one >= first and isinstance(wal.parse_name(one), wal.Segment)]
+        if found:
+            with tempfile.TemporaryDirectory() as folder:
+                archive.fetch(found[-1], Path(folder) / found[-1])
+    except (Unavailable, Damaged) as error:
+        fix = "Check the archive's url, endpoint, region and keys, and what these may read."
+        raise Refused(Problem("E637", "WAL can't be fetched", f"{error}.", fix)) from None
 
 
 def _history(archive: Segments, name: str) -> tuple[wal.Switch, ...]:

@@ -12,6 +12,7 @@ from runbook.actions.postgres import cluster, recovery, swap
 from runbook.actions.postgres.cluster import Paths, Place, Server
 from runbook.actions.postgres.moment import memory
 from runbook.actions.postgres.recovery import Tools
+from runbook.actions.postgres.wal_source import archive_of, spool_of
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
 from runbook.operation import Operations
@@ -36,6 +37,7 @@ class DropSideFacts:
     programs: str = current()
     partial: bool = current()
     run: bool = current()
+    feeding: bool = current()
 
 
 class DroppedSide(Outputs):
@@ -67,7 +69,7 @@ class DropSide(Action[Postgres, DropSideInputs, DropSideFacts, DroppedSide]):
         maker = _maker(inputs, scope)
         known = (look.text(LOCAL, memory(maker)) or "").partition("\n")[0]
         if not known:
-            return DropSideFacts(None, None, "", partial=False, run=False)
+            return DropSideFacts(None, None, "", partial=False, run=False, feeding=False)
         where, host = cluster.paths(known, swap.own_name(maker)), system.host
         if look.file(host, where.old) is not None:
             detail = (
@@ -83,13 +85,14 @@ class DropSide(Action[Postgres, DropSideInputs, DropSideFacts, DroppedSide]):
             programs=system.binaries or posixpath.dirname(program),
             partial=look.file(host, where.partial) is not None,
             run=look.file(host, where.run) is not None,
+            feeding=look.file(host, spool_of(where.run)) is not None,
         )
 
     def assume(self, system: Postgres, inputs: DropSideInputs, scope: Scope) -> DropSideFacts:
         """A side server that runs."""
         where = cluster.paths(system.data_directory or "/PGDATA", swap.own_name(_maker(inputs, scope)))
         side = Place(inode=1, device=1, owner="postgres", server=Server.RUNNING, signal=False)
-        return DropSideFacts(where, side, system.binaries, partial=False, run=True)
+        return DropSideFacts(where, side, system.binaries, partial=False, run=True, feeding=False)
 
     def plan(self, system: Postgres, inputs: DropSideInputs, facts: DropSideFacts, scope: Scope) -> Operations:
         """The server first; a directory in which one runs is never removed."""
@@ -106,6 +109,7 @@ class DropSide(Action[Postgres, DropSideInputs, DropSideFacts, DroppedSide]):
         }
         return (
             *((recovery.stopped("stop_side", where.side, tools),) if runs else ()),
+            *(_fed_no_more(system, where, _maker(inputs, scope)) if facts.feeding else ()),
             *(recovery.removed(name, path, own, tools) for name, path in gone.items() if path),
         )
 
@@ -116,6 +120,12 @@ class DropSide(Action[Postgres, DropSideInputs, DropSideFacts, DroppedSide]):
             detail = f"There is still something of {facts.where.side if facts.where else 'the copy'}."
             raise CheckFailed(Problem("E678", "the side copy is not gone", detail, "Look at it: ls -la"))
         return DroppedSide(data_directory=facts.where.side if facts.where else "")
+
+
+def _fed_no_more(system: Postgres, where: Paths, maker: Scope) -> Operations:
+    """What fetched WAL for it ends; its keys go."""
+    archive = archive_of(system, maker)
+    return (*archive.forgotten(), *archive.fed_no_more("end_feeding", where.run))
 
 
 def _maker(inputs: DropSideInputs, scope: Scope) -> Scope:

@@ -172,8 +172,8 @@ class BucketArchive:
         return (Write(name="archive_access", path=self.access, content=access_document(self.store)),)
 
     def readable(self, first: str, tools: Tools) -> Process:
-        """Exit code 0: the first segment that is needed comes whole; where none is known yet, the bucket can be listed."""
-        return self._asked("reads_archive", "has", first) if first else self._asked("reads_archive", "list")
+        """Exit code 0: the bucket can be listed, and its newest segment comes whole, unless all are older than ``first``."""
+        return self._asked("reads_archive", "readable", *((first,) if first else ()))
 
     def arrived(self, name: str, segment: Arg, tools: Tools) -> Process:
         """Exit code 0: the segment is there, and whole."""

@@ -21,7 +21,7 @@ def planned(facts: DropSideFacts, step: str = "drop") -> Operations:
 def facts(server: Server | None, *, partial: bool = False, run: bool = True) -> DropSideFacts:
     where = ACTION.assume(SYSTEM, INPUTS, scope(step="drop")).where
     side = Place(2, 1, "postgres", server, signal=True) if server else None
-    return DropSideFacts(where, side, "/bin", partial=partial, run=run)
+    return DropSideFacts(where, side, "/bin", partial=partial, run=run, feeding=False)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def facts(server: Server | None, *, partial: bool = False, run: bool = True) -> 
         (facts(Server.STOPPED, run=False), ["remove_side"]),
         (facts(None, partial=True, run=False), ["remove_partial"]),
         (facts(None, run=False), []),
-        (DropSideFacts(None, None, "", partial=False, run=False), []),
+        (DropSideFacts(None, None, "", partial=False, run=False, feeding=False), []),
     ],
 )
 def test_what_is_there_goes_the_server_first(found: DropSideFacts, names: list[str]) -> None:
