@@ -15,9 +15,11 @@ from runbook.operation import Json
 from runbook.plan.compose import holds_template
 from runbook.plan.environment import Environment
 from runbook.plan.model import Plan, Step
-from runbook.system import Store, System
+from runbook.system import Postgres, Store, System
 
 _HOST_FIELDS = ("host", "at")
+_NEED_A_DIRECTORY = ("postgres.find_change",)
+"""Actions that read a WAL archive with the server's own programs."""
 
 
 def unbuilt(plan: Plan, environment: Environment | None) -> Iterator[Problem]:
@@ -27,7 +29,7 @@ def unbuilt(plan: Plan, environment: Environment | None) -> Iterator[Problem]:
     if environment is not None:
         for name in plan.systems:
             if name in environment.systems:
-                yield from _system(environment, name, environment.systems[name])
+                yield from _system(plan, environment, name, environment.systems[name])
     yield from _unheeded(plan)
 
 
@@ -43,22 +45,62 @@ def _step(step: Step) -> Iterator[Problem]:
         yield _ssh(value(step, "with.host"))
 
 
-def _system(environment: Environment, name: str, system: System) -> Iterator[Problem]:
+def _system(plan: Plan, environment: Environment, name: str, system: System) -> Iterator[Problem]:
     for field in _HOST_FIELDS:
         host = getattr(system, field, None)
         if isinstance(host, Local | Docker | Compose | Ssh) and _over_ssh(host):
             yield _ssh(_place(environment, name, field))
-    if isinstance(system, Store) and system.scheme != "file":
+    if isinstance(system, Store) and system.scheme != "file" and not _only_archives(plan, environment, name, system):
         detail = f"System '{name}': stores of the kind {system.scheme}:// can be named, and not yet used."
         yield fault("E390", detail, fix="use a file:// store", where=_place(environment, name, "url"))
     if isinstance(system, Store) and system.encrypt_to:
         detail = f"System '{name}': new artifacts would not be encrypted."
         fix = "leave `encrypt_to` out, and encrypt the file system"
         yield fault("E390", detail, fix=fix, where=_place(environment, name, "encrypt_to"))
-    archive = getattr(system, "archive", "")
-    if isinstance(archive, str) and "://" in archive and not archive.startswith("file://"):
-        detail = f"System '{name}': a WAL archive that isn't a directory can be named, and not yet read."
-        yield fault("E390", detail, fix="use a file:// URL", where=_place(environment, name, "archive"))
+    if isinstance(system, Postgres):
+        yield from _archive(plan, environment, name, system)
+
+
+def _archive(plan: Plan, environment: Environment, name: str, system: Postgres) -> Iterator[Problem]:
+    """A bucket is for a server on this machine; and what reads WAL itself needs a directory."""
+    scheme, found, _ = system.archive.partition("://")
+    where = _place(environment, name, "archive")
+    if not found or scheme == "file":
+        return
+    if scheme != "s3":
+        detail = f"System '{name}': WAL archives of the kind {scheme}:// can be named, and not yet read."
+        yield fault("E390", detail, fix="use a file:// or s3:// URL", where=where)
+    elif not isinstance(system.host, Local):
+        detail = f"System '{name}': a WAL archive in a bucket is for a server on this machine (host: local)."
+        fix = "archive into a directory (file:///DIRECTORY; in a container, on a mount), or run runbook where the server is"
+        yield fault("E390", detail, fix=fix, where=where)
+    for step in plan.steps:
+        if step.uses in _NEED_A_DIRECTORY and step.on == name:
+            detail = f"{step.uses} reads the WAL where it lies, and '{name}' has its archive in a bucket."
+            yield fault(
+                "E390", detail, fix="copy the segments into a directory, and name that", where=value(step, "uses")
+            )
+
+
+def _only_archives(plan: Plan, environment: Environment, name: str, store: Store) -> bool:
+    """Whether a bucket serves as the WAL archive of a server on this machine, and as nothing else in this plan."""
+    servers = (one for one in environment.systems.values() if isinstance(one, Postgres) and isinstance(one.host, Local))
+    folder = f"{store.url.rstrip('/')}/"
+    serves = store.scheme == "s3" and any(f"{one.archive.rstrip('/')}/".startswith(folder) for one in servers)
+    return serves and not any(step.on == name or _names(step.with_, name) for step in plan.steps)
+
+
+def _names(written: object, name: str) -> bool:
+    """Whether a step's inputs name that system, or may: a template's value isn't known yet."""
+    match written:
+        case str():
+            return written == name or f"systems.{name}" in written
+        case Mapping():
+            return any(_names(one, name) for one in written.values())
+        case list() | tuple():
+            return any(_names(one, name) for one in written)
+        case _:
+            return False
 
 
 def _over_ssh(host: Host) -> bool:

@@ -97,6 +97,28 @@ def test_a_store_that_the_plan_does_not_use_may_be_anywhere() -> None:
     assert codes(faults_of(PICK, environment=elsewhere)) == []
 
 
+ARCHIVED = LAB.replace("database: shop}", 'database: shop, archive: "s3://wal/main/"}')
+BUCKET = '  wal: {type: store, url: "s3://wal/"}\n'
+
+
+def test_a_bucket_that_only_holds_an_archive_is_no_fault() -> None:
+    with_wal = HEAD.replace("backups: store}", "backups: store, wal: store}")
+    assert codes(faults_of(PICK, environment=ARCHIVED + BUCKET)) == []
+    assert codes(faults_of(PICK, environment=ARCHIVED + BUCKET, head=with_wal)) == []
+    dump = PICK + "- {id: dump, uses: postgres.dump, on: db, with: {to: wal}}\n"
+    assert "E390" in codes(faults_of(dump, environment=ARCHIVED + BUCKET, head=with_wal))
+    elsewhere = ARCHIVED + BUCKET.replace("s3://wal/", "s3://walrus/")
+    assert "E390" in codes(faults_of(PICK, environment=elsewhere, head=with_wal))
+
+
+def test_an_archive_in_a_bucket_is_for_a_server_here() -> None:
+    contained = ARCHIVED.replace("database: shop,", "database: shop, host: {docker: db},")
+    (found,) = faults_of(PICK, environment=contained)
+    assert (found.code, "host: local" in found.detail, "file:///DIRECTORY" in found.fix) == ("E390", True, True)
+    culprit = 'uses: postgres.find_change, on: db, with: {since: "2026-02-14T11:30:00Z", until: "2026-02-14T12:30:00Z"}'
+    assert codes(faults_of(f"{PICK}- {{id: culprit, {culprit}}}\n", environment=ARCHIVED)) == ["E390"]
+
+
 def test_what_is_passed_over_is_a_note() -> None:
     found = faults_of("- {id: run, uses: shell.run, with: {argv: [id]}}\n", head=HEAD + "schedule: '@daily'\n")
     assert [(problem.code, problem.severity) for problem in found] == [("E390", Severity.NOTE)]
