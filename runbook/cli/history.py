@@ -21,6 +21,8 @@ from runbook.journal.locks import LockOwner, holder
 from runbook.journal.record import Record
 from runbook.operation import Json
 from runbook.plan.inputs import bind
+from runbook.plan.render import render_outputs
+from runbook.plan.scope import Values
 from runbook.runner.execution import Order
 from runbook.runner.frozen import thaw
 
@@ -79,6 +81,17 @@ def told(run: RunDir, records: tuple[Record, ...]) -> tuple[Order, Graph, Run]:
         raise _not_thawed(run, f"{error.problems[0].summary}: {error.problems[0].detail}") from None
     graph = build(bound.plan.steps)
     return Order(bound.plan, frozen.environment, bound.inputs), graph, fold(graph, events)
+
+
+def results(run: str, order: Order, state: Run) -> dict[str, Json]:
+    """The plan's outputs by now, null where no step gave them. A run that ended has ended: a fault in them is told among them."""
+    header, environment = state.header, order.environment
+    facts: dict[str, Json] = {"id": run, "started_at": header.started_at}
+    values = Values(order.inputs, environment.public(), state.outputs, facts, environment.facts())
+    try:
+        return render_outputs(order.plan, values)
+    except InvalidInput as fault:
+        return {"outputs": f"{fault.problems[0].summary}: {fault.problems[0].detail}"}
 
 
 def event_of(record: Record) -> Event:

@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,8 @@ from runbook.engine.events import (
 )
 from runbook.graph import Graph
 from runbook.journal.record import Record
+from runbook.operation import Json
+from runbook.report.results import as_lines
 from runbook.report.state import ending, what_next
 from runbook.report.story import Line, Teller
 from runbook.runner.ending import Ending
@@ -183,9 +185,10 @@ class RunningView:
         finally:
             self._asking = False
 
-    def finish(self, ended: Ending) -> None:
-        """The last lines: what was kept, what is held, the objectives, and the next command."""
-        told = [*ending(ended.state), *what_next(ended.run, ended.state, ended.status)]
+    def finish(self, ended: Ending, given: Mapping[str, Json]) -> None:
+        """The last lines: what the plan gave, what was kept, what is held, the objectives, and the next command."""
+        found = [Line(line.mark, self.redactor(line.text), line.tone) for line in as_lines(given)]
+        told = [*found, *ending(ended.state), *what_next(ended.run, ended.state, ended.status)]
         self._show(lambda: self.screen.lines(told))
 
     def _show(self, show: Callable[[], None]) -> None:

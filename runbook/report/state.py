@@ -16,6 +16,7 @@ from runbook.engine.transitions import RunStatus, Status
 from runbook.operation import Json
 from runbook.paste import paste
 from runbook.quoting import shell_word
+from runbook.report import results
 from runbook.report.story import Line, problem_lines
 from runbook.revive import revive
 from runbook.units import show_duration
@@ -73,9 +74,13 @@ def _step_json(step: str, state: StepRun) -> dict[str, Json]:
 
 
 def as_lines(
-    name: str, run: Run, status: RunStatus, doing: Mapping[str, str] = MappingProxyType({})
+    name: str,
+    run: Run,
+    status: RunStatus,
+    doing: Mapping[str, str] = MappingProxyType({}),
+    given: Mapping[str, Json] = MappingProxyType({}),
 ) -> tuple[Line, ...]:
-    """The page of ``runbook show``. ``doing`` says of running steps what they do now."""
+    """The page of ``runbook show``. ``doing`` says of running steps what they do now; ``given`` are the plan's outputs."""
     header = run.header
     lines = [
         Line("▸", f"{name}: {header.plan} in {header.environment}{' (live)' if header.live else ''}"),
@@ -96,7 +101,7 @@ def as_lines(
             lines += problem_lines(state.problem)
         if state.status is Status.WAITING and state.question is not None:
             lines += _asked(state, state.question)
-    foot = (*ending(run), *what_next(name, run, status))
+    foot = (*results.as_lines(given), *ending(run), *what_next(name, run, status))
     return (*lines, Line(" ", ""), *foot) if foot else tuple(lines)
 
 

@@ -49,6 +49,24 @@ def test_json_has_what_the_page_has(runbook: Terminal, tmp_path: Path) -> None:
     assert told["damage"] == []
 
 
+def test_what_a_plan_gives_is_told_at_its_end_and_later(runbook: Terminal, tmp_path: Path) -> None:
+    path = Path(plan(tmp_path, shell("find", "echo 747; exit 0"), shell("late", "exit 1")))
+    path.write_text(
+        path.read_text() + 'outputs: {xid: "{{ steps.find.stdout }}", code: "{{ steps.late.exit_code }}"}\n'
+    )
+    applied = runbook("apply", str(path))
+    assert applied.code == 1
+    assert "= xid: 747" in applied.out.splitlines()
+    assert "= code" not in applied.out
+    assert "= xid: 747" in runbook("show").out.splitlines()
+    outputs = runbook("show", "--json").json["outputs"]
+    assert isinstance(outputs, dict)
+    assert (str(outputs["xid"]).strip(), outputs["code"]) == ("747", None)
+    resumed = runbook("resume")
+    assert resumed.code == 1
+    assert "= xid: 747" in resumed.out.splitlines()
+
+
 def test_a_running_run_says_what_runs_now(runbook: Terminal, tmp_path: Path) -> None:
     engine = runbook.start("apply", plan(tmp_path, shell("a", "echo on; sleep 2")))
     end = time.monotonic() + 20
