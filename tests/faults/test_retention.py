@@ -144,6 +144,7 @@ def test_fault_35_wal_stays_as_far_back_as_the_oldest_base_backup(make: Any) -> 
         wal_level="replica", archive_mode="on", archive_command="test ! -e ARCHIVE/%f && cp %p ARCHIVE/%f"
     )
     for _ in range(3):
+        time.sleep(1)  # a base backup is named by its second
         assert yard.apply("base-backup").code == DONE
         name = yard.closed()
         until(lambda: yard.archived(name), WITHIN_S, "it is archived")  # noqa: B023 - called at once

@@ -38,9 +38,12 @@ from runbook.actions.backup.surplus import Surplus, read_surplus, removed
 from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
-from runbook.operation import MakeDirectory, Operations, Process, Remove, Rename
+from runbook.operation import MakeDirectory, Operations, Process, Remove, Rename, Write
 from runbook.system import Postgres, Store
 from runbook.units import parse_duration
+
+LIST = "WHAT-GOES.txt"
+"""In the trash, for whoever finds it: names, sizes and dates."""
 
 
 class PruneInputs(Inputs):
@@ -208,7 +211,7 @@ class Prune(Action[Store, PruneInputs, PruneFacts, Pruned]):
         )
 
     def plan(self, system: Store, inputs: PruneInputs, facts: PruneFacts, scope: Scope) -> Operations:
-        """Into the trash, the manifests first; a look at what has to stay; then the trash goes, and the WAL."""
+        """The list; into the trash, the manifests first; a look at what has to stay; then the trash goes, and the WAL."""
         directory = directory_of(system)
         there, trash = set(facts.entries), f"{directory}/{facts.trash}"
         moves = tuple(
@@ -221,9 +224,11 @@ class Prune(Action[Store, PruneInputs, PruneFacts, Pruned]):
         if moves or facts.has_trash:
             stay = _floor_of(facts, inputs, trash)
             make = () if facts.has_trash else (MakeDirectory(name="make_trash", path=trash, mode=0o700),)
+            told = "".join(f"{one.told}\n" for one in facts.doomed)
+            listed = (Write(name="list", path=f"{trash}/{LIST}", content=told),) if moves else ()
             paths = tuple(f"{directory}/{name}{part}" for name in stay for part in (MANIFEST, DATA))
             look = Process(name="floor", argv=("ls", "--directory", "--", *paths), reads=True)
-            found = (*make, *moves, look, Remove(name="empty_trash", path=trash, marker=scope.tag))
+            found = (*make, *listed, *moves, look, Remove(name="empty_trash", path=trash, marker=scope.tag))
         if facts.surplus.first and facts.left.files and inputs.wal_of is not None:
             if facts.left.number < facts.surplus.number:
                 raise _floor(f"{facts.left.oldest} needs WAL from {facts.left.first} on.", "Begin a new run.")
