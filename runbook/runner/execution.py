@@ -195,7 +195,7 @@ def carry_out(setting: Setting, ledger: Ledger, world: World, loop: Loop) -> End
     try:
         with _signals(loop, world, ledger, setting.stopping) as caught:
             status = loop.go()
-            if status is RunStatus.SUCCEEDED:
+            if status.final:
                 world.sweep()  # before the last record: nobody goes on with a run that has it
             return _last_record(setting, ledger, status, caught)
     except JournalFault:

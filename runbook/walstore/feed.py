@@ -70,7 +70,7 @@ class Feeder:
     def _look(self) -> list[str]:
         """Which files the server waits for; notes what it has taken. FileNotFoundError where the spool is gone."""
         there = {entry.name for entry in os.scandir(self.spool)}
-        for taken in self._ready - there:
+        for taken in sorted(self._ready - there):  # the last one is where the server is
             self._ready.discard(taken)
             self._front = self._segment(taken) or self._front
         return sorted(name.removesuffix(WANT) for name in there if name.endswith(WANT))

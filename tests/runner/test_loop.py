@@ -112,6 +112,14 @@ def test_a_failure_that_may_be_gone_on_from_ends_with_1_and_says_so() -> None:
     assert run.state is not None
     assert run.state.status is RunStatus.COMPLETED_WITH_FAILURES
     assert statuses(run) == {"a": "failed", "b": "succeeded"}
+    assert run.world.swept == 1, "no resume can follow"
+
+
+def test_what_a_resume_may_need_elsewhere_stays() -> None:
+    run = MemoryRun([step("a"), step("b", "make", "a")])
+    run.world.meets("a", "make", Fate.FAILS)
+    assert run.apply() is ExitCode.FAILED
+    assert run.world.swept == 0
 
 
 def test_an_unknown_step_lets_nothing_new_begin() -> None:

@@ -102,6 +102,7 @@ class World:
     fenced: list[str] = field(default_factory=list)
     unreachable: set[str] = field(default_factory=set)
     stopped: list[str] = field(default_factory=list)
+    swept: int = 0
     dead: bool = False
     unfenceable: bool = False
     fate: Callable[[Operation, Use], Fate] | None = None
@@ -178,7 +179,8 @@ class World:
         self.stopped.append(use_id)
 
     def sweep(self) -> None:
-        """There is nothing elsewhere."""
+        """Remember that what was left elsewhere for a resume was taken away."""
+        self.swept += 1
 
     def close(self) -> None:
         """There is nothing to give back."""

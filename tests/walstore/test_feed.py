@@ -88,6 +88,17 @@ def test_it_is_ahead_of_the_server(spool: Path, tmp_path: Path) -> None:
         assert not (spool / name(9)).exists()
 
 
+def test_what_was_taken_while_nobody_looked_is_not_fetched_again(spool: Path, tmp_path: Path) -> None:
+    archive = filled(tmp_path, range(3, 40)).open()
+    with feeding(archive, spool, ahead=4):
+        assert ask(spool, name(3), tmp_path / "got").returncode == 0
+        for first in range(4, 32, 4):
+            wanted = {name(number) for number in range(first, first + 4)}
+            until(lambda wanted=wanted: {path.name for path in spool.iterdir() if len(path.name) == 24} == wanted)
+            for taken in sorted(wanted):
+                (spool / taken).rename(tmp_path / "got")
+
+
 def test_a_segment_that_came_later_is_found_when_it_is_asked_for(spool: Path, tmp_path: Path) -> None:
     archive = filled(tmp_path, range(3, 5)).open()
     with feeding(archive, spool):

@@ -151,7 +151,7 @@ class Rewinding:
         )
 
     def halted(self) -> Operations:
-        """The stop of a server that something has started in the directory: it is read-only, and has to be down for what follows."""
+        """The stop of a server that runs in the directory, or that something has started there since: read-only, by its mark."""
         return (fencing.stopped(self.where.data, self.tools, self.inputs.stop),)
 
     def exchanged(self) -> Operations:
