@@ -260,7 +260,9 @@ def test_fault_21_the_second_base_backup_works_too(make: Callable[..., Yard]) ->
     environment = yard.server.environment() | {"PATH": os.environ["PATH"]}
     codes = [subprocess.run(guide, env=environment, capture_output=True, check=False).returncode for _ in range(2)]
     assert codes == [0, 1], "directory not empty"
-    assert [yard.apply("base-backup").code for _ in range(2)] == [0, 0]
+    for _ in range(2):
+        assert yard.apply("base-backup").code == 0
+        time.sleep(1)  # a base backup is named by its second
     assert len(list((yard.folder / "bases").glob("*.manifest.json"))) == 2
 
 
