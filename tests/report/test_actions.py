@@ -18,7 +18,8 @@ runbook: 1
 name: example
 inputs: {attested: {type: string, default: ""}}
 systems:
-  {db: postgres, app: compose, site: web, backups: store, bases: store, on_call: channel, primary: postgres, standby: postgres, evidence: store}
+  {db: postgres, app: compose, site: web, backups: store, bases: store, on_call: channel, primary: postgres, standby: postgres,
+   evidence: store}
 steps:
 """
 BEFORE = {
