@@ -13,7 +13,7 @@ from runbook.actions.postgres.cluster import Server
 from runbook.actions.postgres.fencing import CLEAN, UNMARKED, Directory, Seen
 from runbook.actions.postgres.moment import memory
 from runbook.actions.postgres.recovery import Tools
-from runbook.actions.postgres.replication import not_as_it_should, parse_lsn
+from runbook.actions.postgres.replication import known_lsn, not_as_it_should
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
 from runbook.operation import Operation, Operations, Write
@@ -158,7 +158,7 @@ class Fence(Action[Postgres, FenceInputs, FenceFacts, Fenced]):
 
 
 def _position(text: str) -> str:
-    return text if parse_lsn(text) is not None else ""
+    return text if known_lsn(text) is not None else ""
 
 
 def _refuse_unseen(system: Postgres, seen: Seen) -> None:

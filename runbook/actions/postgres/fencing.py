@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from runbook.action import Look, Scope, Undecidable, Unreachable
 from runbook.actions.postgres import cluster
 from runbook.actions.postgres.cluster import Server
+from runbook.actions.postgres.instance import is_contained
 from runbook.actions.postgres.own_address import is_own
 from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import Node, read_node
 from runbook.errors import Problem, Refused
-from runbook.host import Compose, Docker, Host
+from runbook.host import Host
 from runbook.operation import Call, Condition, Document, Fields, Operation, Process, Service, Test, Wait
 from runbook.system import Postgres
 
@@ -87,11 +88,6 @@ class Seen:
         return not self.directory.runs or (self.node is not None and self.node.in_recovery)
 
 
-def contained(host: Host) -> bool:
-    """Whether the server is the first process of a container."""
-    return isinstance(host, Docker | Compose)
-
-
 def see(look: Look, db: Postgres, scope: Scope, known: str = "") -> Seen:
     """Ask the server, and look at its files. ``known``: the data directory, where neither server nor environment tells."""
     node = read_node(look, db, scope.application)
@@ -102,7 +98,7 @@ def see(look: Look, db: Postgres, scope: Scope, known: str = "") -> Seen:
 def _files(look: Look, db: Postgres, node: Node | None, known: str) -> Directory | None:
     path = (node.directory if node else "") or db.data_directory.rstrip("/") or known
     try:
-        here = bool(path) and (contained(db.host) or is_own(look, db.host, db.address))
+        here = bool(path) and (is_contained(db.host) or is_own(look, db.host, db.address))
         return _directory(look, db, path) if here else None
     except Unreachable:
         return None
@@ -110,7 +106,7 @@ def _files(look: Look, db: Postgres, node: Node | None, known: str) -> Directory
 
 def _refuses(look: Look, db: Postgres) -> bool:
     """Whether a server answers at all: exit codes 0 and 1 of pg_isready, which needs no password."""
-    if contained(db.host):
+    if is_contained(db.host):
         return False
     program = f"{db.binaries.rstrip('/')}/pg_isready" if db.binaries else "pg_isready"
     where = ("--host", db.address) if db.address else ()
@@ -123,7 +119,7 @@ def _refuses(look: Look, db: Postgres) -> bool:
 
 def _directory(look: Look, db: Postgres, path: str) -> Directory | None:
     host = db.host
-    if contained(host):
+    if is_contained(host):
         container = look.container(host)
         if container is None or look.file(host, f"{path}/global/pg_control") is None:
             return None
@@ -153,13 +149,13 @@ def tools_of(db: Postgres, directory: Directory) -> Tools:
 def at_rest(name: str, script: str, arguments: tuple[str, ...], tools: Tools, scope: Scope) -> Operation:
     """A script on the files of a server that is down: here as their owner, in a container beside it, as root."""
     argv = ("sh", "-c", script, "sh", *arguments)
-    return _aside(name, argv, tools.host, scope) if contained(tools.host) else tools.run(name, *argv)
+    return _aside(name, argv, tools.host, scope) if is_contained(tools.host) else tools.run(name, *argv)
 
 
 def controldata(directory: str, tools: Tools, scope: Scope) -> Operation:
     """What the control file says, of a server that is down. Only reads."""
     argv = (tools.program(CONTROLDATA), "-D", directory)
-    if contained(tools.host):
+    if is_contained(tools.host):
         # of what a one-off container says only the last lines are kept
         script = '"$@" | grep -E "^(Database|Latest checkpoint)"'
         return _aside("control", ("sh", "-c", script, "sh", *argv), tools.host, scope, reads=True)
@@ -175,14 +171,14 @@ def _aside(name: str, argv: tuple[str, ...], host: Host, scope: Scope, *, reads:
 def marked(directory: Directory, tools: Tools, scope: Scope) -> Operation:
     """The mark. In a container that runs it is written inside; the server notices nothing until it is started again."""
     text = f"A server started here is read-only: fenced by runbook, run {scope.run}, step {scope.step}."
-    if contained(tools.host) and directory.runs:
+    if is_contained(tools.host) and directory.runs:
         return tools.run("mark", "sh", "-c", MARKED, "sh", directory.path, text)
     return at_rest("mark", MARKED, (directory.path, text), tools, scope)
 
 
 def stopped(directory: str, tools: Tools, by: tuple[str, ...], mode: str = "fast") -> Operation:
     """A fast shutdown: sessions are ended, and what standbys that are connected lack is sent to them first."""
-    if contained(tools.host):
+    if is_contained(tools.host):
         return Call(
             name="stop",
             service=Service.DOCKER,
@@ -202,7 +198,7 @@ def started(directory: str, options: Sequence[str], tools: Tools, by: tuple[str,
 
     pg_ctl names no cause; the last lines of the log, which lies in the data directory, do.
     """
-    if contained(tools.host):
+    if is_contained(tools.host):
         return Call(name="start", service=Service.DOCKER, operation="start", arguments=Document(()), host=tools.host)
     if by:
         return Process(name="start", argv=by, host=tools.host, daemon=True)
@@ -214,7 +210,7 @@ def started(directory: str, options: Sequence[str], tools: Tools, by: tuple[str,
 
 def proven(directory: str, tools: Tools) -> Operation:
     """An expectation inside a list: the server is down, and one that is started there would be read-only."""
-    if contained(tools.host):
+    if is_contained(tools.host):
         state = Call(
             name="state",
             service=Service.DOCKER,

@@ -19,8 +19,9 @@ from runbook.actions.postgres.following import (
     read_follower,
     verified,
 )
+from runbook.actions.postgres.instance import is_contained
 from runbook.actions.postgres.recovery import Tools
-from runbook.actions.postgres.replication import Node, need_node, parent_of, parse_lsn, read_history
+from runbook.actions.postgres.replication import Node, known_lsn, need_node, parent_of, read_history
 from runbook.errors import Refused
 from runbook.operation import Operations
 from runbook.placeholder import Foreseeable
@@ -127,8 +128,8 @@ def _refuse_parted(
 ) -> None:
     history = read_history(look, inputs.primary, node.timeline, scope.application)
     fix = "postgres.rewind keeps what it has of its own, and brings it back."
-    if fencing.contained(system.host):
-        fork, end = parent_of(history), parse_lsn(inputs.end)
+    if is_contained(system.host):
+        fork, end = parent_of(history), known_lsn(inputs.end)
         if end is None:
             why = "In a container that is down its control file can't be read, and `end` is not given."
             raise Refused(cannot(why, 'Give it what postgres.fence gave: end: "{{ steps.fence.end }}"'))

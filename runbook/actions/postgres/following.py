@@ -21,11 +21,11 @@ from runbook.actions.postgres.replication import (
     STREAMING,
     Node,
     fork_of,
+    known_lsn,
+    shown_lsn,
     maintenance,
     need_node,
     not_as_it_should,
-    parse_lsn,
-    show_lsn,
 )
 from runbook.errors import Problem
 from runbook.operation import Condition, Operation, Operations, Sql, Test, Wait, sql
@@ -185,7 +185,7 @@ def parted(control: Mapping[str, str], primary: Node, history: str) -> str:
     ``control``: what its control file says. ``history``: of the primary's timeline.
     """
     timeline = control.get("Latest checkpoint's TimeLineID", "")
-    checkpoint = parse_lsn(control.get("Latest checkpoint location", ""))
+    checkpoint = known_lsn(control.get("Latest checkpoint location", ""))
     state = control.get("Database cluster state", "")
     if not timeline.isdecimal() or checkpoint is None:
         return "its control file can't be read"
@@ -194,9 +194,10 @@ def parted(control: Mapping[str, str], primary: Node, history: str) -> str:
     fork = fork_of(history, int(timeline))
     if fork is None:
         return f"its timeline {timeline} is not in the history of the primary's timeline {primary.timeline}"
-    end = max(checkpoint + 1, parse_lsn(control.get("Minimum recovery ending location", "")) or 0)
+    end = max(checkpoint + 1, known_lsn(control.get("Minimum recovery ending location", "")) or 0)
     if end > fork:
-        return f"its WAL goes on at {show_lsn(checkpoint)}, and the primary's history left timeline {timeline} at {show_lsn(fork)}"
+        left = f"the primary's history left timeline {timeline} at {shown_lsn(fork)}"
+        return f"its WAL goes on at {shown_lsn(checkpoint)}, and {left}"
     return "" if state in CLEAN else f"it ended without a shutdown ({state}), so where its WAL ends isn't known"
 
 

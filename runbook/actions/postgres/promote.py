@@ -10,19 +10,20 @@ from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outp
 from runbook.actions.postgres import fencing
 from runbook.actions.postgres.cluster import Server
 from runbook.actions.postgres.fencing import Directory, Seen
+from runbook.actions.postgres.instance import is_contained
 from runbook.actions.postgres.own_address import is_own
 from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import (
     Node,
+    known_lsn,
+    shown_lsn,
     maintenance,
     need_node,
     no_standby,
     not_as_it_should,
     parent_of,
-    parse_lsn,
     read_history,
     refuse_no_standby,
-    show_lsn,
 )
 from runbook.actions.postgres.standby_status import ASSUMED
 from runbook.errors import Problem, Refused
@@ -61,7 +62,7 @@ class PromoteInputs(Inputs):
     @field_validator("end")
     @classmethod
     def _position(cls, value: str) -> str:
-        if value and not isinstance(value, Placeholder) and parse_lsn(value) is None:
+        if value and not isinstance(value, Placeholder) and known_lsn(value) is None:
             raise ValueError("expected a position in the WAL, such as 0/3000148")
         return value
 
@@ -195,17 +196,17 @@ class Promote(Action[Postgres, PromoteInputs, PromoteFacts, Promoted]):
             why = f"{system.key or 'the standby'} is on timeline {node.timeline}, in recovery: {node.in_recovery}."
             raise CheckFailed(not_as_it_should(why, "Look at its log."))
         fork = parent_of(read_history(look, system, node.timeline, "runbook"))
-        end = parse_lsn(inputs.end)
+        end = known_lsn(inputs.end)
         whole = end is not None and fork is not None and fork > end
         if inputs.lossless and not whole:
-            why = f"It was promoted at {show_lsn(fork) or 'an unknown position'}, before {inputs.end}."
+            why = f"It was promoted at {shown_lsn(fork) or 'an unknown position'}, before {inputs.end}."
             raise CheckFailed(
                 Problem("E695", _SUMMARY, why, "Keep the old primary as it is: it has commits of its own.")
             )
         last = node.last_commit or facts.last_commit
         return Promoted(
             timeline=node.timeline,
-            fork=show_lsn(fork),
+            fork=shown_lsn(fork),
             lost_nothing=True if whole else None,
             last_commit=last,
             recovery_point=None if whole else last or None,
@@ -226,7 +227,7 @@ def _advice(look: Look, system: Postgres) -> str:
 
 def _refuse_same(look: Look, system: Postgres, old: Postgres, standby: Node, primary: Seen) -> None:
     """Refuse (exit 4) a standby that is named as the old primary too: by an address, say, that moved to it when that one died."""
-    here = fencing.contained(system.host) or is_own(look, system.host, system.address)
+    here = is_contained(system.host) or is_own(look, system.host, system.address)
     path = primary.directory.path if primary.directory else ""
     if here and old.host == system.host and path == standby.directory:
         why = f"{old.key or 'the old primary'} and {system.key or 'the standby'} are one server, the one in {path}."

@@ -1,25 +1,23 @@
 """Two servers of one cluster: what each says of itself, where they stand in the WAL, and where their histories part.
 
-Owns the question that ``postgres.standby_status`` and its kin put to a server, positions in the WAL (LSN) as numbers, and the
-reading of timeline histories. Promises: one bounded query a server; a server that does not answer is None, which is never taken
-for one that is down.
+Owns the question that ``postgres.standby_status`` and its kin put to a server, and where two histories part. Promises: one
+bounded query a server; a server that does not answer is None, which is never taken for one that is down; a position that isn't
+known is None, and '' where it is shown.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from runbook.action import Look, Unreachable
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
+from runbook.actions.postgres.wal import Switch, parse_history, parse_lsn, show_lsn
 from runbook.errors import Problem, Refused
 from runbook.operation import Connection, Scalar, sql
 from runbook.system import Postgres
 
 STREAMING = "streaming"
-_LSN = re.compile(r"([0-9A-F]{1,8})/([0-9A-F]{1,8})")
-_FORK = re.compile(r"^\s*(\d+)\s+([0-9A-F]+/[0-9A-F]+)", re.MULTILINE)
 
 # Functions that only a standby or only a primary may call stand in a CASE, which evaluates one branch alone.
 _NODE = sql("""\
@@ -97,9 +95,9 @@ def _node(row: Mapping[str, Scalar]) -> Node:
         identifier=str(row["identifier"]),
         timeline=int(segment[:8], 16) if segment else max(checkpoint, int(row["received_timeline"] or 0)),
         checkpoint_timeline=checkpoint,
-        flushed=parse_lsn(str(row["flushed"])),
-        received=parse_lsn(str(row["received"])),
-        replayed=parse_lsn(str(row["replayed"])),
+        flushed=known_lsn(str(row["flushed"])),
+        received=known_lsn(str(row["received"])),
+        replayed=known_lsn(str(row["replayed"])),
         paused=bool(row["paused"]),
         last_commit=str(row["last_commit"]),
         age_s=None if row["age_s"] is None else float(row["age_s"]),
@@ -110,15 +108,17 @@ def _node(row: Mapping[str, Scalar]) -> Node:
     )
 
 
-def parse_lsn(text: str) -> int | None:
-    """Bytes of ``0/3000148``; None for what is no position."""
-    found = _LSN.fullmatch(text.strip())
-    return int(found[1], 16) << 32 | int(found[2], 16) if found else None
+def known_lsn(text: str) -> int | None:
+    """Bytes of ``0/3000148``; None for what is no position: a server, or a control file, has said nothing of it."""
+    try:
+        return parse_lsn(text)
+    except ValueError:
+        return None
 
 
-def show_lsn(position: int | None) -> str:
+def shown_lsn(position: int | None) -> str:
     """``0/3000148``; '' for none."""
-    return "" if position is None else f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
+    return "" if position is None else show_lsn(position)
 
 
 def read_history(look: Look, db: Postgres, timeline: int, application: str) -> str:
@@ -132,13 +132,21 @@ def read_history(look: Look, db: Postgres, timeline: int, application: str) -> s
 
 def fork_of(history: str, timeline: int) -> int | None:
     """Where a history leaves ``timeline``: what that timeline has from there on is on no other. None: it is not in it."""
-    return next((parse_lsn(lsn) for number, lsn in _FORK.findall(history) if int(number) == timeline), None)
+    return next((one.position for one in _forks(history) if one.timeline == timeline), None)
 
 
 def parent_of(history: str) -> int | None:
     """Where a history leaves the timeline that it came from."""
-    forks = _FORK.findall(history)
-    return parse_lsn(forks[-1][1]) if forks else None
+    forks = _forks(history)
+    return forks[-1].position if forks else None
+
+
+def _forks(history: str) -> tuple[Switch, ...]:
+    """None of them where the text is no history: then nothing can be told from it."""
+    try:
+        return parse_history(history)
+    except ValueError:
+        return ()
 
 
 def refuse_no_standby(db: Postgres, node: Node, other: Node | None) -> None:

@@ -24,10 +24,10 @@ from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import (
     Node,
     fork_of,
+    shown_lsn,
     maintenance,
     need_node,
     read_history,
-    show_lsn,
 )
 from runbook.actions.postgres.rewinding import Inodes, Parted, Rewinding, Stage, stage_of
 from runbook.errors import Refused
@@ -177,7 +177,7 @@ class Rewind(Action[Postgres, RewindInputs, RewindFacts, Rewound]):
         begun = look.file(system.host, where.partial) is not None
         needed = 0 if begun else int(int(rows[0]["bytes"] or 0) * inputs.space_factor)
         rewinding.refuse(look, system, control, place, where, needed_bytes=needed)
-        return Parted(why, timeline, show_lsn(fork), control.get("Database cluster state", ""))
+        return Parted(why, timeline, shown_lsn(fork), control.get("Database cluster state", ""))
 
     def assume(self, system: Postgres, inputs: RewindInputs, scope: Scope) -> RewindFacts:
         """A crashed primary with WAL of its own."""

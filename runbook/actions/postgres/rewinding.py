@@ -26,6 +26,7 @@ from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.cluster import Paths, Place
 from runbook.actions.postgres.fencing import CLEAN
 from runbook.actions.postgres.following import Following, FollowingInputs
+from runbook.actions.postgres.instance import is_contained
 from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import maintenance, not_as_it_should
 from runbook.errors import Problem, Refused
@@ -238,7 +239,7 @@ def refuse(look: Look, db: Postgres, control: dict[str, str], place: Place, wher
 
 def refuse_container(db: Postgres) -> None:
     """Refuse (exit 4) a server in a container: nothing that runs beside it while it is down can reach the new primary."""
-    if fencing.contained(db.host):
+    if is_contained(db.host):
         why = f"{db.host}: pg_rewind needs the server down and the new primary reachable, and here its network goes with it."
         fix = (
             "Rebuild it: keep its volume, and run pg_basebackup from the new primary into a new one, with the image's programs: "

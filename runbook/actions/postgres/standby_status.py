@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import Field, field_validator
 
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Interrupted, Look, Outputs, Scope, current, guard
-from runbook.actions.postgres.replication import STREAMING, Node, need_node, read_node, refuse_no_standby, show_lsn
+from runbook.actions.postgres.replication import STREAMING, Node, shown_lsn, need_node, read_node, refuse_no_standby
 from runbook.errors import Problem
 from runbook.operation import Operations
 from runbook.system import Postgres
@@ -138,8 +138,8 @@ def status_of(standby: Node, primary: Node | None) -> Lag:
     paused = " Its replay is paused: readers see an old state." if standby.paused else ""
     return Lag(
         timeline=standby.timeline,
-        received=show_lsn(standby.held),
-        replayed=show_lsn(standby.replayed),
+        received=shown_lsn(standby.held),
+        replayed=shown_lsn(standby.replayed),
         behind_bytes=behind,
         behind_s=seconds,
         estimate=behind is None,

@@ -8,7 +8,7 @@ import pytest
 
 from runbook.actions.postgres.following import parted
 from runbook.actions.postgres.own_address import own_addresses
-from runbook.actions.postgres.replication import Node, fork_of, parent_of, parse_lsn, show_lsn
+from runbook.actions.postgres.replication import Node, fork_of, known_lsn, shown_lsn, parent_of
 from runbook.actions.postgres.standby_status import ASSUMED, status_of
 from tests.actions.postgres.nodes import primary_node
 
@@ -26,22 +26,24 @@ def control(timeline: int, checkpoint: str, state: str = "shut down", end: str =
 
 @pytest.mark.parametrize("text", ["0/0", "0/3000148", "1A/FFFFFFFF", "FFFFFFFF/1"])
 def test_a_position_is_a_number_and_back(text: str) -> None:
-    number = parse_lsn(text)
+    number = known_lsn(text)
     assert number is not None
-    assert show_lsn(number) == text
+    assert shown_lsn(number) == text
 
 
 @pytest.mark.parametrize("text", ["", "0", "0/", "/1", "0/g", "000000000/1", "0/1; DROP"])
 def test_what_is_no_position(text: str) -> None:
-    assert parse_lsn(text) is None
+    assert known_lsn(text) is None
 
 
 def test_a_history_tells_where_timelines_part() -> None:
-    assert show_lsn(fork_of(HISTORY, 1)) == "0/3000148"
-    assert show_lsn(fork_of(HISTORY, 2)) == "0/5000000"
+    assert shown_lsn(fork_of(HISTORY, 1)) == "0/3000148"
+    assert shown_lsn(fork_of(HISTORY, 2)) == "0/5000000"
     assert fork_of(HISTORY, 3) is None
-    assert show_lsn(parent_of(HISTORY)) == "0/5000000"
+    assert shown_lsn(parent_of(HISTORY)) == "0/5000000"
     assert parent_of("") is None
+    assert parent_of("1\t0/30001") == 0x30001
+    assert (parent_of("1\t0/"), fork_of("1\t0/", 1)) == (None, None), "a text that was cut off tells nothing"
 
 
 @pytest.mark.parametrize(
