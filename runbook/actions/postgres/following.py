@@ -22,10 +22,10 @@ from runbook.actions.postgres.replication import (
     Node,
     fork_of,
     known_lsn,
-    shown_lsn,
     maintenance,
     need_node,
     not_as_it_should,
+    shown_lsn,
 )
 from runbook.errors import Problem
 from runbook.operation import Condition, Operation, Operations, Sql, Test, Wait, sql

@@ -16,7 +16,6 @@ from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import (
     Node,
     known_lsn,
-    shown_lsn,
     maintenance,
     need_node,
     no_standby,
@@ -24,6 +23,7 @@ from runbook.actions.postgres.replication import (
     parent_of,
     read_history,
     refuse_no_standby,
+    shown_lsn,
 )
 from runbook.actions.postgres.standby_status import ASSUMED
 from runbook.errors import Problem, Refused

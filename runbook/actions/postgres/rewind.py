@@ -24,10 +24,10 @@ from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import (
     Node,
     fork_of,
-    shown_lsn,
     maintenance,
     need_node,
     read_history,
+    shown_lsn,
 )
 from runbook.actions.postgres.rewinding import Inodes, Parted, Rewinding, Stage, stage_of
 from runbook.errors import Refused

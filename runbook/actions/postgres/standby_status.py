@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import Field, field_validator
 
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Interrupted, Look, Outputs, Scope, current, guard
-from runbook.actions.postgres.replication import STREAMING, Node, shown_lsn, need_node, read_node, refuse_no_standby
+from runbook.actions.postgres.replication import STREAMING, Node, need_node, read_node, refuse_no_standby, shown_lsn
 from runbook.errors import Problem
 from runbook.operation import Operations
 from runbook.system import Postgres

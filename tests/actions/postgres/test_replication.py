@@ -8,7 +8,7 @@ import pytest
 
 from runbook.actions.postgres.following import parted
 from runbook.actions.postgres.own_address import own_addresses
-from runbook.actions.postgres.replication import Node, fork_of, known_lsn, shown_lsn, parent_of
+from runbook.actions.postgres.replication import Node, fork_of, known_lsn, parent_of, shown_lsn
 from runbook.actions.postgres.standby_status import ASSUMED, status_of
 from tests.actions.postgres.nodes import primary_node
 
