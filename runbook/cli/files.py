@@ -10,7 +10,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from runbook.errors import InvalidInput, Problem, Refused
+from runbook.errors import InvalidInput, Problem, Refused, UsageFault, suggest
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,21 @@ def rooted(path: Path) -> tuple[Files, str]:
     if ".." not in whole.parts and whole.is_relative_to(here):
         return Files(here), whole.relative_to(here).as_posix()
     return Files(whole.parent), whole.name
+
+
+def refuse_missing(path: Path) -> None:
+    """Refuse (exit 2) what is no file."""
+    if path.is_dir():
+        raise UsageFault(Problem("E205", "a folder is not a plan", str(path), f"{path}/*.yaml, or one of them"))
+    if not path.exists():
+        raise UsageFault(Problem("E205", "there is no such plan", str(path), _near(path)))
+
+
+def _near(path: Path) -> str:
+    """What may have been meant: a file beside it with such a name, else where to look."""
+    beside = sorted(each.name for each in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
+    near = [each.name for each in (path.with_suffix(".yaml"), path.with_suffix(".yml")) if each.exists()]
+    return (f"did you mean '{near[0]}'?" if near else suggest(path.name, beside)) or "check the path"
 
 
 def refuse_writable(path: Path) -> None:

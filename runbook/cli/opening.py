@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from runbook.cli.files import refuse_writable, rooted
-from runbook.errors import InvalidInput, Problem, UsageFault
+from runbook.cli.files import refuse_missing, refuse_writable, rooted
+from runbook.errors import InvalidInput, Problem, UsageFault, suggest
 from runbook.operation import Json
 from runbook.plan.environment import Environment, check_fits, inline_environment, load_environment
 from runbook.plan.inputs import bind
@@ -23,8 +23,7 @@ FOLDER = "environments"
 
 def read_plan(path: Path) -> Plan:
     """The plan in that file; every fault of shape at once."""
-    if not path.exists():
-        raise UsageFault(Problem("E205", "there is no such plan", str(path), "check the path"))
+    refuse_missing(path)
     refuse_writable(path)
     files, name = rooted(path)
     return load_plan(name, files)
@@ -92,10 +91,14 @@ def _named(env: str, path: Path, state: Path) -> Environment:
     for candidate in _candidates(env, path, state):
         if candidate.exists():
             return environment_at(candidate)
-    known = [found.stem for found in _files(path)]
-    raise InvalidInput(
-        Problem("E162", "there is no such environment", f"{env}: looked for {FOLDER}/{env}.yaml", f"known: {known}")
-    )
+    known = [*(found.stem for found in _files(path)), *(["sandbox"] if _sandbox(state).exists() else [])]
+    if env == "sandbox":
+        raise InvalidInput(
+            Problem("E162", "the sandbox is not there", f"{_sandbox(state)} does not exist", "runbook sandbox up")
+        )
+    looked = f"{env}: looked for {FOLDER}/{env}.yaml beside {path}, and in the folders above"
+    fix = suggest(env, known) or (f"known: {', '.join(known)}" if known else "--env PATH")
+    raise InvalidInput(Problem("E162", "there is no such environment", looked, fix))
 
 
 def _candidates(env: str, path: Path, state: Path) -> Iterable[Path]:

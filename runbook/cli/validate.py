@@ -11,9 +11,9 @@ from runbook import __version__
 from runbook.catalogue import CATALOGUE
 from runbook.check.examine import examine
 from runbook.cli import options
-from runbook.cli.files import refuse_writable, rooted
+from runbook.cli.files import refuse_missing, refuse_writable, rooted
 from runbook.cli.screen import Screen, print_json, visible
-from runbook.errors import ExitCode, InvalidInput, Problem, Severity, UsageFault
+from runbook.errors import ExitCode, InvalidInput, Problem, Severity
 from runbook.plan.environment import Environment, inline_environment
 from runbook.plan.load import examine_plan
 from runbook.plan.model import Plan
@@ -45,8 +45,7 @@ def command(
 
 def check(path: Path, *, env: str, state: Path) -> list[Problem]:
     """Every problem of the plan in that file; with an environment, also what that lacks."""
-    if not path.is_file():
-        raise UsageFault(Problem("E205", "there is no such plan", str(path), "check the path"))
+    refuse_missing(path)
     refuse_writable(path)
     files, name = rooted(path)
     plan, loading = examine_plan(name, files)

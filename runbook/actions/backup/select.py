@@ -138,6 +138,8 @@ class Select(Action[Store, SelectInputs, SelectFacts, Selected]):
         """Reads the store's listing and the manifests of what matches."""
         directory = directory_of(system)
         entries = names(look.listing(LOCAL, directory))
+        if not entries:
+            _refuse_missing(look, system, directory)
         passed_over: tuple[str, ...] = ()
         drawn: Drawn | None = None
         if inputs.name == NEWEST:
@@ -234,6 +236,16 @@ def _drawn(
     seed = inputs.seed or scope.started_at.date().isoformat()
     name = min(older, key=lambda each: sha256(f"{seed}\0{each}".encode()).digest())
     return name, Drawn(seed, len(older)), found.passed_over
+
+
+def _refuse_missing(look: Look, system: Store, directory: str) -> None:
+    """An empty store has no backup; one that isn't there may have all of them, elsewhere."""
+    found = look.file(LOCAL, directory)
+    if found is None or found.kind != "directory":
+        detail = f"{directory} of {system.key} is not there, or is no directory, on this machine. Is the disk mounted?"
+        raise Refused(
+            Problem("E632", "the store's directory is not there", detail, "findmnt; then look at the store's url")
+        )
 
 
 def _nothing_fits(

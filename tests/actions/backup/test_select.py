@@ -125,13 +125,24 @@ def test_without_any_manifest_the_remedy_is_named(look: Look, tmp_path: Path) ->
     assert "backup.adopt" in fault(error)
 
 
+def test_a_store_that_is_not_there_is_not_an_empty_one(look: Look, tmp_path: Path) -> None:
+    with pytest.raises(Refused) as refused:
+        choose(look, tmp_path / "mounted", name="newest")
+    told = fault(refused)
+    assert "E632" in told
+    assert f"{tmp_path}/mounted of backups is not there" in told
+    with pytest.raises(Refused, match="the store's directory is not there"):
+        choose(look, tmp_path / "mounted", name="a.dump")
+
+
 def test_where_nothing_fits_it_lists_what_is_there(look: Look, tmp_path: Path) -> None:
     lay(tmp_path, "a.dump")
     with pytest.raises(CheckFailed) as error:
         choose(look, tmp_path, before="2020-01-01T00:00:00Z")
     assert "a.dump" in fault(error)
+    (tmp_path / "empty").mkdir()
     with pytest.raises(CheckFailed) as error:
-        choose(look, tmp_path / "absent")
+        choose(look, tmp_path / "empty")
     assert "nothing" in fault(error)
 
 

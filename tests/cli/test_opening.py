@@ -1,0 +1,67 @@
+"""Plans and environments that are not where they were looked for: what is meant instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.terminal import Terminal
+
+PLAN = "runbook: 1\nname: look\nsystems: {site: web}\nsteps:\n- {id: look, uses: http.check, on: site, timeout: 1m}\n"
+LAB = "environment: lab\nsystems: {site: {type: web, url: 'http://127.0.0.1:1'}}\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with ``plans/look.yaml`` and ``plans/environments/lab.yaml``."""
+    folder = tmp_path / "plans"
+    (folder / "environments").mkdir(parents=True)
+    (folder / "look.yaml").write_text(PLAN)
+    (folder / "environments" / "lab.yaml").write_text(LAB)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("command", ["plan", "apply", "validate"])
+def test_a_plan_that_is_not_there(runbook: Terminal, command: str) -> None:
+    for typed, fix in (
+        ("plans/lok.yaml", "did you mean 'look.yaml'?"),
+        ("plans/look", "did you mean 'look.yaml'?"),
+        ("nowhere/x.yaml", "check the path"),
+    ):
+        said = runbook(command, typed)
+        assert said.code == 2
+        assert "error[E205]: there is no such plan" in said.err
+        assert fix in said.err
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("command", ["plan", "apply", "validate"])
+def test_a_folder_is_not_a_plan(runbook: Terminal, command: str) -> None:
+    said = runbook(command, "plans")
+    assert said.code == 2
+    assert "error[E205]: a folder is not a plan" in said.err
+    assert "plans/*.yaml" in said.err
+
+
+def test_an_environment_that_is_not_there(runbook: Terminal, here: Path) -> None:
+    said = runbook("plan", "plans/look.yaml", "--env", "lap")
+    assert said.code == 3
+    assert "looked for environments/lap.yaml beside plans/look.yaml" in said.err
+    assert "did you mean 'lab'?" in said.err
+    assert "→ known: lab\n" in runbook("plan", "plans/look.yaml", "--env", "production").err
+    (here / "plans" / "environments" / "lab.yaml").unlink()
+    assert "→ --env PATH\n" in runbook("plan", "plans/look.yaml", "--env", "production").err
+
+
+@pytest.mark.usefixtures("here")
+def test_a_sandbox_that_is_not_there_is_brought_up(runbook: Terminal) -> None:
+    said = runbook("plan", "plans/look.yaml", "--env", "sandbox")
+    assert said.code == 3
+    assert "error[E162]: the sandbox is not there" in said.err
+    assert "→ runbook sandbox up" in said.err
+    (runbook.state / "sandbox").mkdir(parents=True)
+    (runbook.state / "sandbox" / "environment.yaml").write_text(LAB.replace("lab", "sandbox"))
+    assert "did you mean 'sandbox'?" in runbook("plan", "plans/look.yaml", "--env", "sandbx").err
