@@ -7,6 +7,7 @@ what is its own is the damage, and the comparison of every row afterwards.
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runbook.cli import options
+from runbook.quoting import shell_word
 
 if TYPE_CHECKING:
     from runbook.cli.screen import Screen
@@ -166,6 +168,7 @@ class _Story:
         self.screen.text("")
         self.screen.text("Look round:", "title")
         for text, what in (
+            *((line, "so that this shell finds it") for line in path_lines(Path(sys.executable).with_name("runbook"))),
             (f"runbook show {ended.run}{at}", "the run, step by step"),
             (f"runbook logs {ended.run}{at}", "what happened when, and what the programs printed"),
             (f"less {self.state / 'runs' / ended.run / 'journal.jsonl'}", "the journal itself"),
@@ -196,6 +199,14 @@ class _Story:
 
     def _aside(self, text: str) -> None:
         self.screen.text(f"  {text}", "dim")
+
+
+def path_lines(own: Path) -> list[str]:
+    """What a shell needs before ``runbook`` is the program at ``own``; nothing where it is that already."""
+    found = shutil.which("runbook")
+    if not own.exists() or (found and Path(found).resolve() == own.resolve()):
+        return []
+    return [f"export PATH={shell_word(str(own.parent))}:$PATH"]
 
 
 def _typed(name: str) -> str:

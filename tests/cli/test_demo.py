@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from runbook.cli.demo import path_lines
 from runbook.sandbox.damage import ruin, sums
 from runbook.sandbox.stack import Stack
 from tests.cli.terminal import Terminal
@@ -45,3 +47,15 @@ def test_the_demo_destroys_restores_and_proves(runbook: Terminal, stack: Stack) 
     assert again.code == 0
     assert "made anew" in again.out
     assert sums(stack.login()) == whole
+
+
+def test_what_it_says_to_type_is_found_by_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "a venv" / "bin" / "runbook"
+    own.parent.mkdir(parents=True)
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert path_lines(own) == [f"export PATH='{own.parent}':$PATH"]
+    monkeypatch.setenv("PATH", f"{own.parent}:/usr/bin:/bin")
+    assert path_lines(own) == []
+    assert path_lines(tmp_path / "absent") == []
