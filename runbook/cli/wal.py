@@ -125,13 +125,14 @@ def has(access_file: Path, waldump: str, name: str) -> None:
 
 @command.command()
 @access
+@click.option("--cluster", default="", help="The system identifier of the cluster whose WAL it has to be.")
 @click.argument("first", default="")
-def readable(access_file: Path, first: str) -> None:
+def readable(access_file: Path, cluster: str, first: str) -> None:
     """Whether the archive can be listed and read: its newest segment from FIRST on comes whole. None there is no fault."""
     from runbook.walstore.access import read_access
     from runbook.walstore.summary import newest_comes
 
-    newest_comes(read_access(access_file).open(), first)
+    newest_comes(read_access(access_file).open(), first, cluster)
 
 
 @command.command("restore-command")
@@ -146,11 +147,24 @@ def restore_command(spool: str) -> None:
 @command.command("list")
 @access
 @segment_bytes
-def listed(access_file: Path, segment_bytes: int) -> None:
+@click.option("--lines", "as_lines", is_flag=True, help="As lines, for postgres.check_archive.")
+def listed(access_file: Path, segment_bytes: int, *, as_lines: bool) -> None:
     """What an archive holds: its stretches of segments, its gaps, its newest file; one JSON object."""
     import json
 
+    from runbook.errors import Problem, Refused
     from runbook.walstore.access import read_access
+    from runbook.walstore.listing import lines
+    from runbook.walstore.store import Damaged, Unavailable
     from runbook.walstore.summary import summary
 
-    click.echo(json.dumps(summary(read_access(access_file).open(), segment_bytes)))
+    archive = read_access(access_file).open()
+    try:
+        if as_lines:
+            for line in lines(archive, segment_bytes):
+                click.echo(line)
+        else:
+            click.echo(json.dumps(summary(archive, segment_bytes)))
+    except (Damaged, Unavailable) as error:
+        fix = "Check the archive's url, endpoint, region and keys, and what these may read."
+        raise Refused(Problem("E637", "WAL can't be fetched", f"{error}.", fix)) from None

@@ -59,14 +59,21 @@ def summary(archive: Segments, segment_bytes: int) -> dict[str, Json]:
     }
 
 
-def newest_comes(archive: Segments, first: str) -> None:
-    """Fetch the newest segment, unless all are older than ``first``; :class:`Refused` where the archive can't be read."""
+def newest_comes(archive: Segments, first: str, cluster: str = "") -> None:
+    """Fetch the newest segment, unless all are older than ``first``. :class:`Refused` where the archive can't be read, or where
+    that segment was written by another cluster than the one with this identifier.
+    """
     try:
         names = (one.name for one in archive.entries())
         found = [one for one in names if one >= first and isinstance(wal.parse_name(one), wal.Segment)]
         if found:
             with tempfile.TemporaryDirectory() as folder:
-                archive.fetch(found[-1], Path(folder) / found[-1])
+                path = Path(folder) / found[-1]
+                writer = wal.cluster_of(path.read_bytes()[: wal.HEADER_BYTES]) if archive.fetch(path.name, path) else ""
+                if cluster and writer not in ("", cluster):
+                    detail = f"{path.name} was written by cluster {writer}; this is {cluster}."
+                    fix = "Give each cluster an archive of its own: `archive` of the system."
+                    raise Refused(Problem("E602", "the archive is another cluster's", detail, fix))
     except (Unavailable, Damaged) as error:
         fix = "Check the archive's url, endpoint, region and keys, and what these may read."
         raise Refused(Problem("E637", "WAL can't be fetched", f"{error}.", fix)) from None

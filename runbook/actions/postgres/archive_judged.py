@@ -32,6 +32,7 @@ MOST_NAMED = 8
 _LOOK = "SELECT * FROM pg_stat_archiver;    # and the server's log"
 _NEW_BASE = "Take a new base backup now (postgres.basebackup); it leads on from here, whatever is missing before it."
 
+_PUSH = "runbook wal histories --access PGDATA.wal_archive.json PGDATA/pg_wal"
 
 Leading: TypeAlias = Literal["every", "newest"]
 """Which base backups have to lead to now."""
@@ -155,7 +156,8 @@ def _files(directory: str, status: ArchiveStatus, listing: Listing) -> list[Prob
             f"{directory} lacks {_named(names, len(names))}: a recovery would follow the timeline before it, and bring back "
             "what was discarded."
         )
-        fix = f"cp PGDATA/pg_wal/{names[-1]} {directory}/    # as the server's account, if it is there still"
+        copy = f"cp PGDATA/pg_wal/{names[-1]} {directory}/" if directory.startswith("/") else _PUSH
+        fix = f"{copy}    # as the server's account, if it is there still"
         found.append(_missing(detail, fix))
     return found
 

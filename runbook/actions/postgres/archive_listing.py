@@ -8,7 +8,7 @@ is never taken for a whole one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runbook.action import CheckFailed
 from runbook.actions.postgres.wal import (
@@ -21,9 +21,10 @@ from runbook.actions.postgres.wal import (
     parse_history,
     parse_name,
 )
+from runbook.actions.postgres.wal_source import PROGRAM, BucketArchive
 from runbook.errors import Problem
 from runbook.host import Host
-from runbook.operation import Operation, Process
+from runbook.operation import Operation, Operations, Process
 
 MOST_STRETCHES = 500
 """Stretches without a gap that are told, oldest first. More make more gaps than anybody fills: then the check fails in any case."""
@@ -69,7 +70,8 @@ echo Z"""
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What lies in an archive. Instants are seconds since 1970 by the host's clock; ``damaged`` are (name, bytes).
+    """What lies in an archive. Instants are seconds since 1970 by the host's clock; ``damaged`` are (name, bytes);
+    ``writer``: the identifier of the cluster that wrote the newest segment, '' where the listing doesn't tell it.
 
     Counts are whole; the names beside them are the first :data:`MOST_NAMES`. ``stretches`` counts those that were not told too.
     """
@@ -85,6 +87,17 @@ class Listing:
     foreign: tuple[str, ...]
     foreign_count: int
     bytes: int
+    writer: str = ""
+
+
+def listed_bucket(archive: BucketArchive, segment_bytes: int) -> Operations:
+    """Read the names in the bucket, by this program: 1,000 a request. The file with the keys goes again."""
+    words = ("--lines", "--access", archive.access, "--segment-bytes", str(segment_bytes))
+    listing = Process(name="listing", argv=(PROGRAM, "wal", "list", *words), reads=True)
+    # both are in the run's own directory: nothing else is changed
+    given = tuple(replace(one, reads=True) for one in archive.opened())
+    taken = tuple(replace(one, reads=True) for one in archive.forgotten())
+    return (*given, listing, *taken)
 
 
 def listed(directory: str, host: Host, segment_bytes: int) -> Operation:
@@ -119,6 +132,7 @@ def parse_listing(text: str, segment_bytes: int) -> Listing:
         foreign=tuple(line[1] for line in lines if line[0] == "F"),
         foreign_count=counts[3] + odd,
         bytes=counts[4],
+        writer=next((line[1] for line in lines if line[0] == "W"), ""),
     )
 
 

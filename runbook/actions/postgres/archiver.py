@@ -12,14 +12,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runbook.action import Look, Scope
+from runbook.actions.postgres.archive_bucket import BucketWriter
 from runbook.actions.postgres.archiving import Setting, Wanted
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.wal import Segment, parse_name
+from runbook.actions.postgres.wal_source import Archive
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL, Host
 from runbook.operation import (
+    Arg,
     Condition,
     Connection,
+    MakeDirectory,
     Operation,
     Operations,
     Process,
@@ -98,10 +102,18 @@ class Writer:
     owner: str
     host: Host = LOCAL
 
-    def run(self, name: str, script: str, *arguments: str | Ref) -> Process:
+    def run(self, name: str, script: str, *arguments: Arg) -> Process:
         """A script that only reads, as that account, with the archive's directory as its first argument."""
         argv = ("sh", "-c", script, "sh", self.directory, *arguments)
         return Process(name=name, argv=argv, host=self.host, user=self.owner, cwd="/", reads=True)
+
+    def prepared(self) -> Operations:
+        """The directory, which is left as it is where it exists."""
+        return (MakeDirectory(name="make_archive", path=self.directory, host=self.host, mode=0o700, owner=self.owner),)
+
+    def arrived(self, segment: Arg, segment_bytes: int) -> Process:
+        """Exit code 0: the segment is there, with all its bytes."""
+        return self.run("in_archive", _ARRIVED, segment, str(segment_bytes))
 
     def probe(self, identifier: str) -> Operation:
         """Whether it may write there, has the programs that the command needs, and no other cluster's WAL lies there.
@@ -112,7 +124,7 @@ class Writer:
         return self.run("writable", _WRITABLE, *(number.to_bytes(8, order).hex() for order in _ORDERS))
 
 
-def read_archiver(look: Look, db: Postgres, directory: str, scope: Scope) -> tuple[Archiver, tuple[Setting, ...]]:
+def read_archiver(look: Look, db: Postgres, archive: Archive, scope: Scope) -> tuple[Archiver, tuple[Setting, ...]]:
     """Ask the server; refuses (exit 4) where its settings can't be altered: a standby, a role that may not, a lock on it."""
     at = db.connection(application=scope.application, database=MAINTENANCE_DATABASE)
     if not look.query(at, _SUPERUSER)[0]["superuser"]:
@@ -124,8 +136,8 @@ def read_archiver(look: Look, db: Postgres, directory: str, scope: Scope) -> tup
         fix = "Set the archiving where its settings are managed, or set allow_alter_system = on."
         raise Refused(unalterable("allow_alter_system is off: others manage its settings.", fix))
     last, size = str(row["last"]), int(row["segment_bytes"] or 0)
-    there = look.file(db.host, f"{directory}/{last}") if last else None
-    whole = there is not None and (there.bytes == size or not isinstance(parse_name(last, size), Segment))
+    there = archive.size_of(look, last) if last else None
+    whole = there is not None and (there == size or not isinstance(parse_name(last, size), Segment))
     archiver = Archiver(
         data_directory=str(row["directory"]).rstrip("/"),
         identifier=str(row["identifier"]),
@@ -190,7 +202,7 @@ def in_effect(at: Connection, command: str) -> Operations:
     return (reloaded(at), wait)
 
 
-def proof(at: Connection, writer: Writer, segment_bytes: int, *, within_s: float) -> Operations:
+def proof(at: Connection, writer: Writer | BucketWriter, segment_bytes: int, *, within_s: float) -> Operations:
     """Close a segment with a commit in it, and wait until it lies in the archive and the archiver has counted it."""
     message = sql("SELECT pg_logical_emit_message(true, 'runbook', 'the archive is proven with this segment')::text")
     switch = Sql(
@@ -202,7 +214,7 @@ def proof(at: Connection, writer: Writer, segment_bytes: int, *, within_s: float
     segment = Ref("switch_wal", "segment")
     arrived = Wait(
         name="archived",
-        read=writer.run("in_archive", _ARRIVED, segment, str(segment_bytes)),
+        read=writer.arrived(segment, segment_bytes),
         until=(Condition("exit_code", Test.EQUALS, 0),),
         deadline_s=within_s,
     )

@@ -94,9 +94,8 @@ class Wanted:
     restart: bool = False
 
 
-def wanted_settings(directory: str, timeout_s: int) -> tuple[Wanted, ...]:
-    """What archiving to the directory needs, in the order in which it is set."""
-    command = command_for(directory)
+def wanted_settings(command: str, timeout_s: int) -> tuple[Wanted, ...]:
+    """What archiving with that command needs, in the order in which it is set."""
     return (
         Wanted("wal_level", "replica", lambda value: value != "minimal", restart=True),
         # under wal_level minimal it has to be 0; a base backup needs at least one

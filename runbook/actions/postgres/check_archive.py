@@ -21,11 +21,11 @@ from runbook.action import (
     guard,
 )
 from runbook.actions.postgres.archive_judged import Leading, foreign_cluster, judged, unfit
-from runbook.actions.postgres.archive_listing import listed, parse_listing
+from runbook.actions.postgres.archive_listing import listed, listed_bucket, parse_listing
 from runbook.actions.postgres.archive_place import ArchivePlace, read_archive_place, unsafe
 from runbook.actions.postgres.archive_status import ArchiveStatus, Base, read_bases, read_status
 from runbook.actions.postgres.wal import HEADER_BYTES, cluster_of
-from runbook.actions.postgres.wal_source import directory_of
+from runbook.actions.postgres.wal_source import BucketArchive, DirectoryArchive, archive_of
 from runbook.operation import Operations
 from runbook.system import Postgres, Store
 from runbook.units import parse_duration, show_instant
@@ -88,7 +88,8 @@ class CheckArchive(Action[Postgres, CheckArchiveInputs, CheckArchiveFacts, Archi
     be lost with the server; and, with `bases`, if a base backup doesn't lead to now, or none does. With `bases`, gaps before the
     oldest base backup are no fault. `max_age` bounds what would be lost: in a cluster where nothing is written no segment is
     closed, its newest one grows old, and nothing is lost; so it is not the age that counts while nothing waits to be archived and
-    archive_timeout is set. The directory is read where it is: 100,000 files take about a second. Nothing is changed.
+    archive_timeout is set. The directory is read where it is: 100,000 files take about a second. Of a bucket the names are listed,
+    and the newest segment and the latest history are fetched. Nothing is changed.
     """
 
     effect = Effect.READS
@@ -104,22 +105,26 @@ class CheckArchive(Action[Postgres, CheckArchiveInputs, CheckArchiveFacts, Archi
 
     def observe(self, look: Look, system: Postgres, inputs: CheckArchiveInputs, scope: Scope) -> CheckArchiveFacts:
         """The server's archiver, the archive's place, the manifests of the base backups."""
-        directory = directory_of(system)
+        archive = archive_of(system, scope)
         status = read_status(look, system, scope)
-        place = read_archive_place(look, system, directory, status.data_directory)
+        place = ArchivePlace(archive.place, exists=True)
+        if isinstance(archive, DirectoryArchive):
+            place = read_archive_place(look, system, archive.directory, status.data_directory)
         if not place.exists:
-            raise CheckFailed(unfit(f"{directory} is not there on {system.host}.", "Mount it, or correct `archive`."))
+            raise CheckFailed(unfit(archive.unseen(look), "Mount it, or correct `archive`."))
         bases = None if inputs.bases is None else read_bases(look, inputs.bases)
-        return CheckArchiveFacts(directory, status, bases, place)
+        return CheckArchiveFacts(archive.place, status, bases, place)
 
     def assume(self, system: Postgres, inputs: CheckArchiveInputs, scope: Scope) -> CheckArchiveFacts:
         """An archive to be read."""
-        return CheckArchiveFacts(
-            directory_of(system), ArchiveStatus(), (), ArchivePlace(directory_of(system), exists=True)
-        )
+        place = archive_of(system, scope).place
+        return CheckArchiveFacts(place, ArchiveStatus(), (), ArchivePlace(place, exists=True))
 
     def plan(self, system: Postgres, inputs: CheckArchiveInputs, facts: CheckArchiveFacts, scope: Scope) -> Operations:
-        """One read of the directory, where it is."""
+        """One read of the directory, where it is, or of the bucket's names."""
+        archive = archive_of(system, scope)
+        if isinstance(archive, BucketArchive):
+            return listed_bucket(archive, facts.status.segment_bytes)
         return (listed(facts.directory, system.host, facts.status.segment_bytes),)
 
     def verify(
@@ -136,8 +141,9 @@ class CheckArchive(Action[Postgres, CheckArchiveInputs, CheckArchiveFacts, Archi
             max_age_s=None if inputs.max_age is None else parse_duration(inputs.max_age),
             leading=inputs.leading,
         )
-        newest = f"{facts.directory}/{listing.newest}"
-        owner = cluster_of(look.head(system.host, newest, HEADER_BYTES)) if listing.newest else ""
+        owner = listing.writer
+        if listing.newest and not owner and facts.directory.startswith("/"):
+            owner = cluster_of(look.head(system.host, f"{facts.directory}/{listing.newest}", HEADER_BYTES))
         problems = [*unsafe(facts.place), *foreign_cluster(facts.status, listing, owner), *found.problems]
         if problems:
             raise CheckFailed(*problems)

@@ -1,4 +1,4 @@
-"""Turning on continuous archiving to a directory, and proving it with a segment."""
+"""Turning on continuous archiving to a directory or a bucket, and proving it with a segment."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard, pinned
 from runbook.actions.postgres import wal
+from runbook.actions.postgres.archive_bucket import BucketWriter, access_beside, bucket_command, closed, read_program
 from runbook.actions.postgres.archive_place import ArchivePlace, denied, read_archive_place, unsafe
 from runbook.actions.postgres.archiver import (
     Archiver,
@@ -26,10 +27,10 @@ from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.instance import Manner, answering, is_contained, read_instance
 from runbook.actions.postgres.moment import memory
 from runbook.actions.postgres.stop import started, stopping
-from runbook.actions.postgres.wal_source import directory_of
+from runbook.actions.postgres.wal_source import PROGRAM, Archive, BucketArchive, DirectoryArchive, archive_of, bucket_of
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
-from runbook.operation import Connection, MakeDirectory, Operations, Write
+from runbook.operation import Connection, Operations, Write
 from runbook.system import Postgres
 from runbook.units import parse_duration, show_duration
 
@@ -53,6 +54,11 @@ class ConfigureArchivingInputs(Inputs):
     )
     stop: tuple[str, ...] = Field(default=(), description="Command that stops the server; default: pg_ctl, or Docker")
     start: tuple[str, ...] = Field(default=(), description="Command that starts it; default: pg_ctl, or Docker")
+    program: str = Field(
+        default="",
+        pattern=r"^(/[^\x00-\x1f]+)?$",
+        description="With a bucket: the path of runbook as the server's account can run it; default: this one",
+    )
     within: str = Field(default="2m", description="How long the first segment may take until it is in the archive")
 
     @field_validator("archive_timeout", "within")
@@ -70,7 +76,10 @@ class ConfigureArchivingInputs(Inputs):
 
 @dataclass(frozen=True, slots=True)
 class ArchivingFacts:
-    """The server's settings and its archiver. ``before``, ``asked_at``: as first seen; ``manner`` where a restart is needed."""
+    """The server's settings and its archiver. ``before``, ``asked_at``: as first seen; ``manner`` where a restart is needed.
+
+    ``program``: what the server's account runs where the archive is a bucket, of which ``directory`` is the url; else ''.
+    """
 
     system_identifier: str = guard()
     directory: str = guard()
@@ -80,12 +89,25 @@ class ArchivingFacts:
     before: tuple[Setting, ...] = pinned()
     asked_at: str = pinned()
     segment_bytes: int = pinned()
+    program: str = pinned()
     answers: bool = current()
     runs: bool = current()
     exists: bool = current()
     settings: tuple[Setting, ...] = current()
     archiver: Archiver = current()
     notes: tuple[str, ...] = current()
+
+    @property
+    def access(self) -> str:
+        """The server's access file; '' where it archives into a directory."""
+        return access_beside(self.data_directory) if self.program else ""
+
+    @property
+    def command(self) -> str:
+        """The archive_command that is wanted."""
+        if not self.program:
+            return command_for(self.directory)
+        return bucket_command(self.program, self.access, self.segment_bytes)
 
     def unfit(self, wanted: tuple[Wanted, ...], *, now: bool) -> tuple[Wanted, ...]:
         """The settings that don't fit: as they count now, or as the files will make them."""
@@ -103,7 +125,7 @@ class ArchivingFacts:
 class Configured(Outputs):
     """Archiving that works."""
 
-    directory: str = Field(description="Where the WAL is archived, on the server's host")
+    directory: str = Field(description="Where the WAL is archived: a directory on the server's host, or a bucket's url")
     segment: str = Field(description="The last segment that was archived")
     archived_at: str = Field(description="When, as the server says (UTC)")
     may_be_lost: str = Field(description="The longest time that commits may stay unarchived while archiving works")
@@ -112,10 +134,14 @@ class Configured(Outputs):
 
 
 class ConfigureArchiving(Action[Postgres, ConfigureArchivingInputs, ArchivingFacts, Configured]):
-    """Archive the WAL of a cluster continuously into a directory, and prove it: a segment is closed, and has to arrive there whole.
+    """Archive the WAL of a cluster continuously, and prove it: a segment is closed, and has to arrive in the archive whole.
 
     The directory (`archive: file://…` of the system, as seen from the server's host) may not lie in the data directory or in the
-    container itself. The archive_command never overwrites a file, and gives it its name only when its bytes are on the disk.
+    container itself. A bucket (`archive: s3://…`) is for a server on this machine: it runs `runbook wal push` with a file of keys
+    that lies beside the data directory, mode 0600, and is the server's own; no setting and no log holds a key. Endpoint, region
+    and keys are those of the environment's `store` with that url, or of one above it. The archive_command never overwrites a
+    file, and gives it its name only when its bytes are on the disk.
+
     Settings are made with ALTER SYSTEM; those that the server was started with (`-c` on its command line) can't be changed so, and
     are refused. archive_mode and wal_level count from a restart on: then the server, or its container, is stopped and started,
     and all sessions end. A server that a service manager watches needs its commands in `stop` and `start`. An archiving by a tool
@@ -136,24 +162,25 @@ class ConfigureArchiving(Action[Postgres, ConfigureArchivingInputs, ArchivingFac
 
     def observe(self, look: Look, system: Postgres, inputs: ConfigureArchivingInputs, scope: Scope) -> ArchivingFacts:
         """The server's settings, its archiver, and the place; a server that this step has stopped is looked at by its process."""
-        directory = directory_of(system)
+        archive = archive_of(system, scope)
         known = (look.text(LOCAL, memory(scope)) or "").partition("\n")[2].strip()
         instance = read_instance(look, system, scope) if known else None
         if instance is not None and not instance.answers:
             down = self.assume(system, inputs, scope)  # what counts of it was pinned when the server still answered
             return replace(down, system_identifier=known, answers=False, runs=instance.runs)
-        archiver, settings = read_archiver(look, system, directory, scope)
-        place = read_archive_place(look, system, directory, archiver.data_directory)
+        archiver, settings = read_archiver(look, system, archive, scope)
+        place = _place(look, system, archive, archiver.data_directory)
         owner = _owner(look, system, archiver.data_directory)
         facts = ArchivingFacts(
             system_identifier=archiver.identifier,
-            directory=directory,
+            directory=archive.place,
             data_directory=archiver.data_directory,
             owner=owner,
             manner=Manner(archiver.data_directory),
             before=settings,
             asked_at=archiver.asked_at,
             segment_bytes=archiver.segment_bytes,
+            program=read_program(look, inputs.program) if isinstance(archive, BucketArchive) else "",
             answers=True,
             runs=True,
             exists=place.exists,
@@ -161,7 +188,7 @@ class ConfigureArchiving(Action[Postgres, ConfigureArchivingInputs, ArchivingFac
             archiver=archiver,
             notes=place.notes,
         )
-        wanted = wanted_settings(directory, inputs.timeout_s)
+        wanted = wanted_settings(facts.command, inputs.timeout_s)
         restarts = any(one.restart for one in facts.unfit(wanted, now=True))
         _refuse(look, system, inputs, facts, place, restarts=restarts)
         if not restarts:
@@ -173,19 +200,21 @@ class ConfigureArchiving(Action[Postgres, ConfigureArchivingInputs, ArchivingFac
         """A server that has never archived."""
         defaults = {"wal_level": "minimal", "max_wal_senders": "0", "archive_mode": "off", "archive_timeout": "0"}
         data = system.data_directory or "/PGDATA"
+        archive = archive_of(system, scope)
         settings = tuple(
             Setting(one.name, defaults.get(one.name, ""), "default", None, None)
-            for one in wanted_settings(directory_of(system), inputs.timeout_s)
+            for one in wanted_settings("", inputs.timeout_s)
         )
         return ArchivingFacts(
             system_identifier="",
-            directory=directory_of(system),
+            directory=archive.place,
             data_directory=data,
             owner="postgres",
             manner=Manner(data, "postgres", system.binaries),
             before=settings,
             asked_at="",
             segment_bytes=wal.SEGMENT_BYTES,
+            program=inputs.program or PROGRAM if isinstance(archive, BucketArchive) else "",
             answers=True,
             runs=True,
             exists=False,
@@ -198,8 +227,8 @@ class ConfigureArchiving(Action[Postgres, ConfigureArchivingInputs, ArchivingFac
         self, system: Postgres, inputs: ConfigureArchivingInputs, facts: ArchivingFacts, scope: Scope
     ) -> Operations:
         """The directory, the settings that differ, what makes them count, and the proof."""
-        at, writer = _connection(system, scope), _writer(system, facts)
-        wanted = wanted_settings(facts.directory, inputs.timeout_s)
+        at, writer = _connection(system, scope), _writer(system, facts, scope)
+        wanted = wanted_settings(facts.command, inputs.timeout_s)
         proven = proof(at, writer, facts.segment_bytes, within_s=parse_duration(inputs.within))
         if not facts.answers:  # one that runs may be on its way down: it is stopped in any case
             stop = stopping(system, facts.manner, by=inputs.stop) if facts.runs else ()
@@ -215,13 +244,10 @@ class ConfigureArchiving(Action[Postgres, ConfigureArchivingInputs, ArchivingFac
                 *_start(system, inputs, facts, scope),
             )
         else:
-            counts = in_effect(at, command_for(facts.directory)) if unfit or late else ()
-        folder = MakeDirectory(
-            name="make_archive", path=facts.directory, host=system.host, mode=0o700, owner=facts.owner
-        )
+            counts = in_effect(at, facts.command) if unfit or late else ()
         return (
             *((Write(name="remember", path=memory(scope), content=kept),) if restarts else ()),
-            *(() if facts.exists else (folder,)),
+            *(() if facts.exists else writer.prepared()),
             writer.probe(facts.system_identifier),
             *(changed(at, one) for one in late),
             *counts,
@@ -233,7 +259,7 @@ class ConfigureArchiving(Action[Postgres, ConfigureArchivingInputs, ArchivingFac
     ) -> Configured:
         """What the closing round saw: every setting counts, and a segment lies in the archive whole."""
         facts = done.facts
-        unfit = facts.unfit(wanted_settings(facts.directory, inputs.timeout_s), now=True)
+        unfit = facts.unfit(wanted_settings(facts.command, inputs.timeout_s), now=True)
         if unfit or not facts.proven:
             seen = facts.archiver
             why = f"these settings don't count yet: {', '.join(one.name for one in unfit)}" if unfit else "no proof"
@@ -259,7 +285,7 @@ class ConfigureArchiving(Action[Postgres, ConfigureArchivingInputs, ArchivingFac
         if not back:
             return ()
         now, before = ({one.name: one.auto for one in some} for some in (facts.settings, facts.before))
-        restart = {one.name for one in wanted_settings(facts.directory, inputs.timeout_s) if one.restart}
+        restart = {one.name for one in wanted_settings(facts.command, inputs.timeout_s) if one.restart}
         if any(now.get(name) != before.get(name) for name in restart):
             return (*back, *stopping(system, facts.manner, by=inputs.stop), *_start(system, inputs, facts, scope))
         return (*back, reloaded(at))
@@ -269,8 +295,17 @@ def _connection(system: Postgres, scope: Scope) -> Connection:
     return system.connection(application=scope.application, database=MAINTENANCE_DATABASE)
 
 
-def _writer(system: Postgres, facts: ArchivingFacts) -> Writer:
+def _writer(system: Postgres, facts: ArchivingFacts, scope: Scope) -> Writer | BucketWriter:
+    if facts.program:
+        return BucketWriter(bucket_of(system, scope), facts.program, facts.access, facts.owner)
     return Writer(facts.directory, facts.owner, system.host)
+
+
+def _place(look: Look, system: Postgres, archive: Archive, data: str) -> ArchivePlace:
+    """A directory may be lost with the server; a bucket is somewhere else, and a prefix is there once an object is."""
+    if isinstance(archive, DirectoryArchive):
+        return read_archive_place(look, system, archive.directory, data)
+    return ArchivePlace(archive.place, exists=False)
 
 
 def _start(system: Postgres, inputs: ConfigureArchivingInputs, facts: ArchivingFacts, scope: Scope) -> Operations:
@@ -293,8 +328,15 @@ def _refuse(
     restarts: bool,
 ) -> None:
     """Refuse (exit 4) what must not be begun, with everything that stands in the way."""
-    wanted = wanted_settings(facts.directory, inputs.timeout_s)
-    found = [*unsafe(place), *denied(place, facts.owner), *_foreign(system, inputs, facts), *_fixed(facts, wanted)]
+    wanted = wanted_settings(facts.command, inputs.timeout_s)
+    shut = closed(look, facts.program, facts.owner) if facts.program else []
+    found = [
+        *shut,
+        *unsafe(place),
+        *denied(place, facts.owner),
+        *_foreign(system, inputs, facts),
+        *_fixed(facts, wanted),
+    ]
     if restarts:
         found += _no_restart(look, system, inputs, facts.unfit(wanted, now=True))
     if found:
@@ -305,7 +347,7 @@ def _foreign(system: Postgres, inputs: ConfigureArchivingInputs, facts: Archivin
     """Somebody else's archiving, which a change would end."""
     known = {one.name: one.next for one in facts.settings}
     command, library, worked = known.get("archive_command", ""), known.get("archive_library", ""), facts.archiver.last
-    purpose = Purpose.TOOL if library else purpose_of(command, facts.directory)
+    purpose = Purpose.TOOL if library else _purpose(command, facts)
     ends = purpose is Purpose.TOOL or (purpose is Purpose.ELSEWHERE and worked)
     if inputs.replace or not ends:
         return []
@@ -316,6 +358,14 @@ def _foreign(system: Postgres, inputs: ConfigureArchivingInputs, facts: Archivin
     )
     fix = "Leave the archiving to it, or give `replace: true` if it is to end."
     return [Problem("E651", "the cluster is archived by something else", detail, fix)]
+
+
+def _purpose(command: str, facts: ArchivingFacts) -> Purpose:
+    """What the server's command does. Ours names the access file; by another program's path it is ours no more, and goes here."""
+    if command == facts.command:
+        return Purpose.OURS
+    named = purpose_of(command, facts.access) if facts.access else Purpose.ELSEWHERE
+    return named if named is Purpose.HERE else purpose_of(command, facts.directory)
 
 
 def _fixed(facts: ArchivingFacts, wanted: tuple[Wanted, ...]) -> list[Problem]:

@@ -193,7 +193,7 @@ def test_a_span_as_files_have_it(text: str, seconds: float) -> None:
     ],
 )
 def test_what_a_setting_has_to_be(name: str, fits: list[str], doesnt: list[str]) -> None:
-    (wanted,) = (one for one in wanted_settings("/a", 300) if one.name == name)
+    (wanted,) = (one for one in wanted_settings(command_for("/a"), 300) if one.name == name)
     assert all(wanted.fits(value) for value in (*fits, wanted.value))
     assert not any(wanted.fits(value) for value in doesnt)
 

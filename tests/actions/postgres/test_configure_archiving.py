@@ -47,6 +47,7 @@ def facts(archiver: Archiver = QUIET, *, answers: bool = True, runs: bool = True
         before=settings,
         asked_at="2026-02-14T12:00:00Z",
         segment_bytes=16 * 1024 * 1024,
+        program="",
         answers=answers,
         runs=runs,
         exists=True,
