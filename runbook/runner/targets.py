@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from runbook.action import Effect, Look, Unreachable
+from runbook.actions.postgres.own_address import addresses_of, is_own
 from runbook.check.fields import system_fields
 from runbook.engine.events import TargetRebound
 from runbook.engine.run import Run, StepRun
 from runbook.engine.transitions import Status
 from runbook.errors import Problem, Refused
-from runbook.host import LOCAL, host_json
+from runbook.host import LOCAL, Compose, Docker, host_json
 from runbook.operation import Json, canonical, sql
 from runbook.plan.model import Plan, Step
 from runbook.runner.prepare import visible_systems
@@ -90,9 +91,12 @@ def _cluster(look: Look, system: Postgres) -> Json:
     connection = system.connection(application="runbook", database="postgres")
     row = look.query(connection, _CLUSTER)[0]
     directory = str(row["data_directory"])
-    found = look.file(system.host, directory)
-    place: Json = [found.device, found.inode] if found else []
-    # a cluster made from a base backup has the live one's identifier, so the directory itself is part of the identity
+    place: Json = [*addresses_of(look, system.host, system.address), system.port]
+    if isinstance(system.host, Docker | Compose) or is_own(look, system.host, system.address):
+        found = look.file(system.host, directory)
+        place = [found.device, found.inode] if found else []
+    # a cluster made from a base backup has the live one's identifier, so the directory itself is part of the identity; of a server
+    # on another machine, where a standby mostly has its primary's paths, what leads there
     return {
         "cluster": row["system_identifier"],
         "host": canonical(host_json(system.host)),

@@ -110,6 +110,32 @@ def test_a_directory_that_was_replaced_is_another_target(look: Look, tmp_path: P
     assert identify(look, store(place)) != before
 
 
+class Pair:
+    """Two servers of one cluster, with one path; a directory of this machine has that path too."""
+
+    def __init__(self, look: Look, directory: Path) -> None:
+        self._look, self._directory = look, directory
+
+    def query(self, *_given: object) -> list[dict[str, str]]:
+        return [{"system_identifier": "73", "data_directory": str(self._directory)}]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._look, name)
+
+
+def test_servers_of_two_machines_with_the_same_paths_are_two_targets(look: Look, tmp_path: Path) -> None:
+    pair = cast(Look, Pair(look, tmp_path))
+    ours = Postgres(type="postgres", user="u", database="d", address="127.0.0.1", data_directory=str(tmp_path))
+    one, other = (ours.model_copy(update={"address": f"192.0.2.{n}"}) for n in (7, 8))
+    found = [identify(pair, db) for db in (ours, one, other)]
+    assert found[0] != found[1] != found[2] != found[0]
+    assert isinstance(found[0], dict) and found[0]["place"] == [tmp_path.stat().st_dev, tmp_path.stat().st_ino]
+    assert identify(pair, ours.model_copy(update={"address": "localhost"})) == found[0], "two names, one target"
+    assert identify(pair, one.model_copy(update={"database": "e"})) == found[1]
+    with pytest.raises(Refused, match="E403"):
+        compare({"db": found[1]}, [Claim("db", found[2], changed=True)], frozenset())
+
+
 def test_absent_and_unreached_are_identities(look: Look, tmp_path: Path) -> None:
     assert identify(look, store(tmp_path / "nowhere")) == ABSENT
     nobody = Postgres(type="postgres", address="127.0.0.1", port=1, user="x", database="x")

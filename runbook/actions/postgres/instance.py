@@ -15,6 +15,7 @@ from runbook.actions.postgres import cluster
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.cluster import Server
 from runbook.actions.postgres.moment import memory, read_log
+from runbook.actions.postgres.own_address import refuse_elsewhere
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL, Compose, Docker, Host
 from runbook.operation import Condition, Json, Operation, Sql, Test, Wait, sql
@@ -74,9 +75,10 @@ def is_contained(host: Host) -> bool:
 def read_instance(look: Look, db: Postgres, scope: Scope, *, known: Manner | None = None) -> Instance:
     """The server and its directory; ``known`` is what an earlier step has found.
 
-    Refuses (exit 4) where the server is down and nobody says where its data is. In a container the volumes tell, or nobody does: it
-    can be stopped and started all the same.
+    Refuses (exit 4) a server of another machine, and one that is down and of which nobody says where its data is. In a container
+    the volumes tell, or nobody does: it can be stopped and started all the same.
     """
+    refuse_elsewhere(look, db)
     at = db.connection(application=scope.application, database=MAINTENANCE_DATABASE)
     remembered = (look.text(LOCAL, memory(scope)) or "").partition("\n")[0]
     given = (db.data_directory or (known.directory if known else "") or remembered).rstrip("/")

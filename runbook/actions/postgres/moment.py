@@ -13,6 +13,7 @@ from runbook.action import Look, Scope, Unreachable
 from runbook.actions.postgres import cluster, in_container, swap
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.cluster import Control, Paths, Place, Server
+from runbook.actions.postgres.own_address import refuse_elsewhere
 from runbook.actions.postgres.reach import Reach, read_reach, unknown_timelines, unreachable
 from runbook.actions.postgres.target import Moment, Position, Target
 from runbook.actions.postgres.wal import History, history_name, parse_lsn, parse_name
@@ -82,6 +83,7 @@ def memory(scope: Scope) -> str:
 
 def read_live(look: Look, db: Postgres, scope: Scope) -> Live:
     """Ask the server; where it is down, the data directory is in the environment, or this step has written it down."""
+    refuse_elsewhere(look, db)
     at = db.connection(application=scope.application, database=MAINTENANCE_DATABASE)
     given = (db.data_directory or (look.text(LOCAL, memory(scope)) or "").partition("\n")[0]).rstrip("/")
     try:

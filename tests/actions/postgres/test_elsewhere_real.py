@@ -1,0 +1,68 @@
+"""A server on another machine, with the same paths as one of this machine: the one that is here is never taken for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from runbook.action import Look, Scope
+from runbook.actions.postgres.instance import read_instance
+from runbook.actions.postgres.moment import read_live
+from runbook.actions.postgres.own_address import is_own
+from runbook.actions.postgres.stop import Stop, StopInputs
+from runbook.errors import Refused
+from runbook.host import LOCAL
+from runbook.secret import Redactor
+from runbook.system import Postgres
+from runbook.transports.world import World
+from tests.fixtures.postgres import PostgresServer
+
+ELSEWHERE = "192.0.2.7"
+"""An address of documentation (RFC 5737): no machine's own."""
+
+
+@pytest.fixture
+def look(tmp_path: Path) -> Iterator[Look]:
+    world = World(tmp_path, run="20260214-120000-elsewhere-4f3a", redactor=Redactor())
+    yield world.look
+    world.close()
+
+
+@pytest.fixture
+def scope(tmp_path: Path) -> Scope:
+    return Scope("r1", "stop", datetime(2026, 2, 14, tzinfo=UTC), str(tmp_path), "here", False, {})
+
+
+@pytest.fixture
+def db(postgres_server: PostgresServer) -> Postgres:
+    """A system that names another machine; the server that runs here has the same path."""
+    return Postgres(
+        type="postgres",
+        key="standby",
+        user=postgres_server.user,
+        database="postgres",
+        address=ELSEWHERE,
+        port=postgres_server.port,
+        data_directory=str(postgres_server.data_dir),
+    )
+
+
+def test_the_server_of_this_machine_is_not_stopped_for_it(look: Look, scope: Scope, db: Postgres) -> None:
+    with pytest.raises(Refused, match=f"(?s)E784.*{ELSEWHERE}"):
+        Stop().observe(look, db, StopInputs(), scope)
+    with pytest.raises(Refused, match="E784"):
+        read_instance(look, db, replace(scope, resumed=True))
+
+
+def test_nor_is_its_cluster_replaced(look: Look, scope: Scope, db: Postgres) -> None:
+    with pytest.raises(Refused, match="E784"):
+        read_live(look, db, scope)
+
+
+@pytest.mark.parametrize("address", ["", "/var/run/postgresql", "127.0.0.1", "::1", "localhost"])
+def test_what_leads_to_this_machine(look: Look, address: str) -> None:
+    assert is_own(look, LOCAL, address)
