@@ -15,6 +15,7 @@ from runbook.graph import CriticalPath
 from runbook.operation import Json, Operations, Session, kind
 from runbook.paste import paste
 from runbook.plan.model import Plan, Section, Step
+from runbook.quoting import shell_word
 from runbook.units import show_duration
 
 
@@ -75,13 +76,13 @@ def as_json(dry: DryRun) -> dict[str, Json]:
         "plan": dry.plan.name,
         "environment": dry.environment,
         "digest": dry.plan.digest,
-        "steps": [_step_json(shown) for shown in dry.steps],
+        "steps": [_step_json(shown, live=dry.live) for shown in dry.steps],
         "critical_path": list(dry.critical.steps),
         "forecast_s": dry.forecast_s,
     }
 
 
-def _step_json(shown: Shown) -> dict[str, Json]:
+def _step_json(shown: Shown, *, live: bool) -> dict[str, Json]:
     problem = shown.problem
     return {
         "id": shown.step.id,
@@ -94,6 +95,7 @@ def _step_json(shown: Shown) -> dict[str, Json]:
         "given_by": list(shown.given_by),
         "only_if": list(shown.only_if),
         "replaces": shown.replaces or None,
+        "asks": _asks(shown, live=live) or None,
         "skipped": shown.skipped or None,
         "problem": None if problem is None else {"code": problem.code, "summary": problem.summary},
     }
@@ -116,11 +118,11 @@ def as_text(dry: DryRun) -> str:
         if shown.step.section is not section:
             section = shown.step.section
             lines += [f"— {_SECTIONS[section]} —", ""]
-        lines += [*_step_lines(number, shown), ""]
+        lines += [*_step_lines(number, shown, live=dry.live), ""]
     return "\n".join([*lines, *_foot(dry)])
 
 
-def _step_lines(number: int, shown: Shown) -> list[str]:
+def _step_lines(number: int, shown: Shown, *, live: bool) -> list[str]:
     step = shown.step
     where = f" on {step.on}" if step.on else ""
     lines = [f"{number:>3}. {step.title or step.id}", f"     {step.id}: {step.uses}{where} · {_EFFECTS[shown.effect]}"]
@@ -128,12 +130,23 @@ def _step_lines(number: int, shown: Shown) -> list[str]:
         return [*lines, f"     would be skipped: {shown.skipped}"]
     if shown.replaces:
         lines.append(f"     replaces {shown.replaces}")
+    if asks := _asks(shown, live=live):
+        lines.append(f"     {asks}")
     if shown.problem:
         return [*lines, "     would stop here:", *(f"       {line}" for line in shown.problem.render().splitlines())]
     lines += [f"     only if {condition}, which can't be told yet" for condition in shown.only_if]
     if note := _known(shown):
         lines.append(f"     {note}")
     return lines + _operation_lines(shown.operations, indent=5)
+
+
+def _asks(shown: Shown, *, live: bool) -> str:
+    """What a person is asked before the step, and the option that answers it; empty where nobody is asked."""
+    confirm = " ".join(shown.step.confirm.split())
+    if live and shown.effect is Effect.DESTROYS:
+        name = shell_word(shown.replaces) if shown.replaces else "NAME"
+        return f"asks for the name of what it replaces (--confirm {name})" + (f": {confirm}" if confirm else "")
+    return f"asks first (--yes): {confirm}" if confirm else ""
 
 
 def _known(shown: Shown) -> str:

@@ -194,8 +194,16 @@ def _answer(name: str, question: StepWaiting) -> str:
     if question.kind == "approval":
         return f"runbook approve {name} {question.step}"
     asked = [f"-i {one['name']}=…" for one in question.questions]
+    known = [f"{one['name']}: {_choices(one)}" for one in question.questions if one.get("choices")]
     target = [f"--confirm {shell_word(question.target)}"] if question.target else []
-    return " ".join(["runbook confirm", name, question.step, *asked, *target])
+    return " ".join(["runbook confirm", name, question.step, *asked, *target]) + (
+        f"   ({'; '.join(known)})" if known else ""
+    )
+
+
+def _choices(asked: Mapping[str, Json]) -> str:
+    known = asked.get("choices")
+    return ", ".join(map(str, known)) if isinstance(known, list | tuple) else ""
 
 
 def what_next(name: str, run: Run, status: RunStatus) -> tuple[Line, ...]:

@@ -192,7 +192,7 @@ def _fault(step: Step, loc: tuple[int | str, ...], message: str) -> Problem:
     return Problem(
         "E132",
         "an input of the step is wrong",
-        f"step {step.id}: {path}: {message.removeprefix('Value error, ')}",
+        f"step {step.id}: {f'{path}: ' if path else ''}{message.removeprefix('Value error, ')}",
         f"`runbook actions {step.uses}` lists the fields",
         step.marks.get(f"with.{loc[0]}" if loc else "with", step.where),
     )

@@ -38,7 +38,7 @@ def events(runbook: Terminal) -> list[dict[str, Json]]:
 def test_the_question_and_the_command_that_answers_it_are_shown(waiting: Terminal) -> None:
     told = waiting("show").out
     assert "    Order a server, then give its address.\n" in told
-    assert f"→ runbook confirm {waiting.run().name} order -i address=… -i count=…\n" in told
+    assert f"→ runbook confirm {waiting.run().name} order -i address=… -i count=…   (count: 1, 2)\n" in told
 
 
 def test_an_answer_is_recorded_and_the_run_goes_on(waiting: Terminal) -> None:

@@ -65,3 +65,15 @@ def test_a_sandbox_that_is_not_there_is_brought_up(runbook: Terminal) -> None:
     (runbook.state / "sandbox").mkdir(parents=True)
     (runbook.state / "sandbox" / "environment.yaml").write_text(LAB.replace("lab", "sandbox"))
     assert "did you mean 'sandbox'?" in runbook("plan", "plans/look.yaml", "--env", "sandbx").err
+
+
+def test_inputs_that_do_not_fit_each_other_are_told_with_the_step(runbook: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "find.yaml").write_text(
+        "runbook: 1\nname: find\ninputs: {since: {type: datetime}}\n"
+        "environment: {environment: here, systems: {db: {type: postgres, host: local, user: a, database: a}}}\n"
+        "systems: {db: postgres}\nsteps:\n- {id: find, uses: postgres.find_change, on: db, timeout: 1m,"
+        " with: {since: '{{ inputs.since }}', until: '2026-01-01T00:00:00Z'}}\n"
+    )
+    said = runbook("apply", str(tmp_path / "find.yaml"), "-i", "since=2026-02-01T00:00:00Z")
+    assert said.code != 0
+    assert "step find: until has to be later than since" in said.out + said.err

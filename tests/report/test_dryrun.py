@@ -24,9 +24,10 @@ def lines(**more: Any) -> list[str]:
 
 
 def dry_run(**more: Any) -> DryRun:
-    one = step("use", "make")
-    shown = Shown(one, Effect.CHANGES, **{"operations": RUN, "known": "after:ask", **more})
-    return DryRun(plan_of([one]), "here", False, (shown,), critical_path(build([one]), lambda _: 0.0), {})
+    one = step("use", "make", confirm=more.pop("confirm", ""))
+    live = more.pop("live", False)
+    shown = Shown(one, **{"effect": Effect.CHANGES, "operations": RUN, "known": "after:ask", **more})
+    return DryRun(plan_of([one]), "here", live, (shown,), critical_path(build([one]), lambda _: 0.0), {})
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,30 @@ def dry_run(**more: Any) -> DryRun:
 def test_how_well_a_list_is_known(more: dict[str, Any], told: list[str]) -> None:
     listed = ["! run: echo '<steps.ask.value>'"] if more.get("operations", RUN) else []
     assert lines(**more) == told + listed
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({}, ""),
+        ({"confirm": "The server\n  is restarted."}, "asks first (--yes): The server is restarted."),
+        ({"confirm": "It stops.", "live": True}, "asks first (--yes): It stops."),
+        ({"effect": Effect.DESTROYS, "replaces": "docs"}, ""),
+        (
+            {"effect": Effect.DESTROYS, "replaces": "my docs", "live": True},
+            "asks for the name of what it replaces (--confirm 'my docs')",
+        ),
+        (
+            {"effect": Effect.DESTROYS, "replaces": "docs", "live": True, "confirm": "It is kept."},
+            "asks for the name of what it replaces (--confirm docs): It is kept.",
+        ),
+    ],
+)
+def test_what_a_person_will_be_asked_is_told_beforehand(more: dict[str, Any], told: str) -> None:
+    asked = [line for line in lines(**dict(more)) if line.startswith("asks")]
+    assert asked == ([told] if told else [])
+    (one,) = cast("list[dict[str, Any]]", as_json(dry_run(**dict(more)))["steps"])
+    assert one["asks"] == (told or None)
 
 
 def test_json_says_the_same() -> None:
