@@ -31,6 +31,7 @@ from runbook.actions.postgres import cluster
 from runbook.actions.postgres.cluster import Server
 from runbook.actions.postgres.copyable import full, unfit
 from runbook.actions.postgres.instance import CONTROL, is_contained
+from runbook.actions.postgres.own_address import refuse_elsewhere
 from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
 from runbook.host import Compose, Docker, Host
@@ -200,6 +201,7 @@ def _refuse_running(look: Look, db: Postgres, directory: str, state: str) -> Non
         runs = state not in ("exited", "created", "dead")
         detail = f"The container of {db.host} is {state}."
     else:
+        refuse_elsewhere(look, db)
         place = cluster.read_place(look, db.host, directory)
         runs = place is not None and place.server is Server.RUNNING
         detail = f"A server runs in {directory}."

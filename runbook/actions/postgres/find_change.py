@@ -23,6 +23,7 @@ from runbook.action import (
 )
 from runbook.actions.postgres import changes, cluster
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
+from runbook.actions.postgres.own_address import refuse_elsewhere
 from runbook.actions.postgres.wal import Segment, Stretch, parse_name, segment_name, stretches
 from runbook.actions.postgres.wal_source import directory_of
 from runbook.errors import Problem, Refused
@@ -128,6 +129,7 @@ class FindChange(Action[Postgres, FindChangeInputs, FindChangeFacts, FoundChange
 
     def observe(self, look: Look, system: Postgres, inputs: FindChangeInputs, scope: Scope) -> FindChangeFacts:
         """The archive's names; the server's files and its present segment, where it answers."""
+        refuse_elsewhere(look, system)
         at = system.connection(application=scope.application, database=MAINTENANCE_DATABASE)
         row = look.query(at, _LIVE)[0]
         data = str(row["directory"])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from runbook.action import Look, Scope
+from runbook.actions.postgres.cold_copy import ColdCopy, ColdCopyInputs
+from runbook.actions.postgres.find_change import FindChange, FindChangeInputs
 from runbook.actions.postgres.instance import read_instance
 from runbook.actions.postgres.moment import read_live
 from runbook.actions.postgres.own_address import is_own
@@ -17,7 +19,7 @@ from runbook.actions.postgres.stop import Stop, StopInputs
 from runbook.errors import Refused
 from runbook.host import LOCAL
 from runbook.secret import Redactor
-from runbook.system import Postgres
+from runbook.system import Postgres, Store
 from runbook.transports.world import World
 from tests.fixtures.postgres import PostgresServer
 
@@ -61,6 +63,15 @@ def test_the_server_of_this_machine_is_not_stopped_for_it(look: Look, scope: Sco
 def test_nor_is_its_cluster_replaced(look: Look, scope: Scope, db: Postgres) -> None:
     with pytest.raises(Refused, match="E784"):
         read_live(look, db, scope)
+
+
+def test_nor_is_it_copied_as_evidence_or_its_wal_read(look: Look, scope: Scope, db: Postgres, tmp_path: Path) -> None:
+    cold = ColdCopyInputs(to=Store(type="store", key="evidence", url=f"file://{tmp_path}"))
+    with pytest.raises(Refused, match="E784"):
+        ColdCopy().observe(look, db, cold, scope)
+    window = FindChangeInputs(since=scope.started_at, until=scope.started_at + timedelta(hours=1))
+    with pytest.raises(Refused, match="E784"):
+        FindChange().observe(look, db, window, scope)
 
 
 @pytest.mark.parametrize("address", ["", "/var/run/postgresql", "127.0.0.1", "::1", "localhost"])
