@@ -120,11 +120,21 @@ class Trials:
             return False
 
     def _live_or_restored(self, damaged: object) -> None:
-        """Whoever may connect finds the database as it was, or as it shall be; for the moment of the swap nobody may."""
-        try:
-            assert rows_of(self.stack.server, self.stack.database) in (damaged, self.whole.rows)
-        except psycopg.OperationalError as error:
-            assert "is not currently accepting connections" in str(error), error
+        """Whoever may connect finds the database as it was, or as it shall be; for the moment of the swap nobody may.
+
+        A server that starts itself anew (see :meth:`trial`) may answer once more before it cuts everybody off.
+        """
+        deadline = time.monotonic() + SETTLES_IN_S
+        while True:
+            try:
+                assert rows_of(self.stack.server, self.stack.database) in (damaged, self.whole.rows)
+            except psycopg.OperationalError as error:
+                if "is not currently accepting connections" in str(error):
+                    return
+                assert time.monotonic() < deadline, error
+                time.sleep(0.2)
+            else:
+                return
 
     def tidy(self) -> None:
         """Away with what was kept beside the live database, and with earlier runs."""
