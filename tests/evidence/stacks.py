@@ -242,14 +242,20 @@ class Stack:
         """Run a plan, with every confirmation that it may ask for."""
         return self.program.run("apply", *self.arguments(plan, *more))
 
+    @property
+    def consent(self) -> tuple[str, ...]:
+        """Every confirmation that a plan may ask for."""
+        named = (word for name in (self.database, "backups", "bases") for word in ("--confirm", name))
+        return (*named, "--yes")
+
     def arguments(self, plan: str | Path, *more: str) -> list[str | Path]:
         """The arguments of `apply` for a plan."""
         path = self.plan(plan) if isinstance(plan, str) else plan
-        return [path, "--env", self.environment, "--confirm", self.database, "--yes", *more]
+        return [path, "--env", self.environment, *self.consent, *more]
 
     def resume(self, *more: str) -> Ran:
         """Go on with the newest run."""
-        return self.program.run("resume", self.program.last, "--confirm", self.database, "--yes", *more)
+        return self.program.run("resume", self.program.last, *self.consent, *more)
 
     def back_up(self) -> Path:
         """A backup by the plan that ships; the dump's path."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from datetime import UTC, datetime, timedelta
@@ -38,20 +39,19 @@ def dated(dump: Path, days: float) -> Path:
     return dump
 
 
-def copied(house: House, *ages: float) -> list[Path]:
-    """One backup, and the same as if it had been made so many days ago, each under a name of its own."""
-    first = house.back_up()
-    found = []
+def copied(first: Path, *ages: float) -> list[Path]:
+    """The backup as if it had been made so many days ago, each time under a name of its own; itself it goes."""
+    store, found = first.parent, []
     for number, days in enumerate(ages):
         name = f"made{number}.dump"
-        for part in house.store.glob(f"{first.name}*"):
+        for part in list(store.glob(f"{first.name}*")):
             other = part.with_name(part.name.replace(first.name, name))
-            other.write_bytes(part.read_bytes())
-        manifest = house.store / f"{name}.manifest.json"
+            shutil.copytree(part, other) if part.is_dir() else shutil.copyfile(part, other)
+        manifest = store / f"{name}.manifest.json"
         manifest.write_text(manifest.read_text().replace(first.name, name))
-        found.append(dated(house.store / name, days))
-    for part in house.store.glob(f"{first.name}*"):
-        part.unlink()
+        found.append(dated(store / name, days))
+    for part in list(store.glob(f"{first.name}*")):
+        shutil.rmtree(part) if part.is_dir() else part.unlink()
     return found
 
 
@@ -96,7 +96,7 @@ def test_fault_35_the_last_good_backup_goes_when_its_day_comes(house: House) -> 
 
 def test_fault_35_a_file_that_was_copied_has_another_time_than_the_backup(house: House) -> None:
     """Old backups that were copied back from elsewhere are new files, and a new one that rsync brought may be an old file."""
-    old, middle, new = copied(house, 400, 45, 0.1)
+    old, middle, new = copied(house.back_up(), 400, 45, 0.1)
     new_bytes = new.read_bytes()
     aged(new, 90)  # as the clock of the machine was that it came from
     assert house.guide(GUIDE_A).returncode == 0
@@ -117,7 +117,7 @@ def test_fault_35_a_file_that_was_copied_has_another_time_than_the_backup(house:
 
 @pytest.mark.parametrize("seen", [1, 30, 60])
 def test_fault_35_killed_while_it_removes_and_resumed(house: House, seen: int) -> None:
-    made = copied(house, *(31 * age + 1 for age in range(30)))
+    made = copied(house.back_up(), *(31 * age + 1 for age in range(30)))
     kept = {path.name for path in made[:3]}
     rules = ("-i", "daily=0", "-i", "weekly=0", "-i", "monthly=3", "-i", "max_delete=1")
     running = house.program.start("apply", PLANS / "prune-backups.yaml", "--env", house.environment(), *rules)

@@ -11,6 +11,7 @@ killed is `tests.sweep`, and recovery to random moments is `tests.sweep.moments`
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import shutil
 import sys
@@ -24,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runbook.actions.postgres.wal import parse_lsn, segment_at, segment_name
 from runbook.transports.supervisor.processes import look
 from tests.evidence.damage import ended_with_the_test
 from tests.evidence.kills import SETTLES_IN_S, Trials, Victim, kill, processes_about
@@ -31,6 +33,7 @@ from tests.evidence.program import Ran
 from tests.evidence.stacks import CIVICQ, InContainer, Stack, stack
 from tests.evidence.telephone import OnCall, on_call
 from tests.evidence.witness import Picture, databases, picture, until
+from tests.faults.test_retention import copied
 from tests.fixtures.account import server_account
 
 if TYPE_CHECKING:
@@ -182,6 +185,38 @@ def _looked_at(ground: Ground) -> End:
     return {"evidence": len(kept), **_same(ground)}
 
 
+def _months_of_dumps(ground: Ground) -> list[str]:
+    """One dump, and six of its likes, each of another month."""
+    ground.emptied(ground.made.store)
+    copied(ground.made.back_up(), *(31 * age + 1 for age in range(6)))
+    return _inputs(daily="0", weekly="0", monthly="3", max_delete="1")
+
+
+def _pruned(ground: Ground) -> End:
+    return {"store": sorted(path.name for path in ground.made.store.iterdir()), **_same(ground)}
+
+
+def _three_bases(ground: Ground) -> list[str]:
+    ground.emptied(ground.made.bases)
+    for _ in range(3):
+        assert ground.made.apply("base-backup").code == 0
+        ground.made.sql("SELECT pg_switch_wal()")
+        time.sleep(1.1)  # a base backup is named by its second
+    return _inputs(weekly="0")
+
+
+def _bases_pruned(ground: Ground) -> End:
+    """The oldest segment that is left is the one that the older of the two needs."""
+    made, bases = ground.made, sorted(ground.made.bases.glob("*.manifest.json"))
+    needed = segment_name(segment_at(parse_lsn(json.loads(bases[0].read_text())["wal_start"]), 1))
+    if isinstance(made.server, InContainer):
+        there = made.server.run("ls", made.wal).decode().split()
+    else:
+        there = [path.name for path in Path(made.wal).iterdir()]
+    oldest = min(name for name in there if len(name) == 24)
+    return {"bases": len(bases), "hidden": list(made.bases.glob(".*")), "oldest": oldest >= needed, **_same(ground)}
+
+
 def _nothing(_: Ground) -> list[str]:
     return []
 
@@ -189,6 +224,8 @@ def _nothing(_: Ground) -> list[str]:
 CASES = (
     Case("backup-db", _no_backup, _proven_dump),
     Case("verify-backup", _one_dump, _same),
+    Case("prune-backups", _months_of_dumps, _pruned),
+    Case("prune-base-backups", _three_bases, _bases_pruned),
     Case("restore-db", _damage, _same),
     Case("restore-rows", _rows_gone, _rows_back),
     Case("restore-test", _two_dumps, _told),
@@ -245,7 +282,7 @@ def ended(ground: Ground, case: Case, ran: Ran) -> None:
             step, *words = case.answer
             said = made.program.run("confirm", made.program.last, step, *words)
             assert said.code in (0, 4), said.said  # 4: it was answered before the kill
-        ran = made.program.run("resume", made.program.last, "--confirm", made.database, "--yes", within_s=ENDS_WITHIN_S)
+        ran = made.program.run("resume", made.program.last, *made.consent, within_s=ENDS_WITHIN_S)
     made.server.found_again()
     assert ran.code == 0, ran.said
 
@@ -287,6 +324,10 @@ def trial(ground: Ground, case: Case, at_s: float, victim: Victim, expected: End
     if not begun:  # it had not yet begun a run: nothing was killed but a reader
         engine.kill()
         engine.wait(30)
+        runs = made.program.state / "runs"
+        until(
+            lambda: not processes_about(runs), SETTLES_IN_S, "a supervisor without a run leaves, and its locks with it"
+        )
         ended(ground, case, made.apply(case.plan, *words))
     else:
         kill(victim, engine, made.program.directory(), made)
