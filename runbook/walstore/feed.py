@@ -3,7 +3,8 @@
 Owns the spool's protocol, both sides of it. A directory on the file system of the data holds, by name:
 
 - ``NAME``: the file, whole and verified; the server's command renames it to where it wants it.
-- ``NAME.want``: the server waits for it. ``NAME.none``: the archive has no such file. ``NAME.error``: why it can't be had.
+- ``NAME.want``: the server waits for it. ``NAME.none``: the archive has no such file. ``NAME.error``: why it can't be had; whoever
+  has read it takes it away, so that a server that is started again asks anew.
 - ``pid``: the feeder's process. Where it is gone, the command ends the server (exit code 255) instead of saying that the
   WAL ended: a recovery that takes a lost feeder for the end of the archive would stop short of its target.
 

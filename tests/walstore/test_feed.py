@@ -18,7 +18,7 @@ from runbook.actions.postgres.wal_spool import restore_command
 from runbook.errors import Refused
 from runbook.walstore.access import Access
 from runbook.walstore.daemon import detach, end
-from runbook.walstore.feed import Feeder
+from runbook.walstore.feed import TRIES, Feeder
 from runbook.walstore.store import Segments, Unavailable
 from tests.evidence.program import RUNBOOK
 from tests.fixtures.s3 import S3Server
@@ -150,6 +150,15 @@ def test_an_archive_that_does_not_answer_is_no_end_of_it(times: int, code: int, 
     archive = Flaky(filled(tmp_path, range(3, 6)).open(), times)
     with feeding(archive, spool):  # type: ignore[arg-type]
         assert ask(spool, name(3), tmp_path / "got").returncode == code
+
+
+def test_a_server_that_is_started_again_asks_anew_what_could_not_be_had(spool: Path, tmp_path: Path) -> None:
+    archive = Flaky(filled(tmp_path, range(3, 6)).open(), TRIES)
+    with feeding(archive, spool):  # type: ignore[arg-type]
+        assert ask(spool, name(3), tmp_path / "got").returncode == 255
+        assert ask(spool, name(3), tmp_path / "got").returncode == 0
+        assert (tmp_path / "got").read_bytes() == content(3)
+        assert not list(spool.glob("*.error"))
 
 
 def test_without_a_feeder_the_recovery_ends(spool: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def restore_command(spool: str) -> str:
         'if [ ! -e "$s/%f" ]; then : > "$s/%f.want" || exit 255; '
         'while [ ! -e "$s/%f" ]; do '
         'if [ -e "$s/%f.none" ]; then rm -f "$s/%f.none"; exit 1; fi; '
-        'if [ -e "$s/%f.error" ]; then cat "$s/%f.error" >&2; exit 255; fi; '
+        'if [ -e "$s/%f.error" ]; then cat "$s/%f.error" >&2; rm -f "$s/%f.error"; exit 255; fi; '
         'read p < "$s/pid" && [ -e "/proc/$p" ] || { echo "nobody fetches WAL any more" >&2; exit 255; }; '
         'sleep 0.01; done; rm -f "$s/%f.want"; fi; mv "$s/%f" "%p"'
     )
