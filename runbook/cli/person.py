@@ -60,6 +60,8 @@ class Person:
                     show_default=False,
                     err=True,
                 )
+                if typed and typed != question.target:
+                    click.echo(f"{typed!r} is not {question.target!r}: the step is not begun.", err=True)
                 return Reply(operator()) if typed == question.target else None
             case "confirm":
                 return Reply(operator()) if click.confirm("Go on?", err=True) else None

@@ -53,6 +53,9 @@ systems:
   bases:
     type: store
     url: {bases}
+  evidence:
+    type: store
+    url: {evidence}
   objects:
     type: store
     url: {bucket}
@@ -82,6 +85,7 @@ def write_environment(path: Path, postgres: Postgres, *, valkey: Valkey, s3: S3,
         "web": site.address,
         "backups": f"file://{postgres.layout.backups}",
         "bases": f"file://{postgres.layout.bases}",
+        "evidence": f"file://{postgres.layout.evidence}",
         "bucket": f"s3://{BUCKET}/",
         "endpoint": s3.address,
         "region": REGION,

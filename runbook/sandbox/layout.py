@@ -72,6 +72,11 @@ class Layout:
         return self.servers / "bases"
 
     @property
+    def evidence(self) -> Path:
+        """The file store for what is kept of damaged servers."""
+        return self.servers / "evidence"
+
+    @property
     def sockets(self) -> Path:
         """The directory of unix sockets, short enough for their addresses."""
         return (self.directory / "sockets").resolve()
@@ -114,6 +119,7 @@ class Layout:
             self.archive,
             self.backups,
             self.bases,
+            self.evidence,
             self.home("postgres"),
             self.home("valkey"),
             self.home("s3"),

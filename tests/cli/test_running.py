@@ -114,6 +114,15 @@ def test_a_question_that_was_left_open_is_not_asked_twice(runbook: Terminal, tmp
     assert typist.seen.count(b"Go on?") == 1
 
 
+def test_a_name_that_was_mistyped_is_said_to_be_wrong(runbook: Terminal, tmp_path: Path) -> None:
+    drop = shell("drop", "echo dropped", replaces="docs", effect="destroys")
+    typist = Typist("apply", plan(tmp_path, drop, live=True), "--state", str(runbook.state))
+    typist.until(b"Type 'docs' to go on")
+    typist.type(b"doc\r")
+    assert typist.ended() == 6
+    assert "'doc' is not 'docs': the step is not begun." in typist.seen.decode()
+
+
 def test_an_answer_of_the_wrong_type_is_asked_for_again(runbook: Terminal, tmp_path: Path) -> None:
     fields: Json = {"rows": {"type": "integer"}, "size": {"choices": ["small", "large"]}}
     step: dict[str, Json] = {"id": "count", "title": "Count", "uses": "manual", "timeout": "30s"}

@@ -18,7 +18,7 @@ def test_every_system_is_one_that_an_environment_may_name(shared: Stack) -> None
     assert (body["environment"], body["live"]) == ("sandbox", False)
     assert body["inputs"] == {"writers": [], "probe": "SELECT count(*) FROM documents"}
     systems = {name: SYSTEMS[fields["type"]].model_validate(fields) for name, fields in body["systems"].items()}
-    assert list(systems) == ["db", "cache", "app", "site", "backups", "bases", "objects"]
+    assert list(systems) == ["db", "cache", "app", "site", "backups", "bases", "evidence", "objects"]
     db, backups = systems["db"], systems["backups"]
     assert isinstance(db, Postgres)
     assert isinstance(backups, Store)
@@ -31,7 +31,10 @@ def test_every_system_is_one_that_an_environment_may_name(shared: Stack) -> None
 
 def test_the_shipped_plans_fit_it(shared: Stack) -> None:
     environment = environment_at(shared.status().environment)
-    names = ("backup-db", "verify-backup", "restore-db", "restore-db-pitr", "restore-rows")
+    names = (
+        *("backup-db", "verify-backup", "restore-db", "restore-rows", "prune-backups", "database-corruption"),
+        *("base-backup", "enable-archiving", "check-archive", "find-change", "restore-db-pitr", "prune-base-backups"),
+    )
     assert {name: check_fits(read_plan(shipped_plan(name)), environment) for name in names} == {
         name: [] for name in names
     }
