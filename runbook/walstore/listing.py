@@ -1,7 +1,8 @@
 """What lies in an archive, in the lines that ``postgres.check_archive`` reads of a directory too.
 
 Owns the lines (:func:`lines`); :mod:`runbook.actions.postgres.archive_listing` reads them. Promises: the same limits as there; one
-line more than of a directory, ``W``: the identifier of the cluster that wrote the newest segment, where it can be told.
+line more than of a directory: ``W``, the identifier of the cluster that wrote the newest segment, where it can be told; or ``X``,
+why that segment is not what was archived.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from runbook.actions.postgres import wal
 from runbook.actions.postgres.archive_listing import MOST_NAMES, MOST_STRETCHES, MOST_SWITCHES
-from runbook.walstore.store import Entry, Segments
+from runbook.walstore.store import Damaged, Entry, Segments
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -49,7 +50,11 @@ def _newest(archive: Segments, names: list[str], entries: Mapping[str, Entry]) -
     yield f"N {newest} {entries[newest].modified.timestamp():.3f} {min(times):.3f}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / newest
-        writer = wal.cluster_of(path.read_bytes()[: wal.HEADER_BYTES]) if archive.fetch(newest, path) else ""
+        try:
+            writer = wal.cluster_of(path.read_bytes()[: wal.HEADER_BYTES]) if archive.fetch(newest, path) else ""
+        except Damaged as error:
+            yield f"X {error}"
+            return
     if writer:
         yield f"W {writer}"
 

@@ -143,6 +143,8 @@ def unfit(detail: str, fix: str) -> Problem:
 def _files(directory: str, status: ArchiveStatus, listing: Listing) -> list[Problem]:
     """Damaged segments and missing histories: faults wherever they are."""
     found = []
+    if listing.flaw:
+        found.append(_missing(f"{listing.flaw}."))
     if listing.damaged_count:
         names = [f"{name} ({size} bytes)" for name, size in listing.damaged]
         detail = f"In {directory} have another size than {status.segment_bytes} bytes: {_named(names, listing.damaged_count)}."

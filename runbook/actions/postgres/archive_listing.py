@@ -71,7 +71,8 @@ echo Z"""
 @dataclass(frozen=True, slots=True)
 class Listing:
     """What lies in an archive. Instants are seconds since 1970 by the host's clock; ``damaged`` are (name, bytes);
-    ``writer``: the identifier of the cluster that wrote the newest segment, '' where the listing doesn't tell it.
+    ``writer``: the identifier of the cluster that wrote the newest segment, '' where the listing doesn't tell it; ``flaw``:
+    why that segment is not what was archived.
 
     Counts are whole; the names beside them are the first :data:`MOST_NAMES`. ``stretches`` counts those that were not told too.
     """
@@ -88,6 +89,7 @@ class Listing:
     foreign_count: int
     bytes: int
     writer: str = ""
+    flaw: str = ""
 
 
 def listed_bucket(archive: BucketArchive, segment_bytes: int) -> Operations:
@@ -132,6 +134,7 @@ def parse_listing(text: str, segment_bytes: int) -> Listing:
         foreign=tuple(line[1] for line in lines if line[0] == "F"),
         foreign_count=counts[3] + odd,
         bytes=counts[4],
+        flaw=next((" ".join(line[1:]) for line in lines if line[0] == "X"), ""),
         writer=next((line[1] for line in lines if line[0] == "W"), ""),
     )
 
