@@ -42,11 +42,21 @@ def rooted(path: Path) -> tuple[Files, str]:
     return Files(whole.parent), whole.name
 
 
+def present(path: Path) -> bool:
+    """Whether there is something of that name. :class:`InvalidInput` where this user may not look."""
+    try:
+        return path.exists()
+    except PermissionError as error:
+        fix = f"work as the user whose it is (`namei -l {path}`)"
+        raise InvalidInput(Problem("E100", "the file can't be read", f"{path}: {error.strerror}.", fix)) from None
+
+
 def refuse_missing(path: Path) -> None:
     """Refuse (exit 2) what is no file."""
+    there = present(path)
     if path.is_dir():
         raise UsageFault(Problem("E205", "a folder is not a plan", str(path), f"{path}/*.yaml, or one of them"))
-    if not path.exists():
+    if not there:
         raise UsageFault(Problem("E205", "there is no such plan", str(path), _near(path)))
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from runbook.cli.files import refuse_missing, refuse_writable, rooted
+from runbook.cli.files import present, refuse_missing, refuse_writable, rooted
 from runbook.errors import InvalidInput, Problem, UsageFault, suggest
 from runbook.operation import Json
 from runbook.plan.environment import Environment, check_fits, inline_environment, load_environment
@@ -61,7 +61,8 @@ def find_environment(plan: Plan, path: Path, env: str, state: Path) -> Environme
 
 def environment_at(path: Path) -> Environment:
     """The environment in that file."""
-    refuse_writable(path)
+    if present(path):
+        refuse_writable(path)
     files, name = rooted(path)
     return load_environment(name, files)
 
@@ -89,9 +90,9 @@ def _named(env: str, path: Path, state: Path) -> Environment:
     if "/" in env or env.endswith((".yaml", ".yml")):
         return environment_at(Path(env))
     for candidate in _candidates(env, path, state):
-        if candidate.exists():
+        if present(candidate):
             return environment_at(candidate)
-    known = [*(found.stem for found in _files(path)), *(["sandbox"] if _sandbox(state).exists() else [])]
+    known = [*(found.stem for found in _files(path)), *(["sandbox"] if present(_sandbox(state)) else [])]
     if env == "sandbox":
         raise InvalidInput(
             Problem("E162", "the sandbox is not there", f"{_sandbox(state)} does not exist", "runbook sandbox up")
@@ -118,4 +119,4 @@ def _files(path: Path) -> list[Path]:
 
 def _around(path: Path, state: Path) -> Iterable[Environment]:
     places = [*_files(path), _sandbox(state)]
-    return (environment_at(place) for place in places if place.exists())
+    return (environment_at(place) for place in places if present(place))

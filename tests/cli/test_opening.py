@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,22 @@ def test_a_sandbox_that_is_not_there_is_brought_up(runbook: Terminal) -> None:
     assert "did you mean 'sandbox'?" in runbook("plan", "plans/look.yaml", "--env", "sandbx").err
 
 
+@pytest.mark.parametrize("typed", [("--env", "sandbox"), ("--env", "{state}/sandbox/environment.yaml"), ()])
+def test_an_environment_that_this_user_may_not_read(
+    runbook: Terminal, here: Path, typed: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bool:
+        if "sandbox" in path.parts:
+            raise PermissionError(13, "Permission denied")
+        return os.path.exists(path)  # noqa: PTH110
+
+    monkeypatch.setattr(Path, "exists", refuse)  # root may read everything
+    said = runbook("plan", "plans/look.yaml", *(each.format(state=runbook.state) for each in typed))
+    assert said.code == 3
+    assert "error[E100]: the file can't be read" in said.err
+    assert "environment.yaml: Permission denied." in said.err
+
+
 def test_inputs_that_do_not_fit_each_other_are_told_with_the_step(runbook: Terminal, tmp_path: Path) -> None:
     (tmp_path / "find.yaml").write_text(
         "runbook: 1\nname: find\ninputs: {since: {type: datetime}}\n"
@@ -77,3 +94,11 @@ def test_inputs_that_do_not_fit_each_other_are_told_with_the_step(runbook: Termi
     said = runbook("apply", str(tmp_path / "find.yaml"), "-i", "since=2026-02-01T00:00:00Z")
     assert said.code != 0
     assert "step find: until has to be later than since" in said.out + said.err
+
+
+@pytest.mark.usefixtures("here")
+def test_an_environment_file_that_is_not_there(runbook: Terminal) -> None:
+    said = runbook("plan", "plans/look.yaml", "--env", "nowhere/x.yaml")
+    assert said.code == 3
+    assert "error[E100]: the file can't be read" in said.err
+    assert "nowhere/x.yaml" in said.err
