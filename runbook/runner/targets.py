@@ -91,10 +91,12 @@ def _cluster(look: Look, system: Postgres) -> Json:
     connection = system.connection(application="runbook", database="postgres")
     row = look.query(connection, _CLUSTER)[0]
     directory = str(row["data_directory"])
-    place: Json = [*addresses_of(look, system.host, system.address), system.port]
+    place: Json
     if isinstance(system.host, Docker | Compose) or is_own(look, system.host, system.address):
         found = look.file(system.host, directory)
         place = [found.device, found.inode] if found else []
+    else:
+        place = [*addresses_of(look, system.host, system.address), system.port]
     # a cluster made from a base backup has the live one's identifier, so the directory itself is part of the identity; of a server
     # on another machine, where a standby mostly has its primary's paths, what leads there
     return {
