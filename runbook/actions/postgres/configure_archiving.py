@@ -26,6 +26,7 @@ from runbook.actions.postgres.archiving import Purpose, Setting, Wanted, command
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.instance import Manner, answering, is_contained, read_instance
 from runbook.actions.postgres.moment import memory
+from runbook.actions.postgres.own_address import refuse_elsewhere
 from runbook.actions.postgres.stop import started, stopping
 from runbook.actions.postgres.wal_source import PROGRAM, Archive, BucketArchive, DirectoryArchive, archive_of, bucket_of
 from runbook.errors import Problem, Refused
@@ -162,6 +163,7 @@ class ConfigureArchiving(Action[Postgres, ConfigureArchivingInputs, ArchivingFac
 
     def observe(self, look: Look, system: Postgres, inputs: ConfigureArchivingInputs, scope: Scope) -> ArchivingFacts:
         """The server's settings, its archiver, and the place; a server that this step has stopped is looked at by its process."""
+        refuse_elsewhere(look, system)
         archive = archive_of(system, scope)
         known = (look.text(LOCAL, memory(scope)) or "").partition("\n")[2].strip()
         instance = read_instance(look, system, scope) if known else None

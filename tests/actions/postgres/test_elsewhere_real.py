@@ -11,6 +11,7 @@ import pytest
 
 from runbook.action import Look, Scope
 from runbook.actions.postgres.cold_copy import ColdCopy, ColdCopyInputs
+from runbook.actions.postgres.configure_archiving import ConfigureArchiving, ConfigureArchivingInputs
 from runbook.actions.postgres.find_change import FindChange, FindChangeInputs
 from runbook.actions.postgres.instance import read_instance
 from runbook.actions.postgres.moment import read_live
@@ -72,6 +73,12 @@ def test_nor_is_it_copied_as_evidence_or_its_wal_read(look: Look, scope: Scope, 
     window = FindChangeInputs(since=scope.started_at, until=scope.started_at + timedelta(hours=1))
     with pytest.raises(Refused, match="E784"):
         FindChange().observe(look, db, window, scope)
+
+
+def test_nor_told_to_archive_into_a_directory_of_this_machine(look: Look, scope: Scope, db: Postgres) -> None:
+    archiving = db.model_copy(update={"archive": "file:///srv/wal"})
+    with pytest.raises(Refused, match="E784"):
+        ConfigureArchiving().observe(look, archiving, ConfigureArchivingInputs(), scope)
 
 
 @pytest.mark.parametrize("address", ["", "/var/run/postgresql", "127.0.0.1", "::1", "localhost"])
