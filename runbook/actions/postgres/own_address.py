@@ -68,7 +68,7 @@ def _resolved(look: Look, host: Host, address: str) -> frozenset[ipaddress.IPv4A
 
 
 def _asked(look: Look, host: Host, name: str) -> list[str]:
-    if name.startswith("-"):
+    if not name or name.startswith(("-", "/")):  # a socket is no name
         return []
     ran = look.run(host, ("getent", "ahosts", name))
     return ran.stdout.splitlines() if ran.exit_code == 0 else []
