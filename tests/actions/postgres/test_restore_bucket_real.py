@@ -218,6 +218,7 @@ def test_an_object_that_was_changed_is_named_and_the_live_cluster_left_alone(
     assert cluster.notes() == ["0 base", "1 kept"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_after", ["archive_access", "feed", "start_side", "recovered", "promote", "end_feeding"])
 def test_everything_is_killed_and_the_resume_goes_on(
     stage: Stage, cluster: Bucketed, base: Artifact, stop_after: str
@@ -306,6 +307,7 @@ def gateway(to: str) -> Iterator[tuple[str, threading.Event]]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_bucket_that_falls_silent_is_a_failure_and_the_resume_goes_on(
     stage: Stage, cluster: Bucketed, base: Artifact
 ) -> None:
