@@ -233,8 +233,10 @@ def _no_room(look: Look, db: Postgres, sought: Sought, live: Live, found: Found)
         detail = f"Beside {where.data} are {show_size(free)} free; the copy may need {show_size(needed)}."
         problems.append(Problem("E761", "there is not enough space for a second copy", detail, "Make space."))
     if len(f"{where.run}/.s.PGSQL.{db.port}".encode()) > LONGEST_SOCKET:
-        detail = f"{where.run} is too long for a socket's path (at most {LONGEST_SOCKET} bytes in all)."
-        problems.append(Problem("E794", "the side server can't have a socket there", detail, "Use a shorter path."))
+        over = len(f"{where.run}/.s.PGSQL.{db.port}".encode()) - LONGEST_SOCKET
+        detail = f"{where.run} is {over} bytes too long for a socket's path (at most {LONGEST_SOCKET} in all)."
+        fix = f"The data directory's path has to be {over} bytes shorter (the sandbox's: `--state /var/tmp/rb`)."
+        problems.append(Problem("E794", "the side server can't have a socket there", detail, fix))
     if sought.swapping and isinstance(host, Docker | Compose):
         problems += in_container.unfit(look, db, where.data, sought.archive.place)
         problems += _unheard(host, sought.commands)
