@@ -9,6 +9,7 @@ from pydantic import Field
 
 import runbook
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard
+from runbook.actions.backup.foreseen import foreseen
 from runbook.actions.backup.layout import (
     DATA,
     MANIFEST,
@@ -50,6 +51,7 @@ from runbook.operation import (
     Wait,
     Write,
 )
+from runbook.placeholder import Foreseeable
 from runbook.system import Postgres, Store
 
 _NOW = 'printf %s "$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ)"'
@@ -94,7 +96,7 @@ class ColdCopied(Outputs):
         description="The copy: evidence for postgres.reindex, and to be kept until the cause is known"
     )
     path: str = Field(description="Where it lies")
-    bytes: int = Field(description="Its size")
+    bytes: Foreseeable[int] = Field(description="Its size")
 
 
 class ColdCopy(Action[Postgres, ColdCopyInputs, ColdCopyFacts, ColdCopied]):
@@ -153,6 +155,11 @@ class ColdCopy(Action[Postgres, ColdCopyInputs, ColdCopyFacts, ColdCopied]):
             Write(name="draft", path=where.partial(MANIFEST), content=_manifest(facts, scope)),
             *published(where, state, parts=parts),
         )
+
+    def foresee(self, system: Postgres, inputs: ColdCopyInputs, facts: ColdCopyFacts, scope: Scope) -> ColdCopied:
+        """The copy with the name that it will have."""
+        made = foreseen(inputs.to, _manifest(facts, scope), scope.step)
+        return ColdCopied(artifact=made, path=facts.where.path(DATA), bytes=made.bytes)
 
     def verify(self, look: Look, system: Postgres, inputs: ColdCopyInputs, done: Done[ColdCopyFacts]) -> ColdCopied:
         """The manifest is there, and its files are as it says."""

@@ -181,7 +181,7 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
             database=names.live,
             artifact_sha256=inputs.artifact.sha256,
             original_oid=live.oid,
-            properties=Properties(),
+            properties=Properties(encoding="<as it is now>", tablespace="<as it is now>"),
             missing=(),
             names=names,
             version=0,

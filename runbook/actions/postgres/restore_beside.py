@@ -142,7 +142,7 @@ class RestoreBeside(Action[Postgres, RestoreBesideInputs, RestoreBesideFacts, Re
             artifact_sha256=inputs.artifact.sha256,
             database=swap.own_name(scope),
             mark=_mark(scope),
-            properties=Properties(),
+            properties=Properties(encoding="<as in the backup>", tablespace="<as in the backup>"),
             missing=(),
             version=0,
             copy=None,

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from runbook.action import Inputs, Look, Scope
 from runbook.actions.postgres.drift import refuse_unfit
-from runbook.actions.postgres.tables import Table, read_table
+from runbook.actions.postgres.tables import UNSEEN, Table, read_table
 from runbook.errors import Problem, Refused
 from runbook.operation import Connection, CopyRows, Name, Statement, sql
 from runbook.quoting import identifier, literal
@@ -161,6 +161,8 @@ def same(columns: tuple[str, ...], one: str, other: str) -> str:
 
 def taken(table: Table, alias: str) -> str:
     """That another row of the live table has what has to be unique in the row of the alias: it can't be put back."""
+    if UNSEEN in table.key:
+        return "<whether a unique value is taken>"
     found = (
         f"EXISTS (SELECT FROM {plain(table.rows)} AS o WHERE {same(columns, 'o', alias)})" for columns in table.uniques
     )

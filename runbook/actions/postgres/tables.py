@@ -173,11 +173,18 @@ def read_table(look: Look, connection: Connection, table: str) -> Table | None:
     )
 
 
+UNSEEN = "…"
+"""The name of the columns of a table that wasn't looked at."""
+
+
 def unseen(table: str) -> Table:
-    """A table that wasn't looked at, for what is shown without a look: its columns are an ellipsis."""
+    """A table that wasn't looked at, for what is shown without a look: its columns, and what numbers them, are an ellipsis."""
     schema, _, name = table.rpartition(".")
-    column = Column("…", "")
-    return Table(schema or "public", name, partitioned=False, columns=(column,), key=(column.name,))
+    column = Column(UNSEEN, "")
+    counter = Numbering(column.name, schema or "public", column.name)
+    return Table(
+        schema or "public", name, partitioned=False, columns=(column,), key=(column.name,), sequences=(counter,)
+    )
 
 
 @dataclass(frozen=True, slots=True)
