@@ -13,14 +13,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_TAG = re.compile(r"rb_(?:plan|2\d{7}_\d{6}_[a-z0-9_]+?_[0-9a-f]{4})_")
-_RUN = re.compile(r"\bplan/|\b\d{5,8}-\d{6}-[a-z0-9-]+-[0-9a-f]{4}/")
+_TAG = re.compile(r"rb_(?:plan|\d{1,8}_\d{6}_[a-z0-9_]+?_[0-9a-f]{4})_")
+_RUN = re.compile(
+    r"\bplan/|\b(?:\d{1,8}-)?\d{1,6}-[a-z][a-z0-9-]*-[0-9a-f]{4}/"
+)  # cut in front where a name may not be long
+_ID = re.compile(
+    r"\b\d{8}-\d{6}-[a-z0-9-]+-[0-9a-f]{4}\b|(?:(?<=\brun )|(?<=\bresume )|(?<=\.run=)|(?<='))plan(?=,|'| --|\\|$)"
+)
 _MOMENT = re.compile(r"\d{8}T\d{6}Z")
 _STATE = re.compile(r"/\S*?/(?:runbook-plan-\w+|state/runs/[\w-]+)/")
 _LENGTH = re.compile(r"\(\d+ characters\)")
 _SNAPSHOT = re.compile(r"^[0-9A-F]{8}-[0-9A-F]{8}-\d+$")
 _C_QUOTED = re.compile(r"\$'((?:[^'\\]|\\.)*)'")
-_PLACEHOLDER = re.compile(r"'?<(?=\S)[^<>]+(?<=\S)>'?")
+_PLACEHOLDER = re.compile(r"""'?<(?=\S)[^<>]+(?<=\S)>'?|["']…["']""")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
 
 
@@ -54,6 +59,7 @@ def placeless(text: str) -> str:
     text = _TAG.sub("rb_RUN_", text)
     text = _STATE.sub("/RUN/", text)
     text = _RUN.sub("RUN/", text)
+    text = _ID.sub("RUN", text)
     text = _LENGTH.sub("(N characters)", text)
     return _MOMENT.sub("MOMENT", text)
 
@@ -72,7 +78,7 @@ def shown_steps(dry: Mapping[str, Any]) -> dict[str, tuple[str, list[Told]]]:
 
 
 def covered(shown: Sequence[Told], ran: Sequence[Told]) -> bool:
-    """Whether each that ran was shown, as often; a placeholder (``<…>``) in what was shown stands for any text."""
+    """Whether each that ran was shown, as often; a placeholder (``<…>``, ``"…"``) in what was shown stands for any text."""
     left = list(shown)
     for told in ran:
         same = told if told in left else next((one for one in left if _alike(one, told)), None)
@@ -83,18 +89,23 @@ def covered(shown: Sequence[Told], ran: Sequence[Told]) -> bool:
 
 
 def _alike(shown: Told, ran: Told) -> bool:
+    cut = "… (N characters)"  # a long text is cut where its run's own name let it: what both have of it is compared
+    if ran.text.endswith(cut):
+        least = min(len(one.text.removesuffix(cut)) for one in (shown, ran))
+        return (shown.kind, shown.reads) == (ran.kind, ran.reads) and shown.text[:least] == ran.text[:least]
     pattern = ".*".join(re.escape(part) for part in _PLACEHOLDER.split(shown.text))
     return (shown.kind, shown.reads) == (ran.kind, ran.reads) and re.fullmatch(pattern, ran.text) is not None
 
 
 def planned_steps(events: Sequence[Mapping[str, Any]]) -> dict[str, list[Told]]:
-    """The operations that each step of a run planned, all rounds."""
-    found: dict[str, list[Told]] = {}
+    """The operations that each step of a run planned, all rounds; what a resume planned once more is there once."""
+    found: dict[str, dict[tuple[str, str], Told]] = {}
     for event in events:
         if event["event"] == "step.planned":
-            told = [Told(one["kind"], placeless(one["text"]), one["reads"]) for one in event["operations"]]
-            found.setdefault(event["step"], []).extend(told)
-    return found
+            step = found.setdefault(event["step"], {})
+            for one in event["operations"]:
+                step.setdefault((one["name"], one["digest"]), Told(one["kind"], placeless(one["text"]), one["reads"]))
+    return {step: list(told.values()) for step, told in found.items()}
 
 
 def digests_planned(events: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
@@ -137,7 +148,8 @@ def words_of(line: str) -> list[str]:
     if text.startswith("#"):
         return text.split()
     if text.startswith("(cd "):
-        text = f"( {text[1:].removesuffix(')')} )"
+        body, closed, comment = text[1:].rpartition(")  # ")
+        text = f"( {body} ) # {comment}" if closed else f"( {text[1:].removesuffix(')')} )"
     return shlex.split(text, comments=False)
 
 
@@ -155,8 +167,16 @@ class Said:
 
     @property
     def of_a_tool(self) -> bool:
-        """A session of PostgreSQL's own client programs: they begin with a safe search path."""
-        return self.statements[0].startswith("SELECT pg_catalog.set_config('search_path'")
+        """A session of PostgreSQL's own client programs: they begin with a safe search path, pg_rewind after limits of its own."""
+        limits = (
+            "SET statement_timeout = 0",
+            "SET lock_timeout = 0",
+            "SET idle_in",
+            "SET transaction_timeout = 0",
+            "SET default_",
+        )
+        began = next((one for one in self.statements if not one.startswith(limits)), "")
+        return began.startswith("SELECT pg_catalog.set_config('search_path'")
 
     @property
     def reads_only(self) -> bool:
@@ -165,11 +185,11 @@ class Said:
 
 
 def sessions(log: str) -> list[Said]:
-    """The sessions of a log with ``log_line_prefix = '%p|%a|%d|'``, in the order of their first statements."""
+    """The sessions of a log with ``log_line_prefix = '%c|%a|%d|'``, in the order of their first statements."""
     found: dict[tuple[str, str], list[str]] = {}
     current: list[str] | None = None
     for line in log.splitlines():
-        head = re.match(r"^(\d+)\|([^|]*)\|([^|]*)\|LOG:  (?:statement|execute [^:]*): (.*)$", line)
+        head = re.match(r"^([0-9a-f.]+)\|([^|]*)\|([^|]*)\|LOG:  (?:statement|execute [^:]*): (.*)$", line)
         if head is not None:
             current = found.setdefault((head[1], head[2]), [])
             current.append(head[4])

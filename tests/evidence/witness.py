@@ -172,9 +172,11 @@ class DockerWitness:
         for event in self._seen:
             action, _, words = str(event["Action"]).partition(": ")
             about = event["Actor"]["Attributes"]
-            if "pg_isready" in words or action.startswith("health_status"):
-                checks.add(str(about.get("execID")))
-            elif str(about.get("execID")) not in checks:
+            if action.startswith("health_status"):
+                continue
+            if "pg_isready" in words:
+                checks.add(str(about["execID"]))
+            elif about.get("execID") not in checks:
                 found.append((str(about["com.docker.compose.service"]), action, words))
         return found
 

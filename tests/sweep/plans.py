@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -238,10 +238,10 @@ CASES = (
 
 
 @contextmanager
-def ground(client: DockerClient, *, there: bool) -> Iterator[Ground]:
+def ground(client: DockerClient, *, there: bool, settings: Sequence[str] = ()) -> Iterator[Ground]:
     """CivicQ with an archive, an evidence store and people on call; the cluster as it is now is what restores come back to."""
     with ExitStack() as standing:
-        made = standing.enter_context(stack(client, CIVICQ, local=not there, archive=True))
+        made = standing.enter_context(stack(client, CIVICQ, local=not there, archive=True, settings=settings))
         standing.enter_context(ended_with_the_test(made))
         people = standing.enter_context(on_call())
         made.program.extra["ON_CALL_URL"] = people.url
@@ -265,7 +265,7 @@ def tidied(ground: Ground) -> None:
         until(lambda: not processes_about(runs), SETTLES_IN_S, "supervisors of earlier runs leave")
         shutil.rmtree(runs)
     if isinstance(made.server, InContainer):
-        made.server.run("sh", "-c", "rm -rf /var/lib/postgresql/*_old_* /var/lib/postgresql/data/*_old_*")
+        made.server.run("sh", "-c", "rm -rf /var/lib/postgresql/*_old_* /var/lib/postgresql/data/old_rb_*")
     else:
         for kept in made.server.folder.glob("*_old_*"):
             shutil.rmtree(kept)
