@@ -4,8 +4,7 @@
 
 Each plan is run undisturbed once; then, for each instant, its ground is prepared anew, the plan is begun, engine or everything
 is killed by turns, and the run is resumed until its end, which must be that of the undisturbed run. Needs root and a Docker
-Engine with the test images; `--there`: the database is in a container. Where a restore of a large database is
-killed is `tests.sweep`, and recovery to random moments is `tests.sweep.moments`.
+Engine with the test images; `--there`: the database is in a container.
 """
 
 from __future__ import annotations
@@ -303,6 +302,7 @@ def booted(made: Stack) -> None:
     if isinstance(made.server, InContainer) or not (data / "PG_VERSION").exists() or alive(data):
         return
     start = ["--silent", "-D", str(data), "-l", str(made.server.folder / "log.boot"), "-w", "start"]
+    time.sleep(2.0)  # the killed one's children take a moment to go; at a boot there are none
     server_account().run([made.server.bin_dir / "pg_ctl", *start])
 
 
