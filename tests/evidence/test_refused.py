@@ -135,7 +135,7 @@ def refuses_flipped(backup: Backup, seed: int) -> None:
     at = random.Random(seed).randrange(len(data) * 8)
     data[at // 8] ^= 1 << at % 8
     backup.replace(bytes(data))
-    refuses(backup, FAILED, "✗ 2/7 Read the whole backup and compare it with its manifest")
+    refuses(backup, FAILED, "✗ 2/8 Read the whole backup and compare it with its manifest")
 
 
 def test_a_flipped_bit_in_data_that_is_not_compressed(backup: Backup) -> None:
@@ -284,4 +284,4 @@ def lose_the_contents(tree: Path) -> None:
 def test_a_directory_that_is_not_as_it_was(saved_here: Stack, spoil: Callable[[Path], None]) -> None:
     with stored(saved_here) as backup:
         spoil(backup.path)
-        refuses(backup, FAILED, "✗ 2/7 Read the whole backup and compare it with its manifest")
+        refuses(backup, FAILED, "✗ 2/8 Read the whole backup and compare it with its manifest")

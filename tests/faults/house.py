@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,9 @@ class House:
         return self.program.run("apply", path, "--env", self.environment(), "--confirm", DATABASE, "--yes", *more)
 
     def back_up(self, form: str = "format: custom") -> Path:
-        """A backup by the program; the dump's path."""
+        """A backup by the program; the dump's path. A backup is named by its second, so another one waits for the next."""
+        if any(self.store.iterdir()):
+            time.sleep(1.1)
         ran = self.apply(BACKUP.replace("FORMAT", form))
         assert ran.code == 0, ran.said
         return self.store / str(self.program.outputs("dump")["artifact"]["name"])

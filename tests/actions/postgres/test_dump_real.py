@@ -223,7 +223,7 @@ def test_damage_is_found(stage: Stage, db: Postgres, backups: Store, form: str) 
             stage.live(VerifyDump(), db, artifact=made)
         path.write_bytes(whole)
     for length in (0, 1, 100):
-        path = files[0] if form == "directory" else folder(backups) / made.name
+        path = max(files, key=lambda file: file.stat().st_size) if form == "directory" else folder(backups) / made.name
         whole = path.read_bytes()
         path.write_bytes(whole[:length])
         with pytest.raises((StepFailed, CheckFailed)):
