@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runbook.operation import Json
 from runbook.journal.layout import runs
+from runbook.operation import Json
 from runbook.transports.supervisor import processes
 from tests.cli.written import plan, shell
 
