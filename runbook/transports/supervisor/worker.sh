@@ -3,7 +3,7 @@
 #   sh -c "$WORKER" runbook-worker run    DIR ID -- ARGV...    header, then the process's own input, on standard input
 #   sh -c "$WORKER" runbook-worker status DIR ID               never-started | running PID | ended CODE | unknown
 #   sh -c "$WORKER" runbook-worker fence  DIR ID               the same, and what never started never will
-#   sh -c "$WORKER" runbook-worker kill   DIR ID GRACE         TERM to all that descends from it; KILL after GRACE seconds
+#   sh -c "$WORKER" runbook-worker kill   DIR ID GRACE         TERM to all that descends from it; KILL after GRACE seconds or more
 #   sh -c "$WORKER" runbook-worker sweep  DIR                  removes the records of what has ended
 #
 # DIR is an absolute path, made with mode 0700; it has to be the user's own. A start record (pid, start time, boot id) is on
@@ -246,6 +246,7 @@ end() {
     [ -n "$pid" ] || return 0
     seconds
     kill_at=$((now + $3))
+    [ "$3" -gt 0 ] && kill_at=$((kill_at + 1)) # the clock says whole seconds, and this one may be over at once
     told_all=
     while family "$2" 2>/dev/null && [ -n "$living" ]; do
         seconds

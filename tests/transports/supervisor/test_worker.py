@@ -184,6 +184,15 @@ def test_kill_leaves_nothing(far: Far, tmp_path: Path, started: list[int], scrip
     assert not isinstance(far.status("s/1/1/n"), Running)
 
 
+def test_the_grace_is_whole_whenever_in_a_second_it_begins(far: Far, tmp_path: Path, started: list[int]) -> None:
+    process = far.start("a", f"trap 'sleep 0.6; exit 3' TERM; echo $$ >{tmp_path}/pid; while :; do sleep 0.05; done")
+    started.append(pid_in(tmp_path / "pid"))
+    time.sleep((0.8 - time.time()) % 1)  # the far side's clock says whole seconds
+    far.ask(worker.kill_argv(far.records, "a", 1))
+    process.communicate(timeout=10)
+    assert far.status("a") == Finished(3)
+
+
 def test_killing_what_never_started_is_nothing(far: Far) -> None:
     assert far.ask(worker.kill_argv(far.records, "a", 1)) == ""
 
