@@ -53,9 +53,18 @@ class Bench:
         return self.folder / "spool"
 
     def recovery(
-        self, command: str, *, before: str = "", after: str = "", env: Mapping[str, str] | None = None
+        self,
+        command: str,
+        *,
+        before: str = "",
+        after: str = "",
+        env: Mapping[str, str] | None = None,
+        fetched: bool = False,
     ) -> Command:
-        """From the start of the server until it takes sessions, all WAL replayed; then it is stopped."""
+        """From the start of the server until it takes sessions, all WAL replayed; then it is stopped.
+
+        With ``fetched`` the WAL lies in ``pg_wal`` already: what replay alone takes.
+        """
         settings = {"restore_command": command, "hot_standby": "off", "archive_mode": "off", "listen_addresses": ""}
         conf = "".join(f"{key} = {_literal(value)}\n" for key, value in settings.items())
         account = servers_account()
@@ -70,6 +79,8 @@ class Bench:
             subprocess.run(["cp", "-a", self.base, self.data], check=True)
             (self.data / "postgresql.auto.conf").write_text(conf, encoding="utf-8")
             (self.data / "recovery.signal").touch()
+            if fetched:
+                subprocess.run(["cp", "-R", f"{self.archive}/.", self.data / "pg_wal"], check=True)
             subprocess.run(
                 ["chown", "-R", f"{account.uid}:{account.gid}", self.data, self.spool, self.folder], check=True
             )
@@ -77,8 +88,9 @@ class Bench:
 
         ready = f"{self.server.binaries}/pg_isready -q -h {self.folder} -p {self.server.port + 1}"
         awaited = f"until {ready}; do [ -e {self.data}/postmaster.pid ] || break; sleep 0.02; done"
-        count = len(list(self.archive.iterdir()))
-        whole = f"[ $(grep -c 'restored log file .0000' {self.data}/log) -ge {count} ] || {{ tail -n 20 {self.data}/log; exit 9; }}"
+        count = 0 if fetched else len(list(self.archive.iterdir()))
+        restored = f"[ $(grep -c 'restored log file .0000' {self.data}/log) -ge {count} ]"
+        whole = f"{restored} && grep -q 'redo done at' {self.data}/log || {{ tail -n 20 {self.data}/log; exit 9; }}"
         script = "\n".join(
             line for line in (after and f"trap '{after}' EXIT", before, start, awaited, stop, whole) if line
         )
@@ -117,6 +129,7 @@ def _sides(bench: Bench, access: Access) -> Iterator[tuple[str, Command]]:
             after=f"mv {bench.spool} {bench.spool}.over; rm -r {bench.spool}.over",
         ),
     )
+    yield "replay", bench.recovery("false", fetched=True)
     yield "cp", bench.recovery(f'cp {bench.archive}/%f "%p"')
     if (aws := shutil.which("aws")) is not None:
         keys = {"AWS_ACCESS_KEY_ID": access.access_key, "AWS_SECRET_ACCESS_KEY": access.secret_key}
@@ -206,7 +219,7 @@ def _bucket(folder: Path) -> Iterator[Access]:
 def _rows(found: Mapping[str, list[Cost]], count: int) -> Iterator[Row]:
     labels = {
         "cp": ("local cp", 1.5),
-        "aws": ("aws s3 cp (the guide's)", 0.1),
+        "aws": ("aws s3 cp (the guide's)", None),
         "pgbackrest": ("pgBackRest, asynchronous, local repository", 1.0),
     }
     ours = [cost.wall_s for cost in found["ours"]]
@@ -222,6 +235,27 @@ def _rows(found: Mapping[str, list[Cost]], count: int) -> Iterator[Row]:
             ratios(ours, other),
             goal,
         )
+    replay = [cost.wall_s for cost in found["replay"]]
+    yield Row(f"replay of {count} segments, none to fetch", "", f"{s(median(replay))}")
+    for side, (label, _) in labels.items():
+        if side in found:
+            pairs = zip((cost.wall_s for cost in found[side]), replay, strict=True)
+            alone = [a - b for a, b in zip(ours, replay, strict=True)]
+            yield _fetching(label, alone, [a - b for a, b in pairs], count, _FETCHING_GOALS[side])
+
+
+_FETCHING_GOALS = {"cp": 1.5, "aws": 0.1, "pgbackrest": 1.0}
+
+
+def _fetching(label: str, ours: list[float], other: list[float], count: int, goal: float) -> Row:
+    """What is left when replay is taken off, round by round."""
+    return Row(
+        f"fetching of {count} segments: recovery less replay",
+        f"{median(ours) / count * 1000:.0f} ms a segment",
+        f"{label} {median(other) / count * 1000:.0f} ms",
+        ratios(ours, other),
+        goal,
+    )
 
 
 def _literal(value: str) -> str:
