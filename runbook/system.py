@@ -1,7 +1,8 @@
 """Systems: the typed things that an environment names and a plan acts on.
 
-Owns one model per system type and the registry :data:`SYSTEMS`. Promises: unknown fields are refused; a secret is held
-as a reference, never as a value; :meth:`System.public` gives what templates may see.
+Owns one model per system type, the registry :data:`SYSTEMS`, and the kinds of field that systems and the inputs of
+actions share. Promises: unknown fields are refused; a secret is held as a reference, never as a value;
+:meth:`System.public` gives what templates may see.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from runbook.host import LOCAL, Compose, Docker, Local, Ssh, parse_host
 from runbook.operation import Connection, Json
 from runbook.secret import FromAws, FromCommand, FromEnv, FromEscrow, FromFile, SecretRef
+from runbook.units import parse_duration
 
 _EXPECTED = "expected {env: NAME}, {file: PATH}, {command: [...]} or {aws_secret: NAME}; never the value itself"
 
@@ -33,6 +35,11 @@ def parse_secret(value: object) -> SecretRef:
         case {"aws_secret": str(name), **more} if not more and name:
             return FromAws(name)
     raise ValueError(_EXPECTED)
+
+
+def _duration(text: str) -> str:
+    parse_duration(text)
+    return text
 
 
 def _schema(*forms: dict[str, Json]) -> WithJsonSchema:
@@ -67,6 +74,8 @@ SecretField: TypeAlias = Annotated[
         _only(env=_TEXT), _only(file=_TEXT), _only(command={"type": "array", "items": _TEXT}), _only(aws_secret=_TEXT)
     ),
 ]
+DurationField: TypeAlias = Annotated[str, AfterValidator(_duration)]
+"""A duration as a person writes it (``5m``), kept as it is written; what uses it counts the seconds."""
 
 
 class System(BaseModel):

@@ -10,17 +10,12 @@ from pydantic import AfterValidator, Field, JsonValue
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Interrupted, Look, NoFacts, Outputs, Scope
 from runbook.errors import Problem
 from runbook.operation import Call, Condition, Document, Json, Operations, Service, Test, Wait
-from runbook.system import Web
+from runbook.system import DurationField, Web
 from runbook.units import parse_duration
 
 LONGEST_KEPT = 2_000
 LONGEST_SHOWN = 200
 _INTERVAL_S = 2.0
-
-
-def _duration(text: str) -> str:
-    parse_duration(text)
-    return text
 
 
 def _path(text: str) -> str:
@@ -29,7 +24,6 @@ def _path(text: str) -> str:
     return text
 
 
-Duration: TypeAlias = Annotated[str, AfterValidator(_duration)]
 Path: TypeAlias = Annotated[str, AfterValidator(_path)]
 
 
@@ -42,7 +36,7 @@ class CheckInputs(Inputs):
     fields: dict[str, JsonValue] = Field(
         default_factory=dict, description="Fields that the answer, a JSON object, must have with these values"
     )
-    within: Duration = Field(
+    within: DurationField = Field(
         default="0s", description="Ask again until status and text are right, for so long; 0s asks once"
     )
 

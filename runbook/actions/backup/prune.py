@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from runbook.action import (
     Action,
@@ -39,7 +39,7 @@ from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
 from runbook.operation import MakeDirectory, Operations, Process, Remove, Rename, Write
-from runbook.system import Postgres, Store
+from runbook.system import DurationField, Postgres, Store
 from runbook.units import parse_duration
 
 LIST = "WHAT-GOES.txt"
@@ -55,7 +55,7 @@ class PruneInputs(Inputs):
     )
     pattern: str = Field(default="*", description="Only names that match, as a shell pattern: *.dump")
     keep_last: int = Field(default=0, ge=0, description="The newest so many")
-    keep_within: str | None = Field(
+    keep_within: DurationField | None = Field(
         default=None, description="All that are at most so much older than the newest one: 30d"
     )
     keep_daily: int = Field(default=0, ge=0, description="The last one of each of so many days (UTC)")
@@ -70,13 +70,6 @@ class PruneInputs(Inputs):
         default=None,
         description="Also remove the WAL from this system's archive that no base backup here needs any more",
     )
-
-    @field_validator("keep_within")
-    @classmethod
-    def _duration(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse_duration(value)
-        return value
 
     @model_validator(mode="after")
     def _some_rule(self) -> Self:

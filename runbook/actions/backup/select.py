@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import sha256
 
-from pydantic import AwareDatetime, Field, field_validator
+from pydantic import AwareDatetime, Field
 
 from runbook.action import (
     Action,
@@ -42,7 +42,7 @@ from runbook.artifact import Artifact, Manifest
 from runbook.errors import Problem, Refused, suggest
 from runbook.host import LOCAL
 from runbook.operation import Operations
-from runbook.system import Store
+from runbook.system import DurationField, Store
 from runbook.units import parse_duration, show_duration, show_instant
 
 NEWEST = "newest"
@@ -66,16 +66,9 @@ class SelectInputs(Inputs):
     before: AwareDatetime | None = Field(
         default=None, description="Only backups finished before this moment, with a zone"
     )
-    refuse_younger: str | None = Field(
+    refuse_younger: DurationField | None = Field(
         default=None, description="Refuse a backup younger than this (2d): it may hold the damage already"
     )
-
-    @field_validator("refuse_younger")
-    @classmethod
-    def _duration(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse_duration(value)
-        return value
 
 
 @dataclass(frozen=True, slots=True)

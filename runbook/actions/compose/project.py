@@ -25,16 +25,10 @@ _UP = frozenset((RUNNING, "restarting", "paused"))
 _INTERVAL_S = 0.5
 
 
-def _duration(text: str) -> str:
-    parse_duration(text)
-    return text
-
-
 def _once(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-Duration: TypeAlias = Annotated[str, AfterValidator(_duration)]
 Services: TypeAlias = Annotated[tuple[str, ...], AfterValidator(_once)]
 
 

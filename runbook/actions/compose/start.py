@@ -8,7 +8,6 @@ from pydantic import Field
 
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, pinned
 from runbook.actions.compose.project import (
-    Duration,
     Member,
     Seen,
     Services,
@@ -22,7 +21,7 @@ from runbook.actions.compose.project import (
 )
 from runbook.errors import Problem, Refused
 from runbook.operation import Condition, Operations, Test
-from runbook.system import ComposeProject
+from runbook.system import ComposeProject, DurationField
 
 _NOT_ILL = (Condition("health", Test.DIFFERS, "starting"), Condition("health", Test.DIFFERS, "unhealthy"))
 
@@ -33,7 +32,9 @@ class StartInputs(Inputs):
     services: Services | None = Field(
         default=None, description="Services to start; leave out where the step has `releases:`"
     )
-    within: Duration = Field(default="2m", description="How long a container may take until it runs and is healthy")
+    within: DurationField = Field(
+        default="2m", description="How long a container may take until it runs and is healthy"
+    )
 
 
 @dataclass(frozen=True, slots=True)

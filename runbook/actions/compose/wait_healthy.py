@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Interrupted, Look, Outputs, Scope, current
-from runbook.actions.compose.project import RUNNING, Duration, Member, Services, assumed, look_at, services_of, wait
+from runbook.actions.compose.project import RUNNING, Member, Services, assumed, look_at, services_of, wait
 from runbook.actions.compose.start import not_running
 from runbook.errors import Problem
 from runbook.operation import Condition, Operations, Test
-from runbook.system import ComposeProject
+from runbook.system import ComposeProject, DurationField
 
 _HEALTHY = (Condition("health", Test.EQUALS, "healthy"),)
 
@@ -20,7 +20,7 @@ class WaitInputs(Inputs):
     """Which services, and how long."""
 
     services: Services = Field(min_length=1, description="Services whose containers have a health check")
-    within: Duration = Field(default="2m", description="How long each container may take")
+    within: DurationField = Field(default="2m", description="How long each container may take")
 
 
 @dataclass(frozen=True, slots=True)

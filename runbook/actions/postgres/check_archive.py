@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from runbook.action import (
     Action,
@@ -27,7 +27,7 @@ from runbook.actions.postgres.archive_status import ArchiveStatus, Base, read_ba
 from runbook.actions.postgres.wal import HEADER_BYTES, cluster_of
 from runbook.actions.postgres.wal_source import BucketArchive, DirectoryArchive, archive_of
 from runbook.operation import Operations
-from runbook.system import Postgres, Store
+from runbook.system import DurationField, Postgres, Store
 from runbook.units import parse_duration, show_instant
 
 
@@ -41,16 +41,9 @@ class CheckArchiveInputs(Inputs):
         default="every",
         description="Which base backups have to lead to now; newest: of others it is only told how far they do",
     )
-    max_age: str | None = Field(
+    max_age: DurationField | None = Field(
         default=None, description="Fail if more than this would be lost if the server were lost now (15m)"
     )
-
-    @field_validator("max_age")
-    @classmethod
-    def _duration(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse_duration(value)
-        return value
 
 
 @dataclass(frozen=True, slots=True)

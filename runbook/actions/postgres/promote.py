@@ -29,7 +29,7 @@ from runbook.actions.postgres.standby_status import ASSUMED
 from runbook.errors import Problem, Refused
 from runbook.operation import Condition, Operation, Operations, Sql, Test, Transaction, Wait, sql
 from runbook.placeholder import Foreseeable, Placeholder
-from runbook.system import Postgres
+from runbook.system import DurationField, Postgres
 from runbook.units import parse_duration
 
 CAUGHT_UP_WITHIN_S = 120.0
@@ -51,13 +51,7 @@ class PromoteInputs(Inputs):
         default="", description="Where the old primary's WAL ends (LSN, as postgres.fence gives it); empty: not known"
     )
     lossless: bool = Field(default=False, description="Promote only what has replayed everything up to that end")
-    within: str = Field(default="30m", description="How long it may take to replay what it has received")
-
-    @field_validator("within")
-    @classmethod
-    def _duration(cls, value: str) -> str:
-        parse_duration(value)
-        return value
+    within: DurationField = Field(default="30m", description="How long it may take to replay what it has received")
 
     @field_validator("end")
     @classmethod

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from runbook.action import Action, Done, Effect, Inputs, Interrupted, Look, NoFacts, Outputs, Scope
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.login import EscrowName, accepted, sessions_of
 from runbook.operation import Condition, Operations, Sql, Test, Wait
-from runbook.system import Postgres
+from runbook.system import DurationField, Postgres
 from runbook.units import parse_duration
 
 
@@ -20,14 +20,10 @@ class ProveLoginInputs(Inputs):
     sessions: int = Field(
         default=1, ge=0, le=10_000, description="So many sessions of the role have to be seen at least"
     )
-    within: str = Field(default="2m", description="How long they may take to appear; shorter than the step's timeout")
+    within: DurationField = Field(
+        default="2m", description="How long they may take to appear; shorter than the step's timeout"
+    )
     former: str = Field(default="", description="The role that was used so far: its sessions are counted, not judged")
-
-    @field_validator("within")
-    @classmethod
-    def _duration(cls, value: str) -> str:
-        parse_duration(value)
-        return value
 
 
 class ProvedLogin(Outputs):

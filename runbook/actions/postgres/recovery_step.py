@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import AwareDatetime, Field, field_validator, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from runbook.action import Inputs, Scope, current, guard, pinned
 from runbook.actions.backup.layout import directory_of
@@ -23,7 +23,7 @@ from runbook.actions.postgres.target import CommitOf, EndOfArchive, Moment, Posi
 from runbook.actions.postgres.wal_source import archive_of
 from runbook.artifact import Artifact
 from runbook.operation import Operation, Operations, Ref, Write
-from runbook.system import Postgres
+from runbook.system import DurationField, Postgres
 from runbook.units import parse_duration
 
 
@@ -70,7 +70,7 @@ class RestoreToTimeInputs(Inputs):
     options: tuple[str, ...] = Field(
         default=(), description="With new: the server's options, such as -c, config_file=/etc/…"
     )
-    within: str = Field(default="6h", description="How long the recovery may take")
+    within: DurationField = Field(default="6h", description="How long the recovery may take")
     space_factor: float = Field(
         default=1.2, ge=0, description="Free space that must be there, times the cluster's size"
     )
@@ -78,12 +78,6 @@ class RestoreToTimeInputs(Inputs):
         default=(), description="Command that stops the live server (none in containers); default: pg_ctl"
     )
     start: tuple[str, ...] = Field(default=(), description="Command that starts it; default: pg_ctl, as it was started")
-
-    @field_validator("within")
-    @classmethod
-    def _duration(cls, value: str) -> str:
-        parse_duration(value)
-        return value
 
     @model_validator(mode="after")
     def _one_target(self) -> RestoreToTimeInputs:

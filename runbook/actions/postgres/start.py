@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, pinned
 from runbook.actions.postgres.instance import Manner, answering, held_manner, read_instance, refuse_commands
 from runbook.actions.postgres.stop import started
 from runbook.errors import Problem
 from runbook.operation import Operations
-from runbook.system import Postgres
+from runbook.system import DurationField, Postgres
 from runbook.units import parse_duration
 
 
@@ -21,13 +21,7 @@ class StartInputs(Inputs):
     start: tuple[str, ...] = Field(
         default=(), description="Command that starts the server; default: pg_ctl, as it was started, or Docker"
     )
-    within: str = Field(default="10m", description="How long it may take until the server takes connections")
-
-    @field_validator("within")
-    @classmethod
-    def _duration(cls, value: str) -> str:
-        parse_duration(value)
-        return value
+    within: DurationField = Field(default="10m", description="How long it may take until the server takes connections")
 
 
 @dataclass(frozen=True, slots=True)
