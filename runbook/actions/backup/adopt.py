@@ -17,16 +17,13 @@ from runbook.actions.backup.layout import (
     SUMS,
     Layout,
     Present,
-    artifact,
-    flaw,
     hashed_tree,
     layout,
     maker,
     names,
     present,
     published,
-    read_manifest,
-    size_of,
+    published_artifact,
     swept,
 )
 from runbook.artifact import Artifact, Format
@@ -143,15 +140,7 @@ class Adopt(Action[Store, AdoptInputs, AdoptFacts, Adopted]):
 
     def verify(self, look: Look, system: Store, inputs: AdoptInputs, done: Done[AdoptFacts]) -> Adopted:
         """The manifest is there, and its files are as it says."""
-        directory = done.facts.where.directory
-        known = read_manifest(look, directory, inputs.name)
-        why = (
-            flaw(look, directory, known[0]) if isinstance(known, tuple) else "its manifest is missing or can't be read"
-        )
-        if why or not isinstance(known, tuple):
-            raise CheckFailed(Problem("E626", "the backup can't be relied on", f"{inputs.name}: {why}."))
-        manifest, text = known
-        return Adopted(artifact=artifact(system, manifest, text=text, size=size_of(look, directory, manifest)))
+        return Adopted(artifact=published_artifact(look, system, done.facts.where))
 
 
 def _made(form: Format) -> tuple[str, ...]:

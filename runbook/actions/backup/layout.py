@@ -19,7 +19,7 @@ from pathlib import PurePosixPath
 
 from pydantic import ValidationError
 
-from runbook.action import FileFacts, Look, Scope
+from runbook.action import CheckFailed, FileFacts, Look, Scope
 from runbook.artifact import MANIFEST_SUFFIX, Artifact, Format, Manifest, Proof
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
@@ -197,6 +197,21 @@ def artifact(store: Store, manifest: Manifest, *, text: str, size: int) -> Artif
         proof=Proof.LISTED,
         manifest=manifest,
     )
+
+
+def published_artifact(look: Look, store: Store, where: Layout) -> Artifact:
+    """The backup that a step has just made; fails the step (E626) unless manifest and files are there and agree."""
+    match read_manifest(look, where.directory, where.name):
+        case None:
+            why = "its manifest is missing"
+        case Broken(found):
+            why = found
+        case manifest, text:
+            why = flaw(look, where.directory, manifest)
+            if not why:
+                return artifact(store, manifest, text=text, size=size_of(look, where.directory, manifest))
+    fix = "It was right when its manifest was written: find out what else writes into the store, then make another backup."
+    raise CheckFailed(Problem("E626", "the backup can't be relied on", f"{where.path(DATA)}: {why}.", fix))
 
 
 def present(look: Look, where: Layout, *, parts: Sequence[str], made_by: str) -> Present:

@@ -9,21 +9,18 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 import runbook
-from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, Unreachable, current, guard
+from runbook.action import Action, Done, Effect, Inputs, Look, Outputs, Scope, Unreachable, current, guard
 from runbook.actions.backup.foreseen import foreseen
 from runbook.actions.backup.layout import (
     DATA,
     MANIFEST,
     Layout,
     Present,
-    artifact,
-    flaw,
     layout,
     maker,
     present,
     published,
-    read_manifest,
-    size_of,
+    published_artifact,
     swept,
 )
 from runbook.actions.postgres.client import (
@@ -183,15 +180,9 @@ class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
         return BackedUp(artifact=base, bytes=base.bytes)
 
     def verify(self, look: Look, system: Postgres, inputs: BasebackupInputs, done: Done[BasebackupFacts]) -> BackedUp:
-        """The manifest is there, and its file is as it says."""
-        where = done.facts.where
-        known = read_manifest(look, where.directory, where.name)
-        why = flaw(look, where.directory, known[0]) if isinstance(known, tuple) else "its manifest is missing"
-        if why or not isinstance(known, tuple):
-            raise CheckFailed(Problem("E626", "the backup can't be relied on", f"{where.path(DATA)}: {why}."))
-        manifest, text = known
-        size = size_of(look, where.directory, manifest)
-        return BackedUp(artifact=artifact(inputs.to, manifest, text=text, size=size), bytes=size)
+        """The manifest is there, and its files are as it says."""
+        made = published_artifact(look, inputs.to, done.facts.where)
+        return BackedUp(artifact=made, bytes=made.bytes)
 
 
 def _where(inputs: BasebackupInputs, packing: Packing, scope: Scope) -> Layout:

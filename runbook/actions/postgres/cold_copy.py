@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 import runbook
-from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard
+from runbook.action import Action, Done, Effect, Inputs, Look, Outputs, Scope, current, guard
 from runbook.actions.backup.foreseen import foreseen
 from runbook.actions.backup.layout import (
     DATA,
@@ -16,15 +16,12 @@ from runbook.actions.backup.layout import (
     SUMS,
     Layout,
     Present,
-    artifact,
-    flaw,
     hashed_tree,
     layout,
     maker,
     present,
     published,
-    read_manifest,
-    size_of,
+    published_artifact,
     swept,
     tree_bytes,
 )
@@ -164,14 +161,8 @@ class ColdCopy(Action[Postgres, ColdCopyInputs, ColdCopyFacts, ColdCopied]):
     def verify(self, look: Look, system: Postgres, inputs: ColdCopyInputs, done: Done[ColdCopyFacts]) -> ColdCopied:
         """The manifest is there, and its files are as it says."""
         where = done.facts.where
-        known = read_manifest(look, where.directory, where.name)
-        why = flaw(look, where.directory, known[0]) if isinstance(known, tuple) else "its manifest is missing"
-        if why or not isinstance(known, tuple):
-            raise CheckFailed(Problem("E626", "the backup can't be relied on", f"{where.path(DATA)}: {why}."))
-        manifest, text = known
-        size = size_of(look, where.directory, manifest)
-        found = artifact(inputs.to, manifest, text=text, size=size)
-        return ColdCopied(artifact=found, path=where.path(DATA), bytes=size)
+        made = published_artifact(look, inputs.to, where)
+        return ColdCopied(artifact=made, path=where.path(DATA), bytes=made.bytes)
 
 
 def _where(db: Postgres, inputs: ColdCopyInputs, scope: Scope) -> Layout:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 import runbook
-from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard
+from runbook.action import Action, Done, Effect, Inputs, Look, Outputs, Scope, current, guard
 from runbook.actions.backup.foreseen import foreseen
 from runbook.actions.backup.layout import (
     COUNTS,
@@ -19,16 +19,13 @@ from runbook.actions.backup.layout import (
     SUMS,
     Layout,
     Present,
-    artifact,
     directory_of,
-    flaw,
     hashed_tree,
     layout,
     maker,
     present,
     published,
-    read_manifest,
-    size_of,
+    published_artifact,
     swept,
 )
 from runbook.actions.postgres.client import argv, env, read_client, read_server, refuse_older_client, target
@@ -216,14 +213,8 @@ class Dump(Action[Postgres, DumpInputs, DumpFacts, Dumped]):
 
     def verify(self, look: Look, system: Postgres, inputs: DumpInputs, done: Done[DumpFacts]) -> Dumped:
         """The manifest is there, and its files are as it says."""
-        where = done.facts.where
-        known = read_manifest(look, where.directory, where.name)
-        why = flaw(look, where.directory, known[0]) if isinstance(known, tuple) else "its manifest is missing"
-        if why or not isinstance(known, tuple):
-            raise CheckFailed(Problem("E626", "the backup can't be relied on", f"{where.path(DATA)}: {why}."))
-        manifest, text = known
-        size = size_of(look, where.directory, manifest)
-        return Dumped(artifact=artifact(inputs.to, manifest, text=text, size=size), bytes=size)
+        made = published_artifact(look, inputs.to, done.facts.where)
+        return Dumped(artifact=made, bytes=made.bytes)
 
 
 def _refuse_unfit(system: Postgres, inputs: DumpInputs) -> None:
