@@ -7,6 +7,7 @@ wrong value; one that is read as text, from a disk or a journal, is refused unle
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import GetCoreSchemaHandler
@@ -37,6 +38,23 @@ class Placeholder(str):
 def stand_for(what: str) -> Placeholder:
     """The placeholder of what is named so: ``steps.dump.bytes``, ``sha256 of shop.dump, from dump``."""
     return Placeholder(f"<{what}>")
+
+
+def standing_in(value: object) -> frozenset[str]:
+    """The placeholders in a value in JSON form; one that was written as text and read again is one, too."""
+    match value:
+        case str():
+            return frozenset((str(value),)) if value.startswith("<") and value.endswith(">") else frozenset()
+        case Mapping():
+            return frozenset[str]().union(*(standing_in(each) for each in value.values()))
+        case list() | tuple():
+            return frozenset[str]().union(*(standing_in(each) for each in value))
+    return frozenset()
+
+
+def mentions(text: str, placeholders: Iterable[str]) -> bool:
+    """Whether a text holds one of them, or a field of what one of them stands for; other angle brackets are just text."""
+    return any(one in text or f"{one[:-1]}." in text for one in placeholders)
 
 
 class _Foreseeable:

@@ -8,7 +8,7 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
-from runbook.placeholder import AHEAD, Foreseeable, Placeholder, stand_for
+from runbook.placeholder import AHEAD, Foreseeable, Placeholder, mentions, stand_for, standing_in
 
 
 class Typed(BaseModel):
@@ -70,3 +70,12 @@ def test_values_are_checked_as_ever() -> None:
     bare = Typed.model_json_schema()["properties"]
     assert (bare["size"]["minimum"], bare["size"]["type"], bare["at"]["format"]) == (0, "integer", "date-time")
     assert Typed.model_json_schema(mode="serialization")["properties"]["size"]["type"] == "integer"
+
+
+def test_those_in_a_value_are_found_and_other_brackets_are_none_of_them() -> None:
+    value = {"artifact": {"sha256": "<sha256 of a, from dump>", "name": "a"}, "list": [stand_for("steps.a.b")], "n": 1}
+    found = standing_in(value)
+    assert found == {"<sha256 of a, from dump>", "<steps.a.b>"}
+    assert mentions("'<steps.a.b>.dump' is no name", found)
+    assert mentions("<steps.a.b.name> is no name", found)
+    assert not mentions("<steps.a.bc> or <b> is no name", found)

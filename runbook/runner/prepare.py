@@ -16,7 +16,7 @@ from runbook.action import Effect, Inputs, Scope
 from runbook.check.fields import presumed, system_fields
 from runbook.errors import InvalidInput, Problem
 from runbook.operation import Json
-from runbook.placeholder import AHEAD
+from runbook.placeholder import AHEAD, Placeholder
 from runbook.plan.model import Plan, Step
 from runbook.plan.render import render_ahead, render_step
 from runbook.plan.scope import RunAhead, Values
@@ -45,7 +45,8 @@ class Prepared:
 class Sketch:
     """A step as far as it can be prepared before others have run. ``prepared`` is None where its inputs can't be typed yet.
 
-    ``given_by``: steps for whose outputs something stands in the inputs. ``only_if``: conditions that can't be decided yet, and
+    ``given_by``: steps for whose outputs something stands in the inputs, and ``stands`` what does, where it is a whole value of
+    them. ``only_if``: conditions that can't be decided yet, and
     ``decided_by`` the steps that they wait for.
     """
 
@@ -53,6 +54,7 @@ class Sketch:
     given_by: frozenset[str]
     only_if: tuple[str, ...]
     decided_by: frozenset[str]
+    stands: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,19 @@ def prepare_ahead(
     except InvalidInput:
         if not ahead.given_by:
             raise
-    return Sketch(prepared, ahead.given_by, ahead.only_if, ahead.decided_by)
+    return Sketch(prepared, ahead.given_by, ahead.only_if, ahead.decided_by, _stands(ahead.with_))
+
+
+def _stands(value: object) -> frozenset[str]:
+    """The placeholders that templates left in the inputs; a text of the plan in angle brackets is none."""
+    match value:
+        case Placeholder():
+            return frozenset((str(value),))
+        case Mapping():
+            return frozenset[str]().union(*map(_stands, value.values()))
+        case list() | tuple():
+            return frozenset[str]().union(*map(_stands, value))
+    return frozenset()
 
 
 def _bound(

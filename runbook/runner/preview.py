@@ -16,7 +16,7 @@ from runbook.action import CheckFailed, Done, Effect, Role, Undecidable, Unreach
 from runbook.check.fields import effect_of
 from runbook.errors import InvalidInput, Problem, Refused
 from runbook.operation import Json, Operations
-from runbook.placeholder import stand_for
+from runbook.placeholder import mentions, stand_for, standing_in
 from runbook.plan.model import Section, Step
 from runbook.plan.render import MissingOutput
 from runbook.report.dryrun import Shown
@@ -134,7 +134,7 @@ class _Preview:
             else:
                 self._foresee(prepared, facts)
         except (Refused, CheckFailed) as error:
-            if sketch.given_by and _shows_placeholder(error.problems[0]):
+            if sketch.given_by and self._of_placeholder(error.problems[0], sketch):
                 return self._unlisted(step, sketch, changed)
             return self._stopped(prepared, error.problems[0], refused=isinstance(error, Refused))
         except (Unreachable, Undecidable) as state:
@@ -146,6 +146,10 @@ class _Preview:
         self._pinned[step.id] = roles(facts, Role.PINNED)
         known = self._known(sketch, changed)
         return self._shown(prepared, operations, known, given_by=self._ordered(sketch.given_by), only_if=sketch.only_if)
+
+    def _of_placeholder(self, problem: Problem, sketch: Sketch) -> bool:
+        """Whether a refusal is one of a placeholder: its own text then shows what stands for an output."""
+        return mentions(problem.detail, sketch.stands | standing_in(self._foreseen))
 
     def _foresee(self, prepared: Prepared, facts: object) -> None:
         outputs = prepared.action.foresee(prepared.system, prepared.inputs, facts, prepared.scope)
@@ -222,8 +226,3 @@ class _Preview:
     def _systems(self, step: Step) -> tuple[str, ...]:
         systems = self._setting.environment.systems
         return named_systems(self._setting.plan, step, self._setting.actions[step.uses], systems)
-
-
-def _shows_placeholder(problem: Problem) -> bool:
-    """Whether a refusal is one of a placeholder: its own text then shows it."""
-    return "<" in problem.detail and ">" in problem.detail

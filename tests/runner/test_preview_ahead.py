@@ -189,6 +189,33 @@ def test_a_refusal_of_a_placeholder_is_none_of_the_step(
     assert (use.listed, use.problem.code if use.problem else "") == (listed, code)
 
 
+@pytest.mark.parametrize("thing", ["a <b> c", "<none>", "<steps.other.said>"])
+def test_angle_brackets_in_a_refusal_are_no_placeholder_by_themselves(
+    thing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ACTS, "picky", Picky())
+    run = MemoryRun([step("ask", "once"), step("use", "picky", "ask", thing=thing, value=SAID, owner="thing")])
+    use = run.preview()["use"]
+    assert use.problem is not None and use.problem.code == "E452"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [f"to {SAID}.dump", "{{ steps.ask.said.name }}", "{{ steps.ask.said | upper }}", "{{ steps.mid.value }} more"],
+)
+def test_a_placeholder_is_known_wherever_it_stands_in_a_refused_value(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ACTS, "picky", Picky())
+    steps = [
+        step("ask", "once"),
+        step("mid", "make", "ask", thing="mid", value=SAID),
+        step("use", "picky", "mid", thing="use", value=value, owner="value"),
+    ]
+    use = MemoryRun(steps).preview()["use"]
+    assert (use.listed, use.problem) == (False, None)
+
+
 def test_an_action_that_fails_without_placeholders_is_not_covered_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ACTS, "picky", Picky())
     run = MemoryRun([step("use", "picky", thing="use", value="none")])
