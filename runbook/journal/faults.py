@@ -30,14 +30,21 @@ _REASONS: Final = {
 
 def write_fault(error: OSError, doing: str, directory: Path) -> JournalFault:
     """A write or a sync failed: the run stops here. ``doing`` completes "while …"."""
-    full = error.errno in NO_SPACE
-    code, summary = ("E706", "no space left for the journal") if full else ("E705", "the journal could not be written")
+    code, summary = _named(error)
     reason, remedy = _reason(error, directory)
     detail = (
         f"While {doing} in {directory}: {reason}.\n"
         "It isn't tried again: after a failed write or sync nothing shows what reached the disk. Nothing more is started."
     )
     return JournalFault(Problem(code, summary, detail, f"{remedy}, then: runbook resume {directory.name}"))
+
+
+def begin_fault(error: OSError, doing: str, directory: Path) -> JournalFault:
+    """A run could not be begun: there is nothing to resume, and ``directory`` may be gone when this is read."""
+    code, summary = _named(error)
+    reason, remedy = _reason(error, next(parent for parent in directory.parents if parent.exists()))
+    detail = f"While {doing} in {directory}: {reason}.\nThe run was not begun: nothing was changed."
+    return JournalFault(Problem(code, summary, detail, f"{remedy}, then apply the plan again"))
 
 
 def open_fault(error: OSError, doing: str, directory: Path) -> JournalFault:
@@ -59,6 +66,11 @@ def exists_already(directory: Path) -> JournalFault:
     """A new journal was asked for where one is."""
     detail = f"{directory} already holds a journal; a new run never writes into it."
     return JournalFault(Problem("E709", "this run exists already", detail, f"runbook show {directory.name}"))
+
+
+def _named(error: OSError) -> tuple[str, str]:
+    full = error.errno in NO_SPACE
+    return ("E706", "no space left for the journal") if full else ("E705", "the journal could not be written")
 
 
 def _reason(error: OSError, directory: Path) -> tuple[str, str]:

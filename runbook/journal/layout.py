@@ -16,7 +16,7 @@ from typing import Final
 
 from runbook.errors import JournalFault, Problem, Refused, UsageFault, suggest
 from runbook.journal.disk import POSIX
-from runbook.journal.faults import exists_already, open_fault
+from runbook.journal.faults import begin_fault, exists_already, open_fault
 from runbook.journal.tape import HEAD, JOURNAL, RESERVE
 
 STATE_DIR: Final = ".runbook"
@@ -122,7 +122,7 @@ def make_run(state_dir: Path, run: str) -> RunDir:
     except FileExistsError as error:
         raise exists_already(directory.path) from error
     except OSError as error:
-        raise open_fault(error, "making the run's directory", directory.path) from error
+        raise begin_fault(error, "making the run's directory", directory.path) from error
     return directory
 
 

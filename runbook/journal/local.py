@@ -17,7 +17,7 @@ from typing import Self
 from runbook.errors import JournalFault, Problem
 from runbook.journal.crash import crash_point
 from runbook.journal.disk import POSIX
-from runbook.journal.faults import NO_SPACE, exists_already, never_begun, open_fault, write_fault
+from runbook.journal.faults import NO_SPACE, begin_fault, exists_already, never_begun, open_fault, write_fault
 from runbook.journal.head import Head
 from runbook.journal.ports import Clock, Disk
 from runbook.journal.reading import Reading, inspect
@@ -91,7 +91,7 @@ class LocalJournal:
         except FileExistsError as error:
             raise exists_already(directory) from error
         except OSError as error:
-            raise open_fault(error, "beginning the journal", directory) from error
+            raise begin_fault(error, "beginning the journal", directory) from error
         writer = Writer(run=run, epoch=1, boot=boot)
         return cls(directory, writer=writer, clock=clock, tape=tape, last=inspect(b"", b"").last, records=())
 
@@ -180,7 +180,8 @@ class LocalJournal:
             self._tape.commit(b"".join(record.line for records in sealed for record in records), last)
         except OSError as error:
             self._full = error.errno in NO_SPACE and self._tape.doing in (Doing.WRITING, Doing.WRITING_HEAD)
-            self._poison = write_fault(error, self._tape.doing, self.directory).problems
+            fault = write_fault if self._last.seq else begin_fault  # without its first record there is no run to resume
+            self._poison = fault(error, self._tape.doing, self.directory).problems
             return
         self._last = last
         self._poison = ()

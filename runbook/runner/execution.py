@@ -27,7 +27,7 @@ from runbook.errors import ExitCode, InvalidInput, JournalFault, Problem, UsageF
 from runbook.graph import Graph, build
 from runbook.host import Host
 from runbook.journal.clock import SystemClock, boot_id
-from runbook.journal.faults import open_fault
+from runbook.journal.faults import begin_fault
 from runbook.journal.layout import RunDir, make_run, new_run_id
 from runbook.journal.local import LocalJournal
 from runbook.journal.locks import Lock, LockOwner, target_lock_path
@@ -303,7 +303,7 @@ def _freeze(run: RunDir, order: Order) -> None:
     try:
         freeze(run, order.plan, order.environment, root=order.root)
     except OSError as error:
-        raise open_fault(error, "freezing the plan", run.path) from error
+        raise begin_fault(error, "freezing the plan", run.path) from error
 
 
 def _discard(run: RunDir) -> None:

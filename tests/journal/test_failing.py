@@ -83,7 +83,7 @@ def test_on_a_full_disk_the_stop_is_recorded_from_the_reserve(room: int) -> None
     with pytest.raises(JournalFault, match="E706") as caught:
         for number in range(10):
             acknowledged += journal.append([step(number)])
-    assert f"runbook resume {RUN}" in str(caught.value)
+    assert (f"runbook resume {RUN}" if acknowledged else "apply the plan again") in str(caught.value)
     stop = journal.append_last({"event": "run.interrupted", "reason": "no space"})
     assert stop.seq == len(acknowledged) + 1
     assert HERE / "reserve" not in disk.names
@@ -169,6 +169,21 @@ def test_any_operation_that_fails_ends_in_a_fault_with_a_text(operation: str, co
         if acknowledged:
             disk.faults.clear()
             assert list(reopen(disk=disk).records[: len(acknowledged)]) == acknowledged
+
+
+@pytest.mark.parametrize("operation", ["make_dir", "create_fixed", "append", "fdatasync"])
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "E706"), (errno.EIO, "E705")])
+def test_a_run_that_could_not_begin_is_applied_again_not_resumed(operation: str, number: int, code: str) -> None:
+    disk = MemoryDisk()
+    disk.faults.append(Fault(operation, 1, number))
+    with pytest.raises(JournalFault) as caught:
+        create(disk=disk).append([step(1)])
+    (problem,) = caught.value.problems
+    assert problem.code == code
+    assert problem.fix.endswith("then apply the plan again")
+    assert "nothing was changed" in problem.detail
+    assert "resume" not in str(caught.value)
+    assert str(HERE) not in problem.fix, "the directory of a run that never began is taken away"
 
 
 def test_a_broken_off_write_poisons() -> None:
