@@ -225,7 +225,10 @@ def _recover(disk: Disk, directory: Path, reading: Reading) -> Tape:
         if reading.torn:
             tape.cut()
             crash_point("journal.tail_cut")
-        # The process that wrote the last records may have died before their sync; they are relied on from here.
+        # The process that wrote the last records may have died before their sync, or of it; they are relied on from here.
+        unsure = b"".join(record.line for record in reading.records[reading.acknowledged :])
+        if unsure:
+            tape.write_again(unsure)
         tape.sync()
         crash_point("journal.tail_synced")
         if reading.last.seq > reading.acknowledged:

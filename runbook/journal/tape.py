@@ -111,6 +111,21 @@ class Tape:
         self.doing = Doing.CUTTING
         self._disk.truncate(self._journal, self._size)
 
+    def write_again(self, lines: bytes) -> None:
+        """Write the last lines of the journal over themselves.
+
+        A sync that failed counts what it could not write as written: it can still be read, and the next sync succeeds without
+        it. Bytes that were written anew it has to write.
+        """
+        self.doing = Doing.WRITING
+        start, written = self._size - len(lines), 0
+        file = self._disk.open_fixed(self._directory / JOURNAL)
+        try:
+            while written < len(lines):  # ends: each turn takes at least a byte, or raises
+                written += _taken(self._disk.pwrite(file, lines[written:], start + written))
+        finally:
+            self._disk.close(file)
+
     def sync(self) -> None:
         """Sync what an earlier process wrote and may not have synced."""
         self.doing = Doing.SYNCING

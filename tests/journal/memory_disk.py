@@ -1,7 +1,8 @@
 """A disk in memory that forgets what was not synced, and fails where it is told to.
 
 Owns the model of a file system with which the journal is tested: content and names are durable only after their sync;
-what was not synced survives a power cut whole, in part or not at all, as a seed decides.
+what was not synced survives a power cut whole, in part or not at all, as a seed decides. A sync that failed has given up
+what it should have written: it can be read until the power is cut, and a later sync that succeeds doesn't write it.
 """
 
 from __future__ import annotations
@@ -26,10 +27,34 @@ class PowerCut(BaseException):
 
 @dataclass
 class Inode:
-    """A file: what is there now, what is durable."""
+    """A file: what is there now, what is durable, and which parts (from, to) a failed sync gave up."""
 
     content: bytes = b""
     durable: bytes = b""
+    given_up: list[tuple[int, int]] = field(default_factory=list)
+
+    def give_up(self) -> None:
+        """A sync failed: what it had to write counts as written, and isn't."""
+        old, new = self.durable, self.content
+        if new.startswith(old):
+            self.given_up.append((len(old), len(new)))
+        else:
+            self.given_up.append(
+                (next(at for at, byte in enumerate(old) if new[at : at + 1] != bytes([byte])), len(new))
+            )
+
+    def write_again(self, start: int, end: int) -> None:
+        """These bytes were written anew: the next sync has them to write."""
+        left = [piece for a, b in self.given_up for piece in ((a, min(b, start)), (max(a, end), b))]
+        self.given_up = [(a, b) for a, b in left if a < b]
+
+    def kept(self) -> bytes:
+        """What a sync that succeeds now makes durable."""
+        found = self.content
+        for start, end in self.given_up:
+            before = self.durable[start:end].ljust(min(end, len(found)) - start, b"\0")
+            found = found[:start] + before + found[end:]
+        return found
 
 
 @dataclass
@@ -51,7 +76,10 @@ class Fault:
 
 @dataclass
 class MemoryDisk:
-    """See the module. ``calls`` is every operation so far; ``cut_at`` cuts the power before that call (from 1)."""
+    """See the module. ``calls`` is every operation so far; ``cut_at`` cuts the power before that call (from 1).
+
+    ``stubborn`` is how many syncs came after one that had failed.
+    """
 
     calls: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -60,6 +88,8 @@ class MemoryDisk:
     capacity: int = 1 << 40
     sync_takes_s: float = 0.0
     sync_lies: bool = False
+    sync_failed: bool = False
+    stubborn: int = 0
     names: dict[Path, Inode] = field(default_factory=dict)
     durable_names: dict[Path, Inode] = field(default_factory=dict)
     directories: set[Path] = field(default_factory=set)
@@ -134,20 +164,32 @@ class MemoryDisk:
 
     def pwrite(self, file: int, data: bytes, offset: int) -> int:
         self._call("pwrite")
-        taken, content = min(len(data), self.most_taken), self._files[file].content
-        self._files[file].content = content[:offset] + data[:taken] + content[offset + taken :]
+        inode = self._files[file]
+        taken, content = min(len(data), self.most_taken), inode.content
+        inode.content = content[:offset] + data[:taken] + content[offset + taken :]
+        if inode.given_up:
+            inode.write_again(offset, offset + taken)
         return taken
 
     def fdatasync(self, file: int) -> None:
-        self._call("fdatasync")
+        inode = self._files[file]
+        self.stubborn += self.sync_failed
+        try:
+            self._call("fdatasync")
+        except OSError:
+            self.sync_failed = True
+            inode.give_up()
+            raise
         if self.sync_takes_s:
             sleep(self.sync_takes_s)
         if not self.sync_lies:
-            self._files[file].durable = self._files[file].content
+            inode.durable = inode.kept() if inode.given_up else inode.content
 
     def truncate(self, file: int, size: int) -> None:
         self._call("truncate")
-        self._files[file].content = self._files[file].content[:size]
+        inode = self._files[file]
+        inode.content = inode.content[:size]
+        inode.given_up = [(start, min(end, size)) for start, end in inode.given_up if start < size]
 
     def close(self, file: int) -> None:
         self._call("close")
@@ -179,7 +221,7 @@ class MemoryDisk:
 
 
 def _survivor(inode: Inode, chance: Random) -> Inode:
-    old, new = inode.durable, inode.content
+    old, new = inode.durable, inode.kept()
     match chance.randrange(3):
         case 0:
             content = old

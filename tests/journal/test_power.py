@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from runbook.errors import JournalFault
 from runbook.journal.disk import PosixDisk
 from runbook.journal.local import LocalJournal, read
 from runbook.journal.record import Payload, Record
-from tests.journal.memory_disk import MemoryDisk, PowerCut
+from tests.journal.memory_disk import Fault, MemoryDisk, PowerCut
 from tests.journal.steady_clock import SteadyClock
 
 RUN = "20260214-120000-restore-db-4f3a"
@@ -137,3 +138,28 @@ def test_the_real_disk_makes_a_journal_that_others_can_read(tmp_path: Path) -> N
             journal.append([{"event": "x"}])
         files.append({name: disk.read(directory / name) for name in ("journal.jsonl", "head")})
     assert files[0] == files[1]
+
+
+def lose_a_sync(at: int) -> tuple[MemoryDisk, list[Record]]:
+    """A journal of which one sync failed and gave its bytes up, and what was acknowledged before."""
+    disk = MemoryDisk()
+    acknowledged: list[Record] = []
+    journal = LocalJournal.create(HERE, run=RUN, clock=SteadyClock(), boot="b", disk=disk)
+    disk.faults.append(Fault("fdatasync", at, errno.EIO))
+    with pytest.raises(JournalFault):
+        for number in range(ROUNDS):
+            acknowledged += journal.append([{"event": "x", "number": number}])
+    return disk, acknowledged
+
+
+@pytest.mark.parametrize("at", range(1, 2 * ROUNDS + 1))
+def test_what_a_failed_sync_gave_up_is_written_again_before_it_is_relied_on(at: int) -> None:
+    """The next process still reads the bytes, and its own sync succeeds without writing them (fsyncgate)."""
+    disk, acknowledged = lose_a_sync(at)
+    journal = LocalJournal.open(HERE, run=RUN, clock=SteadyClock(), boot="b", disk=disk)
+    assert list(journal.records[: len(acknowledged)]) == acknowledged
+    acknowledged = [*journal.records, *journal.append([{"event": "y"}])]
+    for seed in range(6):
+        after = disk.after_power_cut(Random(seed))
+        assert list(read(HERE, disk=after).records) == acknowledged
+        assert read(HERE, disk=after).damages == ()
