@@ -34,6 +34,8 @@ _MARKS = {
 }
 _TONES = {Status.SUCCEEDED: "good", Status.FAILED: "bad", Status.UNKNOWN: "ask", Status.WAITING: "ask"}
 
+_LASTING = frozenset({"E132", "E133", "E144", "E161"})
+"""What a resume can't mend, since it has the plan and the inputs that the run began with."""
 
 _STATUS_TONES = {
     RunStatus.RUNNING: "plain",
@@ -206,6 +208,12 @@ def _choices(asked: Mapping[str, Json]) -> str:
     return ", ".join(map(str, known)) if isinstance(known, list | tuple) else ""
 
 
+def _lasts(run: Run) -> bool:
+    """Whether all that failed would fail again, whatever is mended in the world."""
+    problems = [run.step(step).problem for step in run.failed]
+    return bool(problems) and all(isinstance(one, dict) and one.get("code") in _LASTING for one in problems)
+
+
 def what_next(name: str, run: Run, status: RunStatus) -> tuple[Line, ...]:
     """The commands that make sense now; none for a run that is finished."""
     if status.final:
@@ -219,6 +227,9 @@ def what_next(name: str, run: Run, status: RunStatus) -> tuple[Line, ...]:
             done = f"runbook resolve {name} {step} --as done|not-done --reason …"
             lines.append(Line("→", f"{done}   (after you looked: {run.graph.steps[step].title})", "ask"))
     match status:
+        case RunStatus.FAILED if _lasts(run):
+            held = "; what is held stays held" if open_holds(run) else ""
+            return (Line("→", f"runbook abandon {name} --reason …   (a resume can't mend it: apply anew{held})"),)
         case RunStatus.FAILED:
             lines.append(Line("→", f"runbook resume {name}   (tries again what failed; what is done stays done)"))
         case RunStatus.UNKNOWN:

@@ -62,6 +62,26 @@ def no_longer_needed(run: str, step: str, condition: str) -> Problem:
     )
 
 
+def frozen_with(problem: Problem, *, run: str, plan: str, inputs: tuple[str, ...]) -> Problem:
+    """An input turned out wrong in a run that keeps the inputs that it began with. ``inputs``: those of the plan that gave it."""
+    given = "".join(f" -i {name}=VALUE" for name in inputs)
+    said = "A resume would meet it again: the run keeps the plan and the inputs that it began with."
+    then = f"runbook apply {plan}{given}" if inputs else f"mend the plan, and runbook apply {plan}"
+    fix = f"runbook abandon {run} --reason …; then {then}, with the other options as before"
+    return replace(problem, detail=f"{problem.detail}\n{_hint(problem)}{said}".strip(), fix=fix)
+
+
+def settle_by_hand(problem: Problem, *, run: str, step: str) -> Problem:
+    """A step that was begun is to be settled, and can't be prepared any more."""
+    fix = f"look at the system, then `runbook resolve {run} {step} --as done|not-done --reason …`"
+    return replace(problem, detail=f"{problem.detail}\n{_hint(problem)}".strip(), fix=fix)
+
+
+def _hint(problem: Problem) -> str:
+    """What the problem's own remedy says, which still tells what would be right."""
+    return f"{problem.fix[:1].upper()}{problem.fix[1:]}.\n" if problem.fix else ""
+
+
 def out_of_time(step: str, operation: str) -> Problem:
     """The time of the attempt is over before an operation began."""
     return Problem(

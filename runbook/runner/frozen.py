@@ -70,6 +70,16 @@ def _thawed(run: RunDir) -> Frozen:
     return Frozen(plan, load_environment(index["environment"][0]["name"], environments))
 
 
+def applied_from(run: RunDir) -> str:
+    """The plan's file as it was applied; '' where that can't be told."""
+    try:
+        index = json.loads((run.frozen / "index.json").read_text())
+        root, name = index["root"], index["plan"][0]["name"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+    return str(Path(root) / name) if root else ""
+
+
 def edited(run: RunDir) -> tuple[str, ...]:
     """The plan's files that are not any more what they were when the run began; the run goes on with what it froze.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from queue import SimpleQueue
 from typing import assert_never
 
@@ -29,13 +30,17 @@ from runbook.engine.events import (
 from runbook.engine.outcome import outcome
 from runbook.engine.transitions import RunStatus, Status
 from runbook.errors import InvalidInput, Problem
+from runbook.journal.layout import RunDir
 from runbook.operation import Json
 from runbook.plan.model import Section, Step
+from runbook.plan.origin import inputs_behind
 from runbook.plan.render import MissingOutput
+from runbook.quoting import shell_word
 from runbook.runner.ended import Adrift, Broke, Ended, Won
-from runbook.runner.faults import no_longer_needed
+from runbook.runner.faults import frozen_with, no_longer_needed, settle_by_hand
+from runbook.runner.frozen import applied_from
 from runbook.runner.ledger import Ledger
-from runbook.runner.prepare import NotNeeded, Prepared, prepare, values
+from runbook.runner.prepare import NotNeeded, Prepared, WrongInput, prepare, values
 from runbook.runner.setting import Setting
 from runbook.runner.step import StepLife
 from runbook.runner.targets import Claim, named_systems, rebound
@@ -129,9 +134,10 @@ class Loop:
         except (MissingOutput, InvalidInput) as error:
             problem = error.problems[0]
             if state.status is Status.UNKNOWN:
+                problem = settle_by_hand(problem, run=self._setting.run, step=step_id)
                 self._ledger.commit(StepUnknown(step_id, problem_json(problem)))
             else:
-                self._ledger.commit(StepFailed(step_id, problem_json(problem), 0.0))
+                self._ledger.commit(StepFailed(step_id, problem_json(self._lasting(step, error)), 0.0))
             return None
         if isinstance(prepared, NotNeeded):
             if state.status is Status.UNKNOWN:
@@ -146,6 +152,16 @@ class Loop:
             self._ledger.commit(question)
             return question
         return prepared
+
+    def _lasting(self, step: Step, error: MissingOutput | InvalidInput) -> Problem:
+        """The problem of an input that is wrong, as whoever reads of a failed run needs it."""
+        plan, problem = self._setting.plan, error.problems[0]
+        if isinstance(error, MissingOutput):
+            return problem  # the step that gives it may yet do so
+        source = applied_from(RunDir(Path(self._setting.directory))) or plan.name
+        fields = error.fields if isinstance(error, WrongInput) else ()
+        inputs = inputs_behind(plan, step, fields)
+        return frozen_with(problem, run=self._setting.run, plan=shell_word(source), inputs=inputs)
 
     def question(self, prepared: Prepared) -> StepWaiting | None:
         """What a person has to confirm before the step may begin, or None."""

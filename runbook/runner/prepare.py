@@ -64,6 +64,14 @@ class NotNeeded:
     step: Step
 
 
+class WrongInput(InvalidInput):
+    """Inputs of a step that its action can't take. ``fields`` are the keys of ``with`` that are wrong."""
+
+    def __init__(self, *problems: Problem, fields: tuple[str, ...]) -> None:
+        super().__init__(*problems)
+        self.fields = fields
+
+
 def values(
     setting: Setting,
     outputs: Mapping[str, Mapping[str, Json]],
@@ -175,12 +183,14 @@ def bind_inputs(
         if isinstance(wanted, str):
             found = systems.get(wanted)
             if not isinstance(found, kind):
-                raise InvalidInput(_wrong_system(step, name, wanted, kind))
+                raise WrongInput(_wrong_system(step, name, wanted, kind), fields=(name,))
             given[name] = found
     try:
         return action.inputs_type.model_validate(given, context=context)
     except ValidationError as error:
-        raise InvalidInput(*(_fault(step, fault["loc"], fault["msg"]) for fault in error.errors())) from None
+        faults = error.errors()
+        fields = tuple(str(fault["loc"][0]) for fault in faults if fault["loc"])
+        raise WrongInput(*(_fault(step, one["loc"], one["msg"]) for one in faults), fields=fields) from None
 
 
 def presumed_target(action: AnyAction, step: Step, system: System | None) -> str:
