@@ -15,6 +15,7 @@ from runbook.action import Look, Scope
 from runbook.actions.postgres.archive_bucket import BucketWriter
 from runbook.actions.postgres.archiving import Setting, Wanted
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
+from runbook.actions.postgres.closed_segment import SEGMENT, archived, closed
 from runbook.actions.postgres.wal import Segment, parse_name
 from runbook.actions.postgres.wal_source import Archive
 from runbook.errors import Problem, Refused
@@ -27,7 +28,6 @@ from runbook.operation import (
     Operation,
     Operations,
     Process,
-    Ref,
     Sql,
     Test,
     Transaction,
@@ -204,26 +204,12 @@ def in_effect(at: Connection, command: str) -> Operations:
 
 def proof(at: Connection, writer: Writer | BucketWriter, segment_bytes: int, *, within_s: float) -> Operations:
     """Close a segment with a commit in it, and wait until it lies in the archive and the archiver has counted it."""
-    message = sql("SELECT pg_logical_emit_message(true, 'runbook', 'the archive is proven with this segment')::text")
-    switch = Sql(
-        name="switch_wal",
-        connection=at,
-        statements=(message, sql("SELECT pg_walfile_name(pg_switch_wal()) AS segment")),
-        transaction=Transaction.AUTOCOMMIT,
-    )
-    segment = Ref("switch_wal", "segment")
-    arrived = Wait(
-        name="archived",
-        read=writer.arrived(segment, segment_bytes),
-        until=(Condition("exit_code", Test.EQUALS, 0),),
-        deadline_s=within_s,
-    )
     asked = sql(
         "SELECT (left(coalesce(last_archived_wal, ''), 24) >= {segment})::int AS counted, "
         "(last_failed_wal IS DISTINCT FROM {segment})::int AS without_failure, "
         "coalesce(last_archived_wal, '') AS last_archived, coalesce(last_failed_wal, '') AS last_failed "
         "FROM pg_stat_archiver",
-        segment=segment,
+        segment=SEGMENT,
     )
     statistics = Sql(name="asked_archiver", connection=at, statements=(asked,), reads=True)
     counted = Wait(name="counted", read=statistics, until=(Condition("counted", Test.EQUALS, 1),), deadline_s=within_s)
@@ -233,7 +219,8 @@ def proof(at: Connection, writer: Writer | BucketWriter, segment_bytes: int, *, 
         until=(Condition("without_failure", Test.EQUALS, 1),),
         deadline_s=0,
     )
-    return (switch, arrived, counted, clean)
+    arrived = archived(writer.arrived(SEGMENT, segment_bytes), within_s=within_s)
+    return (closed(at), arrived, counted, clean)
 
 
 def _text(value: object) -> str | None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runbook.actions.postgres import target
+from runbook.actions.postgres.closed_segment import SEGMENT, archived, closed
 from runbook.actions.postgres.cluster import PRODUCTION, Paths
 from runbook.actions.postgres.packing import unpacked
 from runbook.actions.postgres.target import Target
@@ -28,16 +29,12 @@ from runbook.operation import (
     Operations,
     Pipeline,
     Process,
-    Ref,
     Remove,
     Rename,
-    Sql,
     Stage,
     Test,
-    Transaction,
     Wait,
     Write,
-    sql,
 )
 
 STOPPED_WITHIN_S = 600
@@ -131,16 +128,8 @@ def switched(live: Connection, goal: Goal, tools: Tools) -> Operations:
 
     Without such a commit recovery would run out of WAL before it can know that the target was passed.
     """
-    segment = "SELECT pg_walfile_name(pg_switch_wal()) AS segment"
-    switch = Sql(
-        name="switch_wal",
-        connection=live,
-        statements=(sql("SELECT pg_current_xact_id()::text AS transaction"), sql(segment)),
-        transaction=Transaction.AUTOCOMMIT,
-    )
-    look = goal.archive.arrived("in_archive", Ref("switch_wal", "segment"), tools)
-    found = (Condition("exit_code", Test.EQUALS, 0),)
-    return (switch, Wait(name="archived", read=look, until=found, interval_s=0.5, deadline_s=ARCHIVED_WITHIN_S))
+    arrived = goal.archive.arrived("in_archive", SEGMENT, tools)
+    return (closed(live), archived(arrived, within_s=ARCHIVED_WITHIN_S))
 
 
 def readable(goal: Goal, tools: Tools) -> Operation:

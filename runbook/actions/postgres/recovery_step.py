@@ -16,13 +16,14 @@ from runbook.actions.backup.layout import directory_of
 from runbook.actions.postgres import in_container, load, recovery, swap
 from runbook.actions.postgres.assertion import Check
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
+from runbook.actions.postgres.closed_segment import SEGMENT
 from runbook.actions.postgres.cluster import NOTHING_THERE, Directories, Paths, Place, Server
 from runbook.actions.postgres.moment import memory
 from runbook.actions.postgres.recovery import Goal, Side, Tools
 from runbook.actions.postgres.target import CommitOf, EndOfArchive, Moment, Position, RestorePoint, Target
 from runbook.actions.postgres.wal_source import archive_of
 from runbook.artifact import Artifact
-from runbook.operation import Operation, Operations, Ref, Write
+from runbook.operation import Operation, Operations, Write
 from runbook.system import DurationField, Postgres
 from runbook.units import parse_duration
 
@@ -216,7 +217,7 @@ class Step:
         """Only the archive's end needs it: any other target says itself that it was reached."""
         if not isinstance(self.inputs.ends, EndOfArchive):
             return ()
-        segment = Ref("switch_wal", "segment") if self.facts.answers else self.facts.last_segment
+        segment = SEGMENT if self.facts.answers else self.facts.last_segment
         return (recovery.whole(segment, self.goal, self.tools),) if segment else ()
 
     def recovered(self, server: Server) -> Operations:

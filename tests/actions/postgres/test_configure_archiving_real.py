@@ -196,6 +196,16 @@ def test_a_setting_that_waits_for_a_restart_is_not_taken_for_done(make: Callable
     late.end()
 
 
+def test_a_synchronous_standby_that_is_away_does_not_hold_up_the_proof(make: Callable[..., Site]) -> None:
+    site = make(archive_mode="on")
+    site.server.sql("ALTER SYSTEM SET synchronous_standby_names = 'nowhere'")
+    site.server.sql("SELECT pg_reload_conf()")
+    life = site.life()
+    assert life.go()[-4:] == ["switch_wal", "archived", "counted", "without_failure"]
+    assert life.end().segment in site.segments()
+    assert "wait for synchronous replication" not in site.server.log.read_text(), "nothing had to be cancelled"
+
+
 def test_somebody_elses_file_in_the_archive_fails_the_proof(make: Callable[..., Site]) -> None:
     site = make(archive_mode="on")
     site.archive.mkdir()
