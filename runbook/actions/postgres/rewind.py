@@ -33,6 +33,7 @@ from runbook.actions.postgres.rewinding import Inodes, Parted, Rewinding, Stage,
 from runbook.errors import Refused
 from runbook.host import LOCAL
 from runbook.operation import Operations, Write, sql
+from runbook.placeholder import stand_for
 from runbook.system import Postgres
 
 _SIZE = sql("SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint AS bytes FROM pg_database WHERE datconnlimit <> -2")
@@ -189,7 +190,7 @@ class Rewind(Action[Postgres, RewindInputs, RewindFacts, Rewound]):
             programs=system.binaries,
             options=(),
             original_inode=1,
-            parted=Parted("assumed", 1, "0/0", "in production"),
+            parted=Parted("assumed", stand_for("its timeline"), stand_for("where they part"), "in production"),
             where=cluster.paths(path, swap.own_name(scope)),
             data=Place(inode=1, device=1, owner="postgres", server=Server.STOPPED, signal=False),
             side=None,

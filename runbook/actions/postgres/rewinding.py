@@ -108,10 +108,13 @@ def stage_of(found: Inodes, where: Paths) -> Stage:
 
 @dataclass(frozen=True, slots=True)
 class Parted:
-    """How the directory parted: its ``timeline``, the ``fork`` (LSN), its control file's state; '' = it did not."""
+    """How the directory parted: its ``timeline``, the ``fork`` (LSN), its control file's state; '' = it did not.
+
+    A dry-run that can't know them yet has placeholders for the two.
+    """
 
     why: str
-    timeline: int
+    timeline: int | str
     fork: str
     state: str
 

@@ -105,3 +105,9 @@ def test_the_directory_itself_is_touched_by_two_renames() -> None:
     recover = next(one for one in operations if one.name == "recover")
     assert isinstance(recover, Process)
     assert f"data_directory={BEFORE.where.partial}" in recover.argv, "a configuration elsewhere may name the original"
+
+
+def test_a_dry_run_that_can_not_know_where_they_part_says_so() -> None:
+    discarded = next(one for one in REWIND.plan(database(), INPUTS, BEFORE, scope()) if one.name == "discarded")
+    assert isinstance(discarded, Process)
+    assert discarded.argv[-2:] == ("<its timeline>", "<where they part>")
