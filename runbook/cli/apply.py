@@ -57,7 +57,6 @@ def command(
 
 def run_order(order: Order, person: Person, screen: Screen, *, state: Path, parallel: int, as_json: bool) -> Ending:
     """Run an order and show it."""
-    from runbook.cli.history import results
     from runbook.cli.running import RunningView
     from runbook.runner.consent import refuse_unforeseen
     from runbook.runner.execution import apply
@@ -70,5 +69,5 @@ def run_order(order: Order, person: Person, screen: Screen, *, state: Path, para
         ended = apply(order, caller)
     finally:
         view.close()
-    view.finish(ended, results(ended.run, order, ended.state))
+    view.finish(ended, order)
     return ended

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from runbook.engine.decide import open_holds
 from runbook.engine.events import Event, RunCreated, parse
 from runbook.engine.run import Run, fold
 from runbook.engine.transitions import RunStatus
@@ -23,6 +24,7 @@ from runbook.operation import Json
 from runbook.plan.inputs import bind
 from runbook.plan.render import render_outputs
 from runbook.plan.scope import Values
+from runbook.report.held import Hold
 from runbook.runner.execution import Order
 from runbook.runner.frozen import thaw
 
@@ -92,6 +94,16 @@ def results(run: str, order: Order, state: Run) -> dict[str, Json]:
         return render_outputs(order.plan, values)
     except InvalidInput as fault:
         return {"outputs": f"{fault.problems[0].summary}: {fault.problems[0].detail}"}
+
+
+def held(run: str, order: Order, state: Run, status: RunStatus) -> tuple[Hold, ...]:
+    """What the run holds by now; with what its releases would do where it is over."""
+    if not open_holds(state):
+        return ()
+    from runbook.catalogue import CATALOGUE
+    from runbook.runner.by_hand import holds
+
+    return holds(run, order, state, CATALOGUE, over=status.final)
 
 
 def event_of(record: Record) -> Event:

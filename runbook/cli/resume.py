@@ -29,7 +29,7 @@ def command(
     no_color: bool,
 ) -> int:
     """Go on with RUN (default: the last one): find out what ran, look at the world, do what remains."""
-    from runbook.cli.history import read_history, results
+    from runbook.cli.history import read_history
     from runbook.cli.person import Person
     from runbook.cli.running import RunningView
     from runbook.cli.screen import Screen
@@ -50,5 +50,5 @@ def command(
         ended = resume(found, view.caller(directory, parallel), dict.fromkeys(skip, reason))
     finally:
         view.close()
-    view.finish(ended, results(ended.run, read_history(found).order, ended.state))
+    view.finish(ended, read_history(found).order)
     return int(ended.exit_code)

@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from types import FrameType
 import click
 
 from runbook.catalogue import CATALOGUE
+from runbook.cli.history import held, results
 from runbook.cli.person import Person, operator
 from runbook.cli.screen import Screen, mute_broken, visible
 from runbook.engine.events import (
@@ -37,12 +38,11 @@ from runbook.engine.events import (
 )
 from runbook.graph import Graph
 from runbook.journal.record import Record
-from runbook.operation import Json
 from runbook.report.results import as_lines
 from runbook.report.state import ending, what_next
 from runbook.report.story import Line, Teller
 from runbook.runner.ending import Ending
-from runbook.runner.execution import Caller
+from runbook.runner.execution import Caller, Order
 from runbook.runner.setting import Reply
 from runbook.secret import Redactor
 from runbook.transports.outcome import Progress
@@ -185,10 +185,12 @@ class RunningView:
         finally:
             self._asking = False
 
-    def finish(self, ended: Ending, given: Mapping[str, Json]) -> None:
+    def finish(self, ended: Ending, order: Order) -> None:
         """The last lines: what the plan gave, what was kept, what is held, the objectives, and the next command."""
+        given = results(ended.run, order, ended.state)
         found = [Line(line.mark, self.redactor(line.text), line.tone) for line in as_lines(given)]
-        told = [*found, *ending(ended.state), *what_next(ended.run, ended.state, ended.status)]
+        holds = held(ended.run, order, ended.state, ended.status)
+        told = [*found, *ending(ended.state, holds), *what_next(ended.run, ended.state, ended.status)]
         self._show(lambda: self.screen.lines(told))
 
     def _show(self, show: Callable[[], None]) -> None:

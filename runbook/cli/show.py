@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @options.color
 def command(run: str, state: str, as_json: bool, no_color: bool) -> int:
     """Show RUN (an id, its beginning, or `last`): its steps, what is held, what it measured, the next command."""
-    from runbook.cli.history import read_history, results
+    from runbook.cli.history import held, read_history, results
     from runbook.cli.screen import Screen, print_json
     from runbook.errors import ExitCode
     from runbook.journal.layout import find_run
@@ -30,13 +30,14 @@ def command(run: str, state: str, as_json: bool, no_color: bool) -> int:
     told = read_history(find_run(options.state_directory(state), run))
     name = told.run.run
     given = results(name, told.order, told.state)
+    holds = held(name, told.order, told.state, told.status)
     if as_json:
         problems: list[Json] = [
             {"code": one.code, "summary": one.summary, "detail": one.detail} for one in told.problems
         ]
-        print_json(page.as_json(name, told.state, told.status) | {"outputs": given, "damage": problems})
+        print_json(page.as_json(name, told.state, told.status, holds) | {"outputs": given, "damage": problems})
     else:
-        Screen.of(no_color=no_color).lines(page.as_lines(name, told.state, told.status, doing(told), given))
+        Screen.of(no_color=no_color).lines(page.as_lines(name, told.state, told.status, doing(told), given, holds))
     if not told.problems:
         return int(ExitCode.DONE)
     for problem in told.problems:

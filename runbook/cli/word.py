@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from runbook.cli.history import told
+from runbook.cli.history import held, told
 from runbook.cli.screen import Screen
 from runbook.engine.events import Event
 from runbook.engine.run import Run, StepRun
@@ -71,7 +71,8 @@ class Word:
 
     def close(self, screen: Screen, line: Line) -> None:
         """Tell what was recorded and what can follow."""
-        screen.lines([line, *ending(self.state), *what_next(self.run.run, self.state, self.status)])
+        holds = held(self.run.run, self.order, self.state, self.status)
+        screen.lines([line, *ending(self.state, holds), *what_next(self.run.run, self.state, self.status)])
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from runbook.engine.transitions import RunStatus, Status
 from runbook.operation import Json
 from runbook.paste import paste
 from runbook.quoting import shell_word
-from runbook.report import results
+from runbook.report import held, results
+from runbook.report.held import Hold
 from runbook.report.story import Line, problem_lines
 from runbook.revive import revive
 from runbook.units import show_duration
@@ -49,8 +50,8 @@ _STATUS_TONES = {
 }
 
 
-def as_json(name: str, run: Run, status: RunStatus) -> dict[str, Json]:
-    """The object of ``show --json``."""
+def as_json(name: str, run: Run, status: RunStatus, holds: tuple[Hold, ...] = ()) -> dict[str, Json]:
+    """The object of ``show --json``. ``holds`` are told with what they stopped."""
     return {
         "run": name,
         "plan": run.header.plan,
@@ -61,6 +62,7 @@ def as_json(name: str, run: Run, status: RunStatus) -> dict[str, Json]:
         "started_at": run.header.started_at,
         "steps": [_step_json(step, run.step(step)) for step in run.graph.listed],
         "open_holds": [hold for hold, _ in open_holds(run)],
+        "held": [held.as_json(hold) for hold in holds],
         "next": [line.text for line in what_next(name, run, status)],
     }
 
@@ -81,6 +83,7 @@ def as_lines(
     status: RunStatus,
     doing: Mapping[str, str] = MappingProxyType({}),
     given: Mapping[str, Json] = MappingProxyType({}),
+    holds: tuple[Hold, ...] = (),
 ) -> tuple[Line, ...]:
     """The page of ``runbook show``. ``doing`` says of running steps what they do now; ``given`` are the plan's outputs."""
     header = run.header
@@ -103,7 +106,7 @@ def as_lines(
             lines += problem_lines(state.problem)
         if state.status is Status.WAITING and state.question is not None:
             lines += _asked(state, state.question)
-    foot = (*results.as_lines(given), *ending(run), *what_next(name, run, status))
+    foot = (*results.as_lines(given), *ending(run, holds), *what_next(name, run, status))
     return (*lines, Line(" ", ""), *foot) if foot else tuple(lines)
 
 
@@ -123,9 +126,9 @@ def _stands(run: Run, status: RunStatus) -> str:
     return f"{status.value}{reason} after {show_duration(finished.duration_s)}"
 
 
-def ending(run: Run) -> tuple[Line, ...]:
+def ending(run: Run, holds: tuple[Hold, ...] = ()) -> tuple[Line, ...]:
     """What was kept and where, what was left half-done, what is held, and the objectives."""
-    lines = [*_kept(run), *_half_done(run), *_held(run)]
+    lines = [*_kept(run), *_half_done(run), *held.as_lines(holds)]
     finished = run.finished
     if finished is not None:  # without an objective the time is the run's duration, which is told already
         lines += _objective("recovery time", finished.rto) if _target(finished.rto) is not None else []
@@ -140,13 +143,6 @@ def _kept(run: Run) -> list[Line]:
         if isinstance(name, str) and name:
             kept.append(Line("⚑", f"kept: {name} ({step}); remove it when nobody needs it any more"))
     return kept
-
-
-def _held(run: Run) -> list[Line]:
-    return [
-        Line("⚑", f"{hold} still holds: {run.graph.steps[hold].title}; {release} releases it", "ask")
-        for hold, release in open_holds(run)
-    ]
 
 
 def _half_done(run: Run) -> list[Line]:
@@ -228,8 +224,8 @@ def what_next(name: str, run: Run, status: RunStatus) -> tuple[Line, ...]:
             lines.append(Line("→", f"{done}   (after you looked: {run.graph.steps[step].title})", "ask"))
     match status:
         case RunStatus.FAILED if _lasts(run):
-            held = "; what is held stays held" if open_holds(run) else ""
-            return (Line("→", f"runbook abandon {name} --reason …   (a resume can't mend it: apply anew{held})"),)
+            stays = "; what is held stays held" if open_holds(run) else ""
+            return (Line("→", f"runbook abandon {name} --reason …   (a resume can't mend it: apply anew{stays})"),)
         case RunStatus.FAILED:
             lines.append(Line("→", f"runbook resume {name}   (tries again what failed; what is done stays done)"))
         case RunStatus.UNKNOWN:
@@ -244,6 +240,6 @@ def what_next(name: str, run: Run, status: RunStatus) -> tuple[Line, ...]:
             lines.append(Line("→", f"runbook resume {name}   ({why})"))
         case RunStatus.SUCCEEDED | RunStatus.COMPLETED_WITH_FAILURES | RunStatus.ABANDONED:
             return ()
-    held = "what is held stays held" if open_holds(run) else "nothing is undone"
-    lines.append(Line("→", f"runbook abandon {name} --reason …   (ends it; {held})", "dim"))
+    stays = "what is held stays held" if open_holds(run) else "nothing is undone"
+    lines.append(Line("→", f"runbook abandon {name} --reason …   (ends it; {stays})", "dim"))
     return tuple(lines)
