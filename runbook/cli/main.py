@@ -36,6 +36,8 @@ COMMANDS: dict[str, str] = {
     "abandon": "End a run that will not be gone on with",
     "actions": "What steps can do, with fields and examples",
     "schema": "The JSON Schemas of plans and environments",
+    "rehearse": "A plan on stubs: a crash at every boundary, every failure once",
+    "doctor": "What this machine can run: tools, versions, reachability, space",
     "graph": "A plan as a picture: mermaid, dot or svg",
     "sandbox": "The embedded stack: PostgreSQL, Redis, S3",
     "wal": "Archive and fetch WAL segments: what servers and plans call",
