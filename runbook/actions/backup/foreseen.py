@@ -12,9 +12,6 @@ from runbook.operation import Document, DocumentValue, Json, Ref
 from runbook.placeholder import AHEAD, stand_for
 from runbook.system import Store
 
-_OF_THE_SERVER = ("system_identifier", "server_version", "client_version")
-"""What an observer reads: empty in assumed facts, and then not known either."""
-
 
 def foreseen(store: Store, manifest: Document, step: str) -> Artifact:
     """The artifact of the backup whose ``manifest`` the step will write."""
@@ -31,8 +28,7 @@ def _told(value: DocumentValue, what: str, step: str) -> Json:
         case Document(items):
             path = dict(items).get("path")
             of = f" of {path}" if isinstance(path, str) else ""
-            late = {key: Ref(step, key) for key, item in items if key in _OF_THE_SERVER and not item}
-            return {key: _told(late.get(key, item), f"{key}{of}", step) for key, item in items}
+            return {key: _told(item, f"{key}{of}", step) for key, item in items}
         case tuple():
             return [_told(item, what, step) for item in value]
         case Ref():

@@ -32,6 +32,7 @@ from runbook.actions.postgres.client import (
     read_server,
     refuse_older_client,
     target,
+    unread,
 )
 from runbook.actions.postgres.in_container import KEPT
 from runbook.actions.postgres.packing import Packing, chosen, ended, options, packed, packs_zstd, told
@@ -149,7 +150,8 @@ class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
         packing = auto if inputs.compress == "auto" else Packing(inputs.compress)
         where = _where(inputs, packing, scope)
         client_packs = packing is Packing.ZSTD
-        return BasebackupFacts(Server(0, "", superuser=True), packing, "", client_packs, 0, Present(), where)
+        server, client = unread(scope.step)
+        return BasebackupFacts(server, packing, client, client_packs, 0, Present(), where)
 
     def plan(self, system: Postgres, inputs: BasebackupInputs, facts: BasebackupFacts, scope: Scope) -> Operations:
         """The copy into a partial, a look at its end, then the names."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import assert_never
+from typing import assert_never, cast
 
 from runbook.action import Look
 from runbook.errors import Problem, Refused
 from runbook.host import Compose, Docker, Local, Ssh
 from runbook.operation import Arg, Env, EnvValue, SecretFile, sql
+from runbook.placeholder import stand_for
 from runbook.quoting import shell_word
 from runbook.system import Postgres
 
@@ -116,6 +117,13 @@ def read_server(look: Look, db: Postgres, application: str) -> Server:
     """Ask the server what it is. Connects to the maintenance database, so that the system's own may be absent."""
     row = look.query(db.connection(application=application, database=MAINTENANCE_DATABASE), _SERVER)[0]
     return Server(version=int(row["version"] or 0), identifier=str(row["identifier"]), superuser=bool(row["superuser"]))
+
+
+def unread(step: str) -> tuple[Server, str]:
+    """A server that nobody has asked yet and its client's words, as a dry-run assumes them: a superuser's, else placeholders."""
+    version = cast("int", stand_for(f"server_version, from {step}"))  # whoever reckons with it gets a TypeError
+    server = Server(version, stand_for(f"system_identifier, from {step}"), superuser=True)
+    return server, stand_for(f"client_version, from {step}")
 
 
 def read_client(look: Look, db: Postgres, program: str) -> Client:

@@ -28,7 +28,7 @@ from runbook.actions.backup.layout import (
     published_artifact,
     swept,
 )
-from runbook.actions.postgres.client import argv, env, read_client, read_server, refuse_older_client, target
+from runbook.actions.postgres.client import argv, env, read_client, read_server, refuse_older_client, target, unread
 from runbook.actions.postgres.counts import counting
 from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
@@ -129,6 +129,7 @@ class Dump(Action[Postgres, DumpInputs, DumpFacts, Dumped]):
     """
 
     effect = Effect.CREATES
+    needs_programs = ("pg_dump", "pg_dumpall")
     example = """\
 - id: dump
   title: Dump the database
@@ -167,11 +168,12 @@ class Dump(Action[Postgres, DumpInputs, DumpFacts, Dumped]):
 
     def assume(self, system: Postgres, inputs: DumpInputs, scope: Scope) -> DumpFacts:
         """A superuser, and a store with nothing of this dump."""
+        server, client = unread(scope.step)
         return DumpFacts(
-            server_version=0,
-            identifier="",
-            superuser=True,
-            client="",
+            server_version=server.version,
+            identifier=server.identifier,
+            superuser=server.superuser,
+            client=client,
             table_bytes=0,
             free_bytes=0,
             state=Present(),

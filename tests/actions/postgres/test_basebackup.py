@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from runbook.actions.backup.layout import DATA, MANIFEST, Present
 from runbook.actions.backup.verify import Verify, VerifyInputs
 from runbook.actions.postgres.basebackup import Basebackup, BasebackupInputs
-from runbook.operation import Operations, Pipeline, Remove, Rename
+from runbook.operation import Document, Operations, Pipeline, Remove, Rename, Write
 from runbook.paste import paste
 from runbook.placeholder import AHEAD
 from runbook.secret import FromEnv
@@ -105,3 +105,14 @@ def test_it_is_foreseen_with_its_file_and_without_its_hash() -> None:
     outputs = Verify().expect(store(), proof, facts)
     assert outputs is not None
     assert outputs.model_dump(mode="json")["artifact"]["bytes"] == f"<bytes of {name}, from copy>"
+
+
+def test_a_dry_run_that_can_not_ask_the_server_says_so_in_the_manifest() -> None:
+    (draft,) = (one for one in planned() if isinstance(one, Write))
+    assert isinstance(draft.content, Document)
+    told = dict(draft.content.items)
+    assert [str(told[name]) for name in ("system_identifier", "server_version", "client_version")] == [
+        "<system_identifier, from step>",
+        "<server_version, from step>",
+        "<client_version, from step>",
+    ]
