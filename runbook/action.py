@@ -296,6 +296,8 @@ class Action(Generic[S, I, F, O]):
     repair: ClassVar[bool] = False
     holds: ClassVar[bool] = False
     example: ClassVar[str] = ""
+    needs_programs: ClassVar[tuple[str, ...]] = ()
+    """What its steps call beside a POSIX shell and its tools, by name: what ``runbook doctor`` looks for."""
 
     system_type: ClassVar[type[System] | None]
     inputs_type: ClassVar[type[Inputs]]
@@ -319,6 +321,10 @@ class Action(Generic[S, I, F, O]):
     def interrupted_of(self, inputs: I) -> Interrupted:
         """What a resume may do with these inputs; the class's unless the inputs decide it."""
         return self.interrupted
+
+    def programs_named(self, written: Mapping[str, Json]) -> tuple[tuple[Host, str], ...]:
+        """Programs that the plan's author names, and where they run, as far as ``with`` tells before templates are rendered."""
+        return ()
 
     def replaces(self, system: S, inputs: I) -> str:
         """The name of the database, volume or bucket that a destructive step replaces: what ``--confirm`` has to say."""

@@ -102,3 +102,15 @@ def host_json(host: Host) -> dict[str, object] | str:
         case Ssh(destination, via):
             body = {"ssh": destination}
     return body if isinstance(via, Local) else body | {"via": host_json(via)}
+
+
+def named_programs(written: Mapping[str, object], *fields: str) -> tuple[tuple[Host, str], ...]:
+    """The first words of the argument lists in these fields, with the host in ``host``; what a template gives is left out."""
+    try:
+        host = parse_host(written.get("host", "local"))
+    except ValueError:
+        return ()
+    argvs = (written.get(field) for field in fields)
+    first = (argv[0] for argv in argvs if isinstance(argv, list | tuple) and argv)
+    literal = "{{" not in str(host)
+    return tuple((host, program) for program in first if literal and isinstance(program, str) and "{{" not in program)

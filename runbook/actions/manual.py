@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, TypeAlias, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -9,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Interrupted, Look, NoFacts, Outputs, Scope
 from runbook.actions.postgres.assertion import Check
 from runbook.errors import Problem
-from runbook.host import LOCAL
+from runbook.host import LOCAL, Host, named_programs
 from runbook.operation import Ask, Fields, Json, Operation, Operations, Process, Question, Scalar, Sql
 from runbook.plan.model import InputSpec
 from runbook.plan.shape import ScalarType
@@ -98,6 +99,11 @@ class Manual(Action[None, ManualInputs, NoFacts, Answered]):
     verify: {argv: [ssh-keyscan, -T, "5", db.example.org]}
   timeout: 1m
 """
+
+    def programs_named(self, written: Mapping[str, Json]) -> tuple[tuple[Host, str], ...]:
+        """The program of the check."""
+        verify = written.get("verify")
+        return named_programs(verify, "argv") if isinstance(verify, Mapping) else ()
 
     def observe(self, look: Look, system: None, inputs: ManualInputs, scope: Scope) -> NoFacts:
         """Nothing."""

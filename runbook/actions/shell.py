@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
@@ -9,8 +10,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from runbook.action import Action, Done, Effect, Inputs, Interrupted, Look, Outputs, Scope, Undecidable, current
 from runbook.errors import Problem
-from runbook.host import LOCAL
-from runbook.operation import Operations, Process
+from runbook.host import LOCAL, Host, named_programs
+from runbook.operation import Json, Operations, Process
 from runbook.quoting import shell_word
 from runbook.system import HostField, SecretField
 
@@ -116,6 +117,10 @@ class Run(Action[None, RunInputs, RunFacts, Exited]):
         if inputs.probe:
             return Interrupted.OBSERVE
         return Interrupted.REPEATABLE if inputs.interrupted == "repeat" else Interrupted.ASK
+
+    def programs_named(self, written: Mapping[str, Json]) -> tuple[tuple[Host, str], ...]:
+        """The program and the probe, where they stand in the plan as they are called."""
+        return named_programs(written, "argv", "probe")
 
     def replaces(self, system: None, inputs: RunInputs) -> str:
         """What the plan says that it destroys, else the program's name."""

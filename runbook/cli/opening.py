@@ -40,6 +40,11 @@ def open_order(path: Path, *, env: str, given: dict[str, Json], state: Path) -> 
     return Order(bound.plan, environment, bound.inputs, root=str(rooted(path)[0].root))
 
 
+def named_environment(env: str, path: Path, state: Path) -> Environment:
+    """The environment of that name or path; a name is looked for beside ``path`` and in the folders above it."""
+    return _named(env, path, state)
+
+
 def find_environment(plan: Plan, path: Path, env: str, state: Path) -> Environment:
     """The environment that is meant: named, inline, of ``RUNBOOK_ENV``, or the only one that fits and isn't live."""
     if env:

@@ -26,7 +26,7 @@ def state(function: F) -> F:
 
 def environment(function: F) -> F:
     """``--env NAME|PATH``."""
-    return click.option("--env", "env", default="", help="An environment: a name, or a path.")(function)
+    return click.option("-e", "--env", "env", default="", help="An environment: a name, or a path.")(function)
 
 
 def inputs(function: F) -> F:

@@ -82,6 +82,7 @@ class Adopt(Action[Store, AdoptInputs, AdoptFacts, Adopted]):
     """
 
     effect = Effect.CREATES
+    needs_programs = ("pg_restore",)
     example = """\
 - id: adopt
   title: Take the old script's dump into the catalogue

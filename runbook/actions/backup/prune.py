@@ -131,6 +131,7 @@ class Prune(Action[Store, PruneInputs, PruneFacts, Pruned]):
     """
 
     effect = Effect.DESTROYS
+    needs_programs = ("pg_archivecleanup",)
     example = """\
 - id: prune
   title: Remove what no rule keeps

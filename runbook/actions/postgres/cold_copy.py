@@ -107,6 +107,7 @@ class ColdCopy(Action[Postgres, ColdCopyInputs, ColdCopyFacts, ColdCopied]):
     """
 
     effect = Effect.CREATES
+    needs_programs = ("docker",)
     example = """\
 - id: keep
   title: Copy the stopped cluster's files before anything is repaired

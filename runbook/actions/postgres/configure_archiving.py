@@ -151,6 +151,7 @@ class ConfigureArchiving(Action[Postgres, ConfigureArchivingInputs, ArchivingFac
     """
 
     effect = Effect.CHANGES
+    needs_programs = ("pg_ctl",)
     example = """\
 - id: archive
   title: Archive the WAL continuously, and prove it
@@ -311,8 +312,7 @@ def _place(look: Look, system: Postgres, archive: Archive, data: str) -> Archive
 
 
 def _start(system: Postgres, inputs: ConfigureArchivingInputs, facts: ArchivingFacts, scope: Scope) -> Operations:
-    start = started(system, facts.manner, scope, by=inputs.start)
-    return (*start, answering(system, scope, ANSWERS_WITHIN_S))
+    return (*started(system, facts.manner, scope, by=inputs.start), answering(system, scope, ANSWERS_WITHIN_S))
 
 
 def _owner(look: Look, system: Postgres, data: str) -> str:

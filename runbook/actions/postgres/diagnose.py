@@ -100,6 +100,7 @@ class Diagnose(Action[Postgres, DiagnoseInputs, DiagnoseFacts, Diagnosed]):
 
     effect = Effect.CHANGES
     interrupted = Interrupted.REPEATABLE
+    needs_programs = ("psql", "pg_checksums")
     example = """\
 - id: diagnose
   title: What is damaged?

@@ -74,6 +74,7 @@ class Fence(Action[Postgres, FenceInputs, FenceFacts, Fenced]):
     """
 
     effect = Effect.CHANGES
+    needs_programs = ("pg_controldata", "pg_ctl")
     example = """\
 - id: fence
   title: Keep the old primary from taking writes

@@ -118,6 +118,7 @@ class FindChange(Action[Postgres, FindChangeInputs, FindChangeFacts, FoundChange
 
     effect = Effect.READS
     interrupted = Interrupted.REPEATABLE
+    needs_programs = ("pg_waldump",)
     example = """\
 - id: culprit
   title: Find the transaction that deleted the users

@@ -66,6 +66,7 @@ class Follow(Action[Postgres, FollowInputs, FollowFacts, Followed]):
     """
 
     effect = Effect.CHANGES
+    needs_programs = ("pg_ctl",)
     example = """\
 - id: follow
   title: The old primary becomes the standby

@@ -103,6 +103,7 @@ class Promote(Action[Postgres, PromoteInputs, PromoteFacts, Promoted]):
     """
 
     effect = Effect.CHANGES
+    needs_programs = ("pg_ctl",)
     example = """\
 - id: promote
   title: Promote the standby

@@ -99,6 +99,7 @@ class Rewind(Action[Postgres, RewindInputs, RewindFacts, Rewound]):
     """
 
     effect = Effect.DESTROYS
+    needs_programs = ("pg_controldata", "pg_ctl", "pg_rewind", "pg_waldump", "postgres")
     example = """\
 - id: rewind
   title: The old primary comes back as a standby

@@ -50,6 +50,7 @@ class Start(Action[Postgres, StartInputs, StartFacts, StartedServer]):
     """
 
     effect = Effect.CHANGES
+    needs_programs = ("pg_ctl",)
     example = """\
 - id: start_server
   title: Start the database server

@@ -62,6 +62,7 @@ class Stop(Action[Postgres, StopInputs, StopFacts, StoppedServer]):
 
     effect = Effect.CHANGES
     holds = True
+    needs_programs = ("pg_ctl",)
     example = """\
 - id: stop_server
   title: Stop the database server

@@ -58,6 +58,7 @@ class VerifyDump(Action[Postgres, VerifyDumpInputs, VerifyDumpFacts, VerifiedDum
 
     effect = Effect.READS
     interrupted = Interrupted.REPEATABLE
+    needs_programs = ("pg_restore",)
     example = """\
 - id: prove
   title: Read the whole backup and compare it with its manifest

@@ -1,0 +1,48 @@
+"""Answers: which systems of the environment can be reached, in how much time, and what a plan would miss there.
+
+Owns the judgement. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runbook.doctor.facts import Facts, Seen, ServerFacts
+from runbook.doctor.finding import Code, Finding, Group, fails, good, look
+
+_GROUP = Group.SYSTEMS
+
+
+def judge(facts: Facts) -> Iterator[Finding]:
+    """Findings on every system that was asked."""
+    if facts.plans_given and not facts.environment:
+        why = "Its systems are not known, so neither are the hosts on which its programs run."
+        fix = "runbook doctor PLAN -e NAME"
+        yield look(Code.UNTOLD, _GROUP, "the plan", "was looked at without an environment", why=why, fix=fix)
+    for seen in facts.seen:
+        yield from answer(seen)
+
+
+def answer(seen: Seen) -> Iterator[Finding]:
+    """One system: its silence, or what it said."""
+    subject = f"{seen.system} ({seen.kind})"
+    if seen.problem is not None:
+        why = seen.problem.detail or "Steps on it can't begin."
+        fix = seen.problem.fix or "correct the environment, or start the system"
+        yield fails(Code.UNREACHED, _GROUP, subject, seen.problem.summary, why=why, fix=fix)
+        return
+    says = seen.says if seen.kind == "store" else f"{seen.says} in {seen.elapsed_s * 1000:.0f} ms"
+    yield good(_GROUP, subject, says)
+    if isinstance(seen.detail, ServerFacts):
+        yield from _server(subject, seen.detail)
+
+
+def _server(subject: str, server: ServerFacts) -> Iterator[Finding]:
+    if not server.database_there:
+        says = f"has no database {server.database}"
+        why = "Dumps of it fail; a restore makes it anew."
+        yield look(Code.UNREACHED, _GROUP, subject, says, why=why, fix="psql -l    # is `database` right?")
+    if not server.superuser:
+        why = "A restore, base backups and what reads the server's own files need more than this role may do."
+        fix = "name a superuser as `user` of the environment for such plans"
+        yield look(Code.PERMISSION, _GROUP, subject, "its user is no superuser", why=why, fix=fix)
