@@ -58,11 +58,13 @@ def command(
 def run_order(order: Order, person: Person, screen: Screen, *, state: Path, parallel: int, as_json: bool) -> Ending:
     """Run an order and show it."""
     from runbook.cli.running import RunningView
-    from runbook.runner.consent import refuse_unforeseen
+    from runbook.journal.clock import SystemClock
+    from runbook.runner.consent import refuse_ahead, refuse_unforeseen
     from runbook.runner.execution import apply
 
     view = RunningView.here(screen, person, as_json=as_json)
     caller = view.caller(state, parallel)
+    refuse_ahead(order, caller.actions, SystemClock().now())
     if not person.terminal:
         refuse_unforeseen(order, caller.actions, person.foreseen)
     try:

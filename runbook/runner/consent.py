@@ -1,20 +1,23 @@
-"""Consent that can be foreseen: asked for before step one, not in the middle of the night's third hour.
+"""What can be foreseen is asked for before step one, not in the middle of the night's third hour.
 
-Owns :func:`refuse_unforeseen`. Promises: where nobody sits at a terminal, a run whose
-confirmations aren't all given does not begin.
+Owns :func:`refuse_unforeseen` and :func:`refuse_ahead`. Promises: where nobody sits at a terminal, a run whose
+confirmations aren't all given does not begin; neither does one whose moment of an accident is still to come.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from runbook.action import Effect
 from runbook.check.fields import effect_of
+from runbook.check.moments import ahead, past_fields, read_moment
 from runbook.engine.events import StepWaiting
 from runbook.errors import InvalidInput, Problem, Refused
 from runbook.operation import Json
 from runbook.plan.model import Plan, Step
+from runbook.plan.origin import inputs_behind
 from runbook.plan.render import MissingOutput, render_step
 from runbook.plan.scope import Scope, Values, frame_scope, render
 from runbook.plan.template import TemplateFault
@@ -39,6 +42,24 @@ def refuse_unforeseen(
             f"review `runbook plan`, then add {' '.join(wanted)}",
         )
     )
+
+
+def refuse_ahead(order: Order, actions: Mapping[str, AnyAction], now: datetime) -> None:
+    """Raise Refused (exit 4) for moments that have to be past and are not, wherever in the plan they are used first."""
+    given = Values(order.inputs, order.environment.public(), {}, {}, order.environment.facts())
+    found: dict[str, Problem] = {}
+    for step in order.plan.steps:
+        for field in past_fields(actions[step.uses].inputs_type):
+            known = _known(order.plan, step, given)
+            moment = read_moment(known.with_, field) if known is not None else None
+            names = inputs_behind(order.plan, step, (field,))
+            option = " ".join(f"-i {name}=…" for name in names)
+            called = ", ".join(names) or f"{step.id}: {field}"
+            problem = ahead(called, moment, now, option=option) if moment is not None else None
+            if problem is not None:
+                found.setdefault(called, problem)
+    if found:
+        raise Refused(*found.values())
 
 
 def questions(order: Order, actions: Mapping[str, AnyAction]) -> Iterable[StepWaiting]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,7 +27,7 @@ MAY_BE_WRITTEN = ("/dev/null", "/dev/tty", "/dev/shm/", "/proc/self/")
 INPUTS = {
     "find-change": ("-i", "since=2026-02-14T12:00:00Z", "-i", "until=2036-02-14T12:00:00Z"),
     "restore-db-pitr": ("-i", "target=2026-02-14T12:00:00Z"),
-    "restore-rows": ("-i", "accident=2036-02-14T12:00:00Z", "-i", "tables=users"),
+    "restore-rows": ("-i", "accident={now}", "-i", "tables=users"),
 }
 
 
@@ -91,7 +92,9 @@ def test_a_dry_run_writes_nowhere(saved: Stack, plan: str, tmp_path: Path) -> No
     program.under, program.extra = (*STRACE, *TRACED, "-o", str(trace)), {"TMPDIR": str(temporary)}
     try:
         with DockerWitness(saved.project) as engine:
-            ran = program.run("plan", saved.plan(plan), "--env", saved.environment, *INPUTS.get(plan, ()))
+            now = datetime.now(UTC).isoformat()
+            given = (word.format(now=now) for word in INPUTS.get(plan, ()))
+            ran = program.run("plan", saved.plan(plan), "--env", saved.environment, *given)
     finally:
         program.under, program.extra = (), {}
     assert ran.code in (0, 1, 4), ran.said

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
+from runbook.actions.backup.select import Select
 from runbook.engine.events import StepWaiting
 from runbook.errors import ExitCode, Refused
 from runbook.plan.model import Section, Step
-from runbook.runner.consent import questions, refuse_unforeseen
+from runbook.runner.consent import questions, refuse_ahead, refuse_unforeseen
 from runbook.runner.execution import Order
 from runbook.runner.setting import Reply
 from tests.runner.acts import ACTS
@@ -81,3 +84,42 @@ def test_inputs_that_are_given_before_the_run_are_known() -> None:
 def test_what_a_runs_ends_will_ask_is_foreseen_too() -> None:
     steps = (step("a"), step("b", section=Section.FINALLY, confirm="Sure?", thing="b"))
     assert [one.step for one in questions(order(*steps), ACTS)] == ["b"]
+
+
+NOW = datetime(2026, 2, 14, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("moment", "refused"),
+    [
+        ("2026-02-14T11:59:00Z", False),
+        ("2026-02-14T12:00:30Z", False),
+        ("2026-02-14T13:00:00+01:00", False),
+        ("2026-02-14T13:00:00Z", True),
+        ("2026-02-14T12:30:00-01:00", True),
+    ],
+)
+def test_an_accident_that_is_still_to_come_is_refused_before_step_one(moment: str, refused: bool) -> None:
+    steps = (
+        step("stop"),
+        step("pick", "select", "stop", before="{{ inputs.accident }}"),
+        step("again", "select", before="{{ inputs.accident }}"),
+    )
+    acts = {**ACTS, "select": Select()}
+    given = Order(plan_of(steps), environment_of(), {"accident": moment})
+    if not refused:
+        refuse_ahead(given, acts, NOW)
+        return
+    with pytest.raises(Refused) as caught:
+        refuse_ahead(given, acts, NOW)
+    (problem,) = caught.value.problems
+    assert caught.value.exit_code == ExitCode.REFUSED
+    assert "accident is 2026-02-14T13" in problem.detail and "2026-02-14T12:00:00Z" in problem.detail
+    assert "-i accident=…" in problem.fix
+
+
+def test_a_moment_that_nobody_gave_or_that_is_not_known_yet_is_none() -> None:
+    acts = {**ACTS, "select": Select()}
+    with_ = ["{{ inputs.none }}", "{{ steps.stop.made }}", "{{ run.started_at }}", "no moment"]
+    steps = (step("stop"), *(step(f"s{n}", "select", "stop", before=text) for n, text in enumerate(with_)))
+    refuse_ahead(Order(plan_of(steps), environment_of(), {"none": None}), acts, NOW)

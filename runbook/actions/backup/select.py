@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import sha256
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from runbook.action import (
     Action,
@@ -39,6 +39,7 @@ from runbook.actions.backup.layout import (
     size_of,
 )
 from runbook.artifact import Artifact, Manifest
+from runbook.check.moments import PastMoment, ahead
 from runbook.errors import Problem, Refused, suggest
 from runbook.host import LOCAL
 from runbook.operation import Operations
@@ -63,9 +64,7 @@ class SelectInputs(Inputs):
         max_length=200,
         description="What `random` is drawn by: the same seed and the same backups give the same one; default: the run's day",
     )
-    before: AwareDatetime | None = Field(
-        default=None, description="Only backups finished before this moment, with a zone"
-    )
+    before: PastMoment | None = Field(default=None, description="Only backups finished before this moment, with a zone")
     refuse_younger: DurationField | None = Field(
         default=None, description="Refuse a backup younger than this (2d): it may hold the damage already"
     )
@@ -129,6 +128,7 @@ class Select(Action[Store, SelectInputs, SelectFacts, Selected]):
 
     def observe(self, look: Look, system: Store, inputs: SelectInputs, scope: Scope) -> SelectFacts:
         """Reads the store's listing and the manifests of what matches."""
+        _refuse_ahead(inputs, scope)
         directory = directory_of(system)
         entries = names(look.listing(LOCAL, directory))
         if not entries:
@@ -149,6 +149,7 @@ class Select(Action[Store, SelectInputs, SelectFacts, Selected]):
 
     def assume(self, system: Store, inputs: SelectInputs, scope: Scope) -> SelectFacts:
         """Nothing is known of the store; the step plans nothing in any case."""
+        _refuse_ahead(inputs, scope)
         return SelectFacts(name="", manifest_sha256="", text="", bytes=0, age_s=0.0, passed_over=(), drawn=None)
 
     def plan(self, system: Store, inputs: SelectInputs, facts: SelectFacts, scope: Scope) -> Operations:
@@ -229,6 +230,12 @@ def _drawn(
     seed = inputs.seed or scope.started_at.date().isoformat()
     name = min(older, key=lambda each: sha256(f"{seed}\0{each}".encode()).digest())
     return name, Drawn(seed, len(older)), found.passed_over
+
+
+def _refuse_ahead(inputs: SelectInputs, scope: Scope) -> None:
+    found = ahead("before", inputs.before, scope.started_at) if inputs.before else None
+    if found is not None:
+        raise Refused(found)
 
 
 def _refuse_missing(look: Look, system: Store, directory: str) -> None:

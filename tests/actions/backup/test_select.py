@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -34,6 +35,28 @@ def choose(look: Look, directory: Path, **written: object) -> Selected:
 
 def fault(error: pytest.ExceptionInfo[CheckFailed] | pytest.ExceptionInfo[Refused]) -> str:
     return error.value.problems[0].render()
+
+
+def test_a_moment_that_is_still_to_come_is_refused_before_anything_is_read(look: Look, tmp_path: Path) -> None:
+    lay(tmp_path, "a.dump", age=timedelta(hours=5))
+    inputs = SelectInputs(before=NOON + timedelta(hours=3))
+    for ask in (lambda: choose(look, tmp_path / "not_there", before=inputs.before), _assumed(tmp_path, inputs)):
+        with pytest.raises(Refused) as refused:
+            ask()
+        said = fault(refused)
+        assert "E672" in said
+        assert "2026-02-14T15:00:00Z" in said and "this machine's clock, is 2026-02-14T12:00:00Z" in said
+        assert "with its zone" in said
+
+
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(seconds=5), timedelta(minutes=1)])
+def test_clocks_that_differ_a_little_are_no_fault(ahead: timedelta, look: Look, tmp_path: Path) -> None:
+    lay(tmp_path, "a.dump", age=timedelta(hours=5))
+    assert choose(look, tmp_path, before=NOON + ahead).artifact.name == "a.dump"
+
+
+def _assumed(tmp_path: Path, inputs: SelectInputs) -> Callable[[], object]:
+    return lambda: SELECT.assume(store(tmp_path), inputs, scope())
 
 
 def test_the_manifest_decides_which_is_newest(look: Look, tmp_path: Path) -> None:
