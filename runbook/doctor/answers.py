@@ -19,8 +19,12 @@ def judge(facts: Facts) -> Iterator[Finding]:
         why = "Its systems are not known, so neither are the hosts on which its programs run."
         fix = "runbook doctor PLAN -e NAME"
         yield look(Code.UNTOLD, _GROUP, "the plan", "was looked at without an environment", why=why, fix=fix)
+    told = {secret.problem for secret in facts.secrets if secret.problem is not None}
     for seen in facts.seen:
-        yield from answer(seen)
+        if (
+            seen.problem not in told
+        ):  # else it could not be asked for want of a secret, which is said among the permissions
+            yield from answer(seen)
 
 
 def answer(seen: Seen) -> Iterator[Finding]:
@@ -31,8 +35,8 @@ def answer(seen: Seen) -> Iterator[Finding]:
         fix = seen.problem.fix or "correct the environment, or start the system"
         yield fails(Code.UNREACHED, _GROUP, subject, seen.problem.summary, why=why, fix=fix)
         return
-    says = seen.says if seen.kind == "store" else f"{seen.says} in {seen.elapsed_s * 1000:.0f} ms"
-    yield good(_GROUP, subject, says)
+    timed = bool(seen.elapsed_s) and seen.kind != "store"
+    yield good(_GROUP, subject, f"{seen.says} in {seen.elapsed_s * 1000:.0f} ms" if timed else seen.says)
     if isinstance(seen.detail, ServerFacts):
         yield from _server(subject, seen.detail)
 

@@ -16,6 +16,7 @@ from runbook.errors import Problem
 from runbook.host import Host, Local
 
 UNKNOWN = -1
+HERE = "this machine"
 
 
 class Filter(StrEnum):
@@ -90,14 +91,14 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A program that steps need on a host. ``asked`` is what they call: a name, or a path in the system's ``binaries``.
+    """A program that steps need on a host. ``asked`` is what they call: a name, or a path in the systems' ``binaries``.
 
-    Without ``steps`` no plan was given: then it is what most plans need.
+    ``systems`` are those for which it is called. Without ``steps`` no plan was given: then it is what most plans need.
     """
 
     host: Host
     asked: str
-    system: str = ""
+    systems: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
 
     @property
@@ -108,12 +109,17 @@ class Need:
     @property
     def where(self) -> str:
         """The host in words."""
-        return "this machine" if isinstance(self.host, Local) else str(self.host)
+        return place(self.host)
 
     @property
     def key(self) -> tuple[str, str]:
         """Where to find it among the programs."""
         return str(self.host), self.asked
+
+
+def place(host: Host) -> str:
+    """A host in words."""
+    return HERE if isinstance(host, Local) else str(host)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +178,13 @@ Detail: TypeAlias = ServerFacts | StoreFacts | None
 class Seen:
     """A system that was asked. ``problem``: why there was no answer, else ``says`` is what it said in a few words.
 
-    ``changed``: steps of the given plans write to it.
+    ``where`` is its host in words. ``elapsed_s`` is 0 for what wasn't asked over a line. ``changed``: steps of the given plans
+    write to it.
     """
 
     system: str
     kind: str
+    where: str = ""
     elapsed_s: float = 0.0
     says: str = ""
     problem: Problem | None = None

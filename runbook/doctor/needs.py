@@ -31,7 +31,7 @@ def usual(systems: Iterable[System]) -> tuple[Need, ...]:
     servers = [system for system in systems if isinstance(system, Postgres)]
     if not servers:
         return tuple(Need(LOCAL, name) for name in USUAL)
-    return gathered(Need(db.host, _called(db, name), db.key) for db in servers for name in USUAL)
+    return gathered(Need(db.host, _called(db, name), (db.key,)) for db in servers for name in USUAL)
 
 
 def changed(plan: Plan, systems: Mapping[str, System], actions: Mapping[str, AnyAction]) -> frozenset[str]:
@@ -44,12 +44,16 @@ def changed(plan: Plan, systems: Mapping[str, System], actions: Mapping[str, Any
 
 
 def gathered(found: Iterable[Need]) -> tuple[Need, ...]:
-    """Each program on each host once; its steps in their order."""
+    """Each program on each host once, with all its systems and steps, in their order."""
     by_key: dict[tuple[str, str], Need] = {}
     for need in found:
         before = by_key.get(need.key)
-        steps = tuple(dict.fromkeys((*before.steps, *need.steps))) if before else need.steps
-        by_key[need.key] = replace(before or need, steps=steps)
+        if before is None:
+            by_key[need.key] = need
+        else:
+            steps = tuple(dict.fromkeys((*before.steps, *need.steps)))
+            systems = tuple(dict.fromkeys((*before.systems, *need.systems)))
+            by_key[need.key] = replace(before, steps=steps, systems=systems)
     return tuple(by_key.values())
 
 
@@ -72,11 +76,11 @@ def _where(program: str, servers: list[Postgres], step: Step) -> Iterator[Need]:
         case Side.SERVER:
             for db in servers:
                 if not isinstance(db.host, Docker | Compose):
-                    yield Need(db.host, _called(db, program), db.key, (step.id,))
-        case Side.CLIENT:
+                    yield Need(db.host, _called(db, program), (db.key,), (step.id,))
+        case Side.CLIENT | Side.DATABASE as side:
             for db in servers:
-                yield Need(db.host, _called(db, program), db.key, (step.id,))
-            if not servers:
+                yield Need(db.host, _called(db, program), (db.key,), (step.id,))
+            if not servers and side is Side.CLIENT:
                 yield Need(LOCAL, program, steps=(step.id,))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 
-from runbook.doctor.facts import Engine, Facts, PlanFile, Seen, StateDirectory, StoreFacts
+from runbook.doctor.facts import Engine, Facts, PlanFile, SecretFacts, Seen, StateDirectory, StoreFacts
 from runbook.doctor.finding import Code, Finding, Group, Mark, fails, good, look, marked
 from runbook.quoting import shell_word
 
@@ -23,13 +23,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
         yield from plan(file)
     for seen, store in facts.stores():
         yield from _store(seen, store)
-    for secret in facts.secrets:
-        if secret.problem is None:
-            yield good(_GROUP, secret.system, f"{secret.ref} can be read")
-        else:
-            why = secret.problem.detail or "What needs it can't begin."
-            fix = secret.problem.fix or "put the secret where the environment says"
-            yield fails(Code.PERMISSION, _GROUP, secret.system, secret.problem.summary, why=why, fix=fix)
+    yield from _secrets(facts.secrets)
     yield from engine(facts.engine, needed=facts.engine_needed, asked=facts.plans_given or bool(facts.environment))
 
 
@@ -86,6 +80,18 @@ def _store(seen: Seen, store: StoreFacts) -> Iterator[Finding]:
         yield look(Code.PERMISSION, _GROUP, seen.system, says, why=why, fix=f"chmod o-w {shell_word(seen.says)}")
     elif store.writable:
         yield good(_GROUP, seen.system, f"{seen.says} can be written to")
+
+
+def _secrets(found: tuple[SecretFacts, ...]) -> Iterator[Finding]:
+    """Each secret once, with the systems that need it."""
+    for ref, problem in dict.fromkeys((secret.ref, secret.problem) for secret in found):
+        systems = ", ".join(secret.system for secret in found if secret.ref == ref)
+        if problem is None:
+            yield good(_GROUP, systems, f"{ref} can be read")
+        else:
+            why = problem.detail or "What needs it can't begin."
+            fix = problem.fix or "put the secret where the environment says"
+            yield fails(Code.PERMISSION, _GROUP, systems, problem.summary, why=why, fix=fix)
 
 
 def engine(found: Engine, *, needed: bool, asked: bool) -> Iterator[Finding]:

@@ -15,12 +15,14 @@ from runbook.doctor.finding import Mark
 class Side(StrEnum):
     """Where a program is needed, and how it is found there.
 
-    ``CLIENT``: on the database's host, in the system's ``binaries`` or on the PATH. ``SERVER``: beside the server that runs there,
+    ``CLIENT``: on the database's host, in the system's ``binaries`` or on the PATH; on this machine where a step names no database.
+    ``DATABASE``: the same, and only where a step names one. ``SERVER``: beside the server that runs there,
     where runbook finds it by the server's own process; in a container the server's image has it. ``HERE``: on this machine.
     ``ENGINE``: on this machine, where the database is in a container.
     """
 
     CLIENT = "client"
+    DATABASE = "database"
     SERVER = "server"
     HERE = "here"
     ENGINE = "engine"
@@ -49,7 +51,7 @@ PROGRAMS: Mapping[str, Known] = {
     "pg_restore": _CLIENT,
     "psql": _CLIENT,
     "pg_basebackup": _CLIENT,
-    "pg_archivecleanup": Known(Side.CLIENT, "postgresql-{}"),
+    "pg_archivecleanup": Known(Side.DATABASE, "postgresql-{}"),
     "pg_verifybackup": Known(Side.SERVER, "postgresql-client-{}", Mark.LOOK),
     "pg_controldata": _SERVER,
     "pg_ctl": _SERVER,

@@ -17,16 +17,16 @@ from typing import TypeVar
 from runbook.action import CheckFailed, Look, Unreachable
 from runbook.actions.backup.layout import MANIFEST, Broken, names, read_manifest, size_of
 from runbook.doctor import redis
-from runbook.doctor.facts import UNKNOWN, Detail, Need, Program, SecretFacts, Seen, ServerFacts, StoreFacts
+from runbook.doctor.facts import UNKNOWN, Detail, Need, Program, SecretFacts, Seen, ServerFacts, StoreFacts, place
 from runbook.errors import Bug, InvalidInput, Problem, Refused
-from runbook.host import LOCAL, Compose, Docker, Host, Local
+from runbook.host import LOCAL, Compose, Docker, Host, Local, Ssh
 from runbook.operation import sql
 from runbook.secret import FromAws, FromCommand, FromEnv, FromFile, Redactor, SecretRef
 from runbook.system import Channel, ComposeProject, Machine, Postgres, Redis, Store, System, Volume, Web
 from runbook.transports.bound import Bound
 from runbook.transports.commands import Commands
 from runbook.transports.database import Databases
-from runbook.transports.docker import DockerEngine
+from runbook.transports.docker import DockerEngine, asked
 from runbook.transports.look import LiveLook
 from runbook.transports.secrets import SecretStore
 from runbook.transports.trouble import Trouble
@@ -81,7 +81,7 @@ class Gatherer:
         """Whether each secret of this machine can be read; what a command or a service gives is asked for with its system."""
         found = []
         for system in systems:
-            for ref in _refs(system):
+            for ref in dict.fromkeys(_refs(system)):
                 if isinstance(ref, FromEnv | FromFile):
                     found.append(SecretFacts(system.key, str(ref), self._unreadable(ref)))
         return tuple(found)
@@ -99,7 +99,7 @@ class Gatherer:
         seen = []
         for name, system in systems.items():
             answer = answers[name]
-            late = Seen(system.key or name, system.kind, problem=_late(name), changed=name in changed)
+            late = Seen(system.key, system.kind, _place(system), problem=_late(name), changed=name in changed)
             seen.append(answer if isinstance(answer, Seen) else late)
         programs: dict[Host, Mapping[str, Program] | Problem] = {}
         for host in hosts:
@@ -108,14 +108,15 @@ class Gatherer:
         return tuple(seen), programs
 
     def _seen(self, system: System, *, changed: bool) -> Seen:
-        began = time.monotonic()
+        began, at = time.monotonic(), _place(system)
         try:
             says, detail = self._answer(system)
         except (Unreachable, Trouble) as error:
-            return Seen(system.key, system.kind, time.monotonic() - began, problem=error.problem, changed=changed)
+            return Seen(system.key, system.kind, at, problem=error.problem, changed=changed)
         except (CheckFailed, Refused, InvalidInput) as error:
-            return Seen(system.key, system.kind, time.monotonic() - began, problem=error.problems[0], changed=changed)
-        return Seen(system.key, system.kind, time.monotonic() - began, says, None, detail, changed)
+            return Seen(system.key, system.kind, at, problem=error.problems[0], changed=changed)
+        elapsed_s = 0.0 if isinstance(system, Channel) else time.monotonic() - began
+        return Seen(system.key, system.kind, at, elapsed_s, says, None, detail, changed)
 
     def _answer(self, system: System) -> tuple[str, Detail]:
         match system:
@@ -130,7 +131,7 @@ class Gatherer:
             case Web():
                 return self._web(system), None
             case Volume():
-                return "is not asked", None
+                return self._volume(system), None
             case Machine():
                 return self._machine(system), None
             case Channel():
@@ -181,17 +182,17 @@ class Gatherer:
             return store.url, StoreFacts(there=True, writable=None, newest=newest, newest_bytes=size)
         if store.scheme != "file":
             raise Unreachable(Problem("E390", "not built yet", f"{store.scheme}:// can be named, and not yet used."))
-        place = store.directory
-        facts = self._look.file(LOCAL, place)
+        folder = store.directory
+        facts = self._look.file(LOCAL, folder)
         if facts is None:
-            return place, StoreFacts(there=False, writable=False)
-        writable = os.access(place, os.W_OK | os.X_OK)
-        free = self._look.free_bytes(LOCAL, place)
-        entries = names(self._look.listing(LOCAL, place))
+            return folder, StoreFacts(there=False, writable=False)
+        writable = os.access(folder, os.W_OK | os.X_OK)
+        free = self._look.free_bytes(LOCAL, folder)
+        entries = names(self._look.listing(LOCAL, folder))
         newest = max(_backups(entries), key=lambda name: entries[name + MANIFEST].modified, default="")
-        size = self._newest_bytes(place, newest)
+        size = self._newest_bytes(folder, newest)
         mode = facts.mode & 0o7777
-        return place, StoreFacts(
+        return folder, StoreFacts(
             there=True, writable=writable, mode=mode, free_bytes=free, newest=newest, newest_bytes=size
         )
 
@@ -207,7 +208,14 @@ class Gatherer:
             detail = f"The Docker Engine has no container with the label com.docker.compose.project={app.project}."
             raise Unreachable(Problem("E331", "there is no such container", detail, "docker ps -a"))
         running = sum(one.state == "running" for one in found)
-        return f"{running} of {len(found)} containers run, told"
+        return f"{running} of {len(found)} containers run, as the engine said"
+
+    def _volume(self, volume: Volume) -> str:
+        found = asked(lambda: self._engine.client().volumes.list(filters={"name": volume.name}))
+        if volume.name not in [str(one.name) for one in found]:
+            detail = f"The Docker Engine has no volume {volume.name}."
+            raise Unreachable(Problem("E957", "a system does not answer", detail, "docker volume ls"))
+        return "is there, as the engine said"
 
     def _web(self, site: Web) -> str:
         answer = self._look.http(site.url, site.headers, self._within_s)
@@ -219,7 +227,7 @@ class Gatherer:
 
     def _machine(self, machine: Machine) -> str:
         ran = self._commands.run(machine.at, ("uname", "-sr"), self._bound())
-        return f"runs {ran.stdout.strip()}, told"
+        return f"runs {ran.stdout.strip()}, as it said"
 
     def _programs(self, host: Host, wanted: tuple[Need, ...]) -> Mapping[str, Program] | Problem:
         """Where each program is, and which version PostgreSQL's say: one shell on the host, which only looks."""
@@ -262,6 +270,11 @@ def at_once(jobs: Mapping[K, Callable[[], V]], *, within_s: float) -> dict[K, V 
         if not thread.is_alive() and answers[key] is None:
             raise Bug(f"Asking {key} ended without an answer.")
     return dict(answers)
+
+
+def _place(system: System) -> str:
+    host = getattr(system, "host", LOCAL)
+    return place(host) if isinstance(host, Local | Docker | Compose | Ssh) else ""
 
 
 def needs_engine(systems: Iterable[System]) -> bool:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 
-from runbook.doctor.facts import Facts, Filter, Library, Python, Seen, ServerFacts
+from runbook.doctor.facts import HERE, Facts, Filter, Library, Python, Seen, ServerFacts
 from runbook.doctor.finding import Code, Finding, Group, fails, good, look
 from runbook.doctor.holes import (
     JINJA,
@@ -128,13 +128,13 @@ def clients(names: Sequence[str], version: tuple[int, int], where: str, today: d
         alike.setdefault(tuple(hole.cve for hole in holes(name, major, minor)), []).append(name)
     for same in alike.values():
         subject = f"{', '.join(same)} {major}.{minor} on {where}"
-        fix = _newer(same[0], major, package(same[0], major))
+        fix = _newer(same[0], major, package(same[0], major), where)
         yield _aged(subject, (same[0], major, minor), fix=fix, today=today)
 
 
 def _server(seen: Seen, server: ServerFacts, today: date) -> Finding:
     subject = f"{seen.system}: PostgreSQL {server.major}.{server.minor}"
-    fix = _newer(SERVER, server.major, f"postgresql-{server.major}")
+    fix = _newer(SERVER, server.major, f"postgresql-{server.major}", seen.where)
     return _aged(subject, (SERVER, server.major, server.minor), fix=fix, today=today)
 
 
@@ -151,9 +151,11 @@ def _aged(subject: str, which: tuple[str, int, int], *, fix: str, today: date) -
     return good(_GROUP, subject, "no hole is known")
 
 
-def _newer(program: str, major: int, named: str) -> str:
+def _newer(program: str, major: int, named: str, where: str) -> str:
     """What to install: the branch's mended version, or a supported branch where there is none."""
     first = first_whole(program, major)
+    if where != HERE and first is not None:
+        return f"recreate {where} from an image with {named} {major}.{first} or newer"
     if first is None:
         newest = max(POSTGRES_ENDS)
         return f"go to a supported version: {named.replace(str(major), str(newest))}"
