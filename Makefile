@@ -46,6 +46,7 @@ sweep: $(DEV_STAMP)
 	$(BIN)/python -m tests.sweep
 	$(BIN)/python -m tests.sweep.plans
 	$(BIN)/python -m tests.sweep.plans --there
+	$(BIN)/python -m tests.sweep.syncs
 	$(BIN)/python -m tests.sweep.moments
 
 bench: $(DEV_STAMP)

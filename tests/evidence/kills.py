@@ -84,11 +84,7 @@ class Trials:
     def trial(self, victim: Victim, part: float) -> Seen:
         """Kill after that part of a restore, resume, and check everything; an AssertionError says what did not hold."""
         stack, program, at_s = self.stack, self.stack.program, part * self.clean_s
-        self.tidy()
-        stack.sql("DELETE FROM questions WHERE id % 3 = 0")
-        stack.sql("CREATE TABLE damage AS SELECT now() AS at")
-        damaged, live = rows_of(stack.server, stack.database), oid_of(stack.server, stack.database)
-        before = stack.states()
+        damaged, live, before = self._damage()
 
         engine = self.begun(program.start("apply", *stack.arguments("restore-db")))
         time.sleep(at_s)
@@ -102,16 +98,53 @@ class Trials:
         until(self._answers, SETTLES_IN_S, "the server answers")
         ended = any(event["event"] == "run.finished" for event in program.events())
         if not ended:
-            self._live_or_restored(damaged)
-            resumed = program.run(
-                "resume", program.last, "--confirm", stack.database, "--yes", within_s=RESUMED_WITHIN_S
-            )
-            assert resumed.code == 0, resumed.said
+            self._resume(damaged)
         else:
             self.clean_s = min(self.clean_s, program.finished()["duration_s"])  # it was quicker than the first one
         self._right(damaged, live, before)
         adopted = sum(1 for event in program.events() if event.get("adopted"))
         return Seen(at_s, step, len(children), adopted, resumed=not ended)
+
+    def trial_at(self, point: str, number: int) -> bool:
+        """Let engine or supervisor be killed at a place of its code, resume, and check everything; False: it was not reached.
+
+        ``point`` is a crash point, or ``strace``: then the kernel kills the engine as it enters that ``fdatasync``.
+        """
+        stack, program = self.stack, self.stack.program
+        damaged, live, before = self._damage()
+        if point == "strace":
+            program.under = ("strace", "-qq", "-o", "/dev/null", "-e", f"inject=fdatasync:signal=KILL:when={number}")
+        else:
+            program.extra["RUNBOOK_CRASH"] = f"{point}:{number}"
+        try:
+            code = program.start("apply", *stack.arguments("restore-db")).wait(RESUMED_WITHIN_S)
+        finally:
+            program.under = ()
+            program.extra.pop("RUNBOOK_CRASH", None)
+        if not program.runs or not program.events():
+            runs = program.state / "runs"
+            until(lambda: not processes_about(runs), SETTLES_IN_S, "a supervisor without a run leaves, with its locks")
+            applied = program.run("apply", *stack.arguments("restore-db"), within_s=RESUMED_WITHIN_S)
+            assert applied.code == 0, applied.said
+        elif code != 0:
+            self._resume(damaged)
+        self._right(damaged, live, before)
+        return code != 0
+
+    def _damage(self) -> tuple[object, int, dict[str, tuple[str, str]]]:
+        """A database that lost rows, as it is now: its rows, its number, and the services."""
+        stack = self.stack
+        self.tidy()
+        stack.sql("DELETE FROM questions WHERE id % 3 = 0")
+        stack.sql("CREATE TABLE damage AS SELECT now() AS at")
+        return rows_of(stack.server, stack.database), oid_of(stack.server, stack.database), stack.states()
+
+    def _resume(self, damaged: object) -> None:
+        stack, program = self.stack, self.stack.program
+        self._live_or_restored(damaged)
+        words = (program.last, "--confirm", stack.database, "--yes")
+        resumed = program.run("resume", *words, within_s=RESUMED_WITHIN_S)
+        assert resumed.code == 0, resumed.said
 
     def _answers(self) -> bool:
         try:
@@ -200,18 +233,22 @@ def processes_about(place: Path) -> dict[int, str]:
     return found
 
 
-def kill(victim: Victim, engine: subprocess.Popen[bytes], run: Path, stack: Stack) -> None:
-    """SIGKILL. Everything: the engine first, so that it starts nothing more, then whatever belongs to the run, until none lives."""
+def kill(victim: Victim, engine: subprocess.Popen[bytes], run: Path, stack: Stack | None = None) -> None:
+    """SIGKILL. Everything: the engine first, so that it starts nothing more, then whatever belongs to the run, until none lives.
+
+    Without a stack everything is on this machine.
+    """
     engine.kill()
     engine.wait(30)
     if victim is Victim.ENGINE:
         return
-    far = isinstance(stack.server, InContainer)
+    server = stack.server if stack else None
+    far = isinstance(server, InContainer)
     while True:
         doomed = {pid for found in processes_about(run) for pid in descendants(found)} if not far else set(near(run))
         doomed |= set(children_of(run))
-        if victim is Victim.EVERYTHING and isinstance(stack.server, InContainer):
-            doomed |= set(stack.server.pids())
+        if victim is Victim.EVERYTHING and isinstance(server, InContainer):
+            doomed |= set(server.pids())
         if not doomed:
             return
         for pid in doomed:
