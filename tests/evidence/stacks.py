@@ -7,6 +7,7 @@ cluster of this machine's own. Everything has names of its own and is removed by
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -345,7 +346,7 @@ def stack(
             place = stack_of.enter_context(server_folder(account, "pg"))
             pairs = dict(word.split("=", 1) for word in (*QUICK, *settings) if word != "-c")
             cluster = make_cluster(place, bin_dir=bin_dir, account=account, settings=pairs)
-            stack_of.callback(cluster.stop)
+            stack_of.callback(cluster.stop, signal.SIGQUIT)  # nobody will start it again
             cluster.sql(f"CREATE ROLE {guide.user} SUPERUSER LOGIN PASSWORD '{PASSWORD}'")
             cluster.sql(f"CREATE DATABASE {guide.database} OWNER {guide.user}")
             server = OnThisMachine(cluster.port, guide.user, bin_dir, place, cluster.log)

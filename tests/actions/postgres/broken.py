@@ -101,4 +101,4 @@ def shop(server: PostgresServer, folder: Path) -> Iterator[Cluster]:
         yield found
     finally:
         found.stop(signal.SIGQUIT)
-        server.stop()
+        server.stop(signal.SIGQUIT)

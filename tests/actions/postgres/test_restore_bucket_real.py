@@ -83,7 +83,7 @@ def cluster(
         server.sql("CREATE TABLE notes (word text)")
         yield found
         found.stop_all()
-        server.stop()
+        server.stop(signal.SIGQUIT)
         until(lambda: not found.feeders())
 
 

@@ -103,7 +103,7 @@ def cluster(
         server.sql("CREATE TABLE notes (word text)")
         yield found
         found.stop_all()
-        server.stop()
+        server.stop(signal.SIGQUIT)
 
 
 @pytest.fixture
