@@ -277,7 +277,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Repeat a read until its conditions hold. ``deadline_s`` 0 is an expectation inside the list: one look, then failure."""
+    """Repeat a read until its conditions hold. ``deadline_s`` 0 is an expectation inside the list: one look, then failure.
+
+    ``interval_s``: the longest pause between two looks; the first ones are shorter.
+    """
 
     name: str
     read: Process | Sql | Call

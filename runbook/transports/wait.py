@@ -1,7 +1,8 @@
 """Waits: a read, repeated until its conditions hold or its time is over.
 
 Owns the loop. Promises: it is bounded; it looks at least once; it is a read, so it succeeds or fails and is never lost; what
-was found last is in the failure.
+was found last is in the failure. What comes soon is seen soon: the first pauses are short, each twice the one before, until they
+are the wait's interval.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from runbook.transports.running import Running
 from runbook.units import show_duration
 
 SHORTEST_INTERVAL_S = 0.02
+FIRST_INTERVAL_S = 0.05
 
 
 def perform_wait(
@@ -45,7 +47,7 @@ def perform_wait(
         missed = failing(wait.until, found, use.results)
         if isinstance(outcome, Succeeded) and not missed:
             return outcome
-        interval_s = max(SHORTEST_INTERVAL_S, wait.interval_s)
+        interval_s = min(max(SHORTEST_INTERVAL_S, wait.interval_s), FIRST_INTERVAL_S * 2 ** min(looks - 1, 20))
         if running.stopped(use.id) or own.over or pause(own.at_most(interval_s)) or own.over:
             break
     lines = [outcome.problem.detail or outcome.problem.summary] if not isinstance(outcome, Succeeded) else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from runbook.operation import Condition, Process, Ref, Test, Wait
@@ -27,6 +28,19 @@ def test_it_looks_until_it_holds(world: World, uses: Uses, tmp_path: Path) -> No
     outcome = world.perform(wait(f"cat {tmp_path}/f", deadline_s=20), uses())  # fails until the file is there
     assert isinstance(outcome, Succeeded)
     assert outcome.fields["stdout"] == "ready"
+
+
+def test_what_comes_soon_is_not_waited_for_a_whole_interval(world: World, uses: Uses, tmp_path: Path) -> None:
+    began = time.monotonic()
+    script = f"echo x >> {tmp_path}/looks; test $(wc -l < {tmp_path}/looks) -lt 3 || echo ready"
+    outcome = world.perform(replace(wait(script, deadline_s=60), interval_s=30), uses())
+    assert isinstance(outcome, Succeeded)
+    assert time.monotonic() - began < 15
+
+
+def test_no_pause_is_longer_than_the_interval(world: World, uses: Uses, tmp_path: Path) -> None:
+    script = f"echo x >> {tmp_path}/looks; test $(wc -l < {tmp_path}/looks) -lt 12 || echo ready"
+    assert isinstance(world.perform(replace(wait(script, deadline_s=20), interval_s=0.02), uses()), Succeeded)
 
 
 def test_its_deadline_is_a_failure_that_shows_what_was_seen(world: World, uses: Uses) -> None:
