@@ -24,9 +24,18 @@ from runbook.action import (
 )
 from runbook.actions.postgres import load, swap
 from runbook.actions.postgres.counts import Count
-from runbook.actions.postgres.database import Properties, Seen, carry, create, differences, read_properties, read_rows
+from runbook.actions.postgres.database import Properties, Seen, create, differences, read_properties, read_rows
 from runbook.actions.postgres.globals_file import Roles
-from runbook.actions.postgres.surroundings import NO_DUMP, dump_properties, owned_by, read_cluster, read_dump, refuse
+from runbook.actions.postgres.new_database import NewDatabase
+from runbook.actions.postgres.surroundings import (
+    NO_DUMP,
+    dump_properties,
+    load_stands,
+    owned_by,
+    read_cluster,
+    read_dump,
+    refuse,
+)
 from runbook.actions.postgres.swap import Marks, Names, Standing, Three
 from runbook.artifact import Artifact
 from runbook.errors import Problem, Refused
@@ -37,9 +46,6 @@ from runbook.units import show_instant
 
 SPACE_FACTOR = 1.2
 """A fresh copy is rarely bigger than the bloated original; the rest is for WAL and for sorting its indexes."""
-
-NOT_EXPECTED = "E314"
-"""The code of a statement whose result is not what the operation expects."""
 
 UNPACKED = 2
 """Where there is no original to measure, the copy is taken to be this many times the dump's size."""
@@ -120,6 +126,7 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
     """
 
     effect = Effect.DESTROYS
+    needs_programs = ("pg_restore", "psql")
     example = """\
 - id: restore
   title: Restore beside the present database, then swap the names
@@ -161,7 +168,7 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
             counts=dump.counts,
             staged=not isinstance(system.host, Local) and look.file(system.host, load.staging(own)) is not None,
             sessions=cluster.sessions,
-            loaded=swap.load_shown(scope.ended, cluster.new) and _durable(look, system, names, scope),
+            loaded=load_stands(look, system, names, cluster.new, scope),
         )
         _refuse_taken(names, marks, facts)
         untouched = cluster.new is None and cluster.old is None and cluster.original_oid == _oid(cluster.live)
@@ -197,29 +204,17 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
 
     def plan(self, system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: Scope) -> Operations:
         """What the names leave to do: see the table in :mod:`runbook.actions.postgres.swap`."""
-        marks, at = _marks(inputs, scope), _maintenance(system, facts, scope)
         clean = load.unstaged(system, facts.names.new) if facts.staged else ()
-        in_place = _put_in_place(at, marks, facts)
-        proven = _proven(system, inputs, facts, scope)
-        match swap.standing(facts.three, facts.names, marks):
-            case Standing.NOTHING:
-                return (*clean, *_made(system, inputs, facts, scope), *proven, *in_place)
-            case Standing.LOADED:
-                return (*clean, *proven, *in_place)
-            case Standing.UNFINISHED if facts.loaded:
-                return (*clean, swap.load_marked(at, facts.names.new, marks.loaded), *proven, *in_place)
-            case Standing.UNFINISHED:
-                dropped = swap.drop(at, facts.names.new, version=facts.version)
-                return (*clean, dropped, *_made(system, inputs, facts, scope), *proven, *in_place)
-            case Standing.FINISHED:
-                return (*clean, *in_place)
-            case Standing.SWAPPED:
-                return clean
+        new = _new(system, inputs, facts, scope)
+        standing = swap.standing(facts.three, facts.names, new.marks)
+        if standing is Standing.SWAPPED:
+            return clean
+        return (*clean, *new.remaining(standing), *_put_in_place(new.at, new.marks, facts))
 
     def recovery(self, system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: Scope) -> Operations:
         """Where somebody has made some of the missing roles since, the others are made still, from the same file."""
         shown = set(facts.roles.names) <= set(facts.missing)
-        return _roles(system, inputs, facts, scope) if shown else ()
+        return _new(system, inputs, facts, scope).roles_made() if shown else ()
 
     def retreat(
         self, system: Postgres, inputs: RestoreInputs, attempt: Attempt[RestoreFacts], scope: Scope
@@ -228,9 +223,7 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
         the record is no longer said to be loaded.
         """
         facts, at = attempt.facts, _maintenance(system, attempt.facts, scope)
-        back: Operations = ()
-        if "rows" in attempt.begun - attempt.succeeded and attempt.code == NOT_EXPECTED:
-            back = (swap.load_unmarked(at, facts.names.new),)
+        back = _new(system, inputs, facts, scope).taken_back(attempt)
         shut = "close" in attempt.begun or (facts.live is not None and not facts.live.open)
         if "swap" in attempt.succeeded or not shut or not facts.original_oid or not facts.properties.open:
             return back
@@ -301,44 +294,29 @@ def _oid(seen: Seen | None) -> int:
     return seen.oid if seen else 0
 
 
-def _made(system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: Scope) -> Operations:
-    """Everything up to the mark that the load ended well."""
-    at = _maintenance(system, facts, scope)
-    new = facts.names.new
-    return (
-        *_roles(system, inputs, facts, scope),
-        swap.created(at, new, create(new, facts.properties, version=facts.version)),
-        *load.loaded(system, new, load.source_of(inputs.artifact, scope), jobs=inputs.jobs, own=new, scope=scope),
-        swap.load_marked(at, new, _marks(inputs, scope).loaded),
+def _new(system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: Scope) -> NewDatabase:
+    """The successor, under the name that it is made with."""
+    return NewDatabase(
+        system=system,
+        at=_maintenance(system, facts, scope),
+        name=facts.names.new,
+        artifact=inputs.artifact,
+        jobs=inputs.jobs,
+        roles=facts.roles,
+        counts=facts.counts,
+        properties=facts.properties,
+        version=facts.version,
+        marks=_marks(inputs, scope),
+        created=(create(facts.names.new, facts.properties, version=facts.version),),
+        scope=scope,
+        loaded=facts.loaded,
     )
-
-
-def _proven(system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: Scope) -> Operations:
-    """From there to the mark that the new database is finished."""
-    at, new = _maintenance(system, facts, scope), facts.names.new
-    inside = system.connection(application=scope.application, database=new)
-    return (
-        *load.proven(inside, facts.counts),
-        swap.marked(at, new, _marks(inputs, scope).restored, carry(new, facts.properties)),
-    )
-
-
-def _durable(look: Look, system: Postgres, names: Names, scope: Scope) -> bool:
-    """Whether what a session was told to be committed outlives a crash of the server; else the end of a load proves nothing."""
-    at = swap.maintenance(system, names.live, scope.application)
-    row = look.query(at, sql("SELECT current_setting('synchronous_commit') AS it"))[0]
-    return row["it"] != "off"
 
 
 def _put_in_place(at: Connection, marks: Marks, facts: RestoreFacts) -> Operations:
     names, existed = facts.names, bool(facts.original_oid)
     closed = swap.closed(at, names.live) if existed else ()
     return (*closed, swap.swapped(at, names, marks, facts.properties, existed=existed))
-
-
-def _roles(system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: Scope) -> Operations:
-    database = _maintenance(system, facts, scope).database
-    return load.roles_made(system, inputs.artifact, facts.roles, database=database, scope=scope)
 
 
 def _differing(facts: RestoreFacts, found: Properties) -> tuple[str, ...]:

@@ -7,7 +7,20 @@ from typing import Literal
 
 from pydantic import Field
 
-from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard, pinned
+from runbook.action import (
+    Action,
+    Attempt,
+    CheckFailed,
+    Done,
+    Effect,
+    Inputs,
+    Look,
+    Outputs,
+    Scope,
+    current,
+    guard,
+    pinned,
+)
 from runbook.actions.postgres import load, swap
 from runbook.actions.postgres.client import connect_line
 from runbook.actions.postgres.counts import Count
@@ -15,20 +28,20 @@ from runbook.actions.postgres.database import (
     UNLIMITED,
     Properties,
     Seen,
-    carry,
     comment,
     create,
     limits,
     read_rows,
 )
 from runbook.actions.postgres.globals_file import Roles
+from runbook.actions.postgres.new_database import NewDatabase
 from runbook.actions.postgres.restore import SPACE_FACTOR, UNPACKED, snapshot_of
-from runbook.actions.postgres.surroundings import dump_properties, read_cluster, read_dump, refuse_copy
+from runbook.actions.postgres.surroundings import dump_properties, load_stands, read_cluster, read_dump, refuse_copy
 from runbook.actions.postgres.swap import Marks
 from runbook.artifact import Artifact
 from runbook.errors import Problem
 from runbook.host import Local
-from runbook.operation import Connection, Name, Operations, Sql, Statement, Transaction, sql
+from runbook.operation import Connection, Name, Operations, Statement, sql
 from runbook.system import Postgres
 from runbook.units import show_instant
 
@@ -55,7 +68,8 @@ class RestoreBesideInputs(Inputs):
 
 @dataclass(frozen=True, slots=True)
 class RestoreBesideFacts:
-    """The cluster, the copy and the dump. ``mark``: what the copy's comment begins with; ``staged``: as for postgres.restore.
+    """The cluster, the copy and the dump. ``mark``: what the copy's comment begins with; ``staged``, ``loaded``: as for
+    postgres.restore.
 
     ``database`` and ``mark`` are pinned for who releases the copy: they are all that proves whose it is.
     """
@@ -71,6 +85,7 @@ class RestoreBesideFacts:
     roles: Roles = current()
     counts: tuple[Count, ...] = current()
     staged: bool = current()
+    loaded: bool = current()
 
 
 class RestoredBeside(Outputs):
@@ -100,6 +115,7 @@ class RestoreBeside(Action[Postgres, RestoreBesideInputs, RestoreBesideFacts, Re
 
     effect = Effect.CREATES
     holds = True
+    needs_programs = ("pg_restore", "psql")
     example = """\
 - id: recover
   title: Restore the backup into a database of its own
@@ -133,6 +149,7 @@ class RestoreBeside(Action[Postgres, RestoreBesideInputs, RestoreBesideFacts, Re
             roles=roles,
             counts=dump.counts,
             staged=not isinstance(system.host, Local) and look.file(system.host, load.staging(names.new)) is not None,
+            loaded=load_stands(look, system, names, cluster.new, scope),
         )
 
     def assume(self, system: Postgres, inputs: RestoreBesideInputs, scope: Scope) -> RestoreBesideFacts:
@@ -149,20 +166,16 @@ class RestoreBeside(Action[Postgres, RestoreBesideInputs, RestoreBesideFacts, Re
             roles=Roles(),
             counts=(),
             staged=False,
+            loaded=False,
         )
 
     def plan(
         self, system: Postgres, inputs: RestoreBesideInputs, facts: RestoreBesideFacts, scope: Scope
     ) -> Operations:
-        """Nothing where the copy is finished; else what is left of an interrupted attempt is dropped, and all is made."""
+        """What the copy's mark leaves to do: nothing where it is finished, the proofs where the load has ended, else all of it."""
         clean = load.unstaged(system, facts.database) if facts.staged else ()
-        finished = _marks(inputs, scope).restored
-        if facts.copy is None:
-            return (*clean, *_made(system, inputs, facts, scope))
-        if not facts.copy.invalid and facts.copy.comment == finished:
-            return clean
-        dropped = swap.drop(_maintenance(system, scope), facts.database, version=facts.version)
-        return (*clean, dropped, *_made(system, inputs, facts, scope))
+        copy = _copy(system, inputs, facts, scope)
+        return (*clean, *copy.remaining(swap.standing_alone(facts.copy, copy.marks)))
 
     def expect(self, system: Postgres, inputs: RestoreBesideInputs, facts: RestoreBesideFacts) -> RestoredBeside | None:
         """The copy, once the server was looked at."""
@@ -173,7 +186,13 @@ class RestoreBeside(Action[Postgres, RestoreBesideInputs, RestoreBesideFacts, Re
     ) -> Operations:
         """Where somebody has made some of the missing roles since, the others are made still, from the same file."""
         shown = set(facts.roles.names) <= set(facts.missing)
-        return _roles(system, inputs, facts, scope) if shown else ()
+        return _copy(system, inputs, facts, scope).roles_made() if shown else ()
+
+    def retreat(
+        self, system: Postgres, inputs: RestoreBesideInputs, attempt: Attempt[RestoreBesideFacts], scope: Scope
+    ) -> Operations:
+        """A copy whose rows are not those of the record is no longer said to be loaded."""
+        return _copy(system, inputs, attempt.facts, scope).taken_back(attempt)
 
     def verify(
         self, look: Look, system: Postgres, inputs: RestoreBesideInputs, done: Done[RestoreBesideFacts]
@@ -225,32 +244,35 @@ def _of_a_copy(live: Properties) -> Properties:
     )
 
 
-def _made(system: Postgres, inputs: RestoreBesideInputs, facts: RestoreBesideFacts, scope: Scope) -> Operations:
-    at, name = _maintenance(system, scope), facts.database
-    inside = system.connection(application=scope.application, database=name)
-    return (
-        *_roles(system, inputs, facts, scope),
-        Sql(name="create", connection=at, statements=_created(facts, inputs), transaction=Transaction.AUTOCOMMIT),
-        *load.loaded(system, name, load.source_of(inputs.artifact, scope), jobs=inputs.jobs, own=name, scope=scope),
-        *load.proven(inside, facts.counts),
-        swap.marked(at, name, _marks(inputs, scope).restored, carry(name, facts.properties)),
+def _copy(system: Postgres, inputs: RestoreBesideInputs, facts: RestoreBesideFacts, scope: Scope) -> NewDatabase:
+    begun = f"{facts.mark}being restored from {inputs.artifact.name}"
+    return NewDatabase(
+        system=system,
+        at=_maintenance(system, scope),
+        name=facts.database,
+        artifact=inputs.artifact,
+        jobs=inputs.jobs,
+        roles=facts.roles,
+        counts=facts.counts,
+        properties=facts.properties,
+        version=facts.version,
+        marks=_marks(inputs, scope),
+        created=_created(facts, begun),
+        scope=scope,
+        begun=begun,
+        loaded=facts.loaded,
     )
 
 
-def _created(facts: RestoreBesideFacts, inputs: RestoreBesideInputs) -> tuple[Statement, ...]:
+def _created(facts: RestoreBesideFacts, begun: str) -> tuple[Statement, ...]:
     """Made for nobody, closed to everybody else, then opened: no session of another role is inside when data comes."""
     made = create(facts.database, facts.properties, version=facts.version)
     return (
         replace(made, text=f"{made.text} CONNECTION LIMIT 0"),
-        comment(facts.database, f"{facts.mark}being restored from {inputs.artifact.name}"),
+        comment(facts.database, begun),
         sql("REVOKE ALL ON DATABASE {db} FROM PUBLIC", db=Name(facts.database)),
         limits(facts.database, connection_limit=UNLIMITED, is_open=True, is_template=False),
     )
-
-
-def _roles(system: Postgres, inputs: RestoreBesideInputs, facts: RestoreBesideFacts, scope: Scope) -> Operations:
-    database = _maintenance(system, scope).database
-    return load.roles_made(system, inputs.artifact, facts.roles, database=database, scope=scope)
 
 
 def _outputs(system: Postgres, inputs: RestoreBesideInputs, facts: RestoreBesideFacts) -> RestoredBeside:

@@ -114,6 +114,16 @@ def _original(live: Row | None, old: Row | None, marks: Marks) -> int:
     return 0 if live is None or marks.restored in live.seen.comment else live.seen.oid
 
 
+def load_stands(look: Look, db: Postgres, names: Names, new: Seen | None, scope: Scope) -> bool:
+    """Whether the load into the new database has ended well though its mark is missing: the records show it, and what a session
+    was told to be committed outlives a crash of the server; else the end of a load proves nothing.
+    """
+    if not swap.load_shown(scope.ended, new):
+        return False
+    at = swap.maintenance(db, names.live, scope.application)
+    return look.query(at, sql("SELECT current_setting('synchronous_commit') AS it"))[0]["it"] != "off"
+
+
 def read_artifact(look: Look, artifact: Artifact, scope: Scope) -> str:
     """The hash of the artifact's manifest as it is now; refuses (exit 4) one that was not chosen, or can't be unpacked here."""
     refuse_unreadable(look, artifact)

@@ -149,10 +149,7 @@ def standing(three: Three, names: Names, marks: Marks) -> Standing:
     live, new, old = three.live, three.new, three.old
     as_it_was = live is not None and live.oid == three.original_oid if three.original_oid else live is None
     if as_it_was and old is None:
-        if new is None:
-            return Standing.NOTHING
-        known = {marks.restored: Standing.FINISHED, marks.loaded: Standing.LOADED}
-        return Standing.UNFINISHED if new.invalid else known.get(new.comment, Standing.UNFINISHED)
+        return standing_alone(new, marks)
     if live is not None and new is None and three.original_oid and live.oid != three.original_oid:
         if old is not None and old.oid == three.original_oid and old.comment.startswith(marks.kept):
             return Standing.SWAPPED
@@ -166,6 +163,14 @@ def standing(three: Three, names: Names, marks: Marks) -> Standing:
             "Look at them (psql -l), put the names right by hand, then `runbook resolve` the step.",
         )
     )
+
+
+def standing_alone(new: Seen | None, marks: Marks) -> Standing:
+    """How far the new one is, whatever the others are: NOTHING, UNFINISHED, LOADED or FINISHED."""
+    if new is None:
+        return Standing.NOTHING
+    known = {marks.restored: Standing.FINISHED, marks.loaded: Standing.LOADED}
+    return Standing.UNFINISHED if new.invalid else known.get(new.comment, Standing.UNFINISHED)
 
 
 def _told(seen: Seen | None, three: Three) -> str:
@@ -194,10 +199,10 @@ def drop(connection: Connection, name: str, *, version: int, called: str = "drop
     )
 
 
-def created(connection: Connection, name: str, create: Statement) -> Operation:
-    """Make the new database. Result: its ``oid``, which tells it from any other that had its name."""
+def created(connection: Connection, name: str, made: Sequence[Statement]) -> Operation:
+    """Make the new database, by these statements. Result: its ``oid``, which tells it from any other that had its name."""
     oid = sql("SELECT oid::bigint AS oid FROM pg_database WHERE datname = {db}", db=name)
-    return Sql(name="create", connection=connection, statements=(create, oid), transaction=Transaction.AUTOCOMMIT)
+    return Sql(name="create", connection=connection, statements=(*made, oid), transaction=Transaction.AUTOCOMMIT)
 
 
 def load_marked(connection: Connection, name: str, mark: str) -> Operation:
@@ -205,9 +210,9 @@ def load_marked(connection: Connection, name: str, mark: str) -> Operation:
     return Sql(name="loaded", connection=connection, statements=(comment(name, mark),))
 
 
-def load_unmarked(connection: Connection, name: str) -> Operation:
-    """What was loaded has been found wrong: the next go loads it anew."""
-    return Sql(name="disproven", connection=connection, statements=(comment(name, ""),))
+def load_unmarked(connection: Connection, name: str, begun: str) -> Operation:
+    """What was loaded has been found wrong: the next go loads it anew. ``begun``: the comment that it had until then."""
+    return Sql(name="disproven", connection=connection, statements=(comment(name, begun),))
 
 
 def load_shown(ended: Mapping[str, Fields], new: Seen | None) -> bool:

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,8 @@ from runbook.errors import ExitCode
 from runbook.system import Postgres, Store
 from tests.actions.harness import Stage
 from tests.actions.in_a_run import Rehearsal
-from tests.actions.postgres.test_restore_reopens_real import rehearsal, rows
+from tests.actions.postgres.restored import BESIDE, RESTORE, drop_copies, rehearsal
+from tests.actions.postgres.test_restore_reopens_real import rows
 from tests.actions.postgres.test_restore_trouble_real import system
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
 
@@ -36,7 +37,7 @@ def db(postgres_server: PostgresServer, tmp_path: Path, fresh_database: FreshDat
 @pytest.fixture
 def run(stage: Stage, db: Postgres, backups: Store, tmp_path: Path) -> Rehearsal:
     stage.live(Dump(), db, stage.scope("dump"), to=backups)
-    return rehearsal(db, backups, tmp_path / "state")
+    return rehearsal(db, backups, tmp_path / "state", RESTORE)
 
 
 def copies(server: PostgresServer) -> list[tuple[object, ...]]:
@@ -115,3 +116,41 @@ def test_a_commit_that_a_crash_could_take_back_proves_nothing(
         postgres_server.sql(f"ALTER ROLE {db.user} RESET synchronous_commit")
     assert run.planned["restore"][0][:3] == ["drop_unfinished", "create", "load"]
     assert indexes(postgres_server, db.database) == [("last_of_all",)]
+
+
+@pytest.fixture
+def beside(
+    stage: Stage, db: Postgres, backups: Store, postgres_server: PostgresServer, tmp_path: Path
+) -> Iterator[Rehearsal]:
+    """A run that makes a copy beside the live database, and leaves it."""
+    stage.live(Dump(), db, stage.scope("dump"), to=backups)
+    yield rehearsal(db, backups, tmp_path / "state", BESIDE)
+    drop_copies(postgres_server)
+
+
+def test_a_copy_whose_load_ended_well_without_its_engine_is_kept(
+    beside: Rehearsal, postgres_server: PostgresServer
+) -> None:
+    killed_while_it_loads(beside, postgres_server)
+    ((name, copy, mark),) = copies(postgres_server)
+    assert str(mark).startswith(f"runbook {beside.run}/look: being restored from ")
+    assert beside.resume() is ExitCode.DONE
+    assert beside.planned["look"][0] == ["loaded", "rows", "analyze", "finish"]
+    ((also, oid, mark),) = copies(postgres_server)
+    assert (also, oid) == (name, copy)
+    assert str(mark).startswith(f"runbook {beside.run}/look: restored from ")
+    assert indexes(postgres_server, str(name)) == [("last_of_all",)]
+    assert rows(postgres_server, str(name)) == [(1,), (2,), (3,)]
+
+
+def test_a_copy_whose_load_was_cut_off_is_made_anew(beside: Rehearsal, postgres_server: PostgresServer) -> None:
+    killed_while_it_loads(beside, postgres_server)
+    postgres_server.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX last_of_all%'"
+    )
+    ((name, copy, _),) = copies(postgres_server)
+    assert beside.resume() is ExitCode.DONE
+    assert beside.planned["look"][0][:3] == ["drop_unfinished", "create", "load"]
+    ((also, oid, _),) = copies(postgres_server)
+    assert also == name and oid != copy
+    assert indexes(postgres_server, str(name)) == [("last_of_all",)]

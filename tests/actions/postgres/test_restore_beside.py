@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from runbook.action import Effect, Role, roles
+from runbook.action import Attempt, Effect, Role, roles
 from runbook.actions.postgres.counts import Count
 from runbook.actions.postgres.database import Grant, Properties, Seen, Setting
 from runbook.actions.postgres.drop_beside import DropBeside, DropBesideInputs
@@ -24,6 +24,7 @@ ACTION = RestoreBeside()
 DROP = DropBeside()
 COPY = "rb_20260214_120000_test_4f3a_look"
 MARK = "runbook 20260214-120000-test-4f3a/look: "
+LOADED = f"{MARK}loaded from a.dump, not proven yet"
 DONE = f"{MARK}restored from a.dump"
 HERE = scope(store(), step="look")
 
@@ -55,7 +56,7 @@ def names(operations: Operations) -> list[str]:
     ],
 )
 def test_every_kind_of_dump_on_every_kind_of_host(form: Format, host: object, jobs: int, load: list[str]) -> None:
-    assert names(planned(form, host, jobs=jobs)) == ["create", *load, "analyze", "finish"]
+    assert names(planned(form, host, jobs=jobs)) == ["create", *load, "loaded", "analyze", "finish"]
 
 
 def test_nobody_else_is_inside_when_the_rows_come() -> None:
@@ -69,8 +70,8 @@ def test_nobody_else_is_inside_when_the_rows_come() -> None:
 
 def test_rows_are_compared_where_the_dump_has_a_record() -> None:
     operations = planned(counts=(Count("public.users", 3),))
-    assert names(operations) == ["create", "load", "rows", "analyze", "finish"]
-    rows = operations[2]
+    assert names(operations) == ["create", "load", "loaded", "rows", "analyze", "finish"]
+    rows = operations[3]
     assert isinstance(rows, Sql)
     assert [(c.field, c.value) for c in rows.expect] == [("which", ""), ("wrong", 0)]
 
@@ -82,11 +83,39 @@ def test_rows_are_compared_where_the_dump_has_a_record() -> None:
         (seen(""), ["drop_unfinished", "create"]),
         (seen(f"{MARK}being restored from a.dump"), ["drop_unfinished", "create"]),
         (seen(DONE, invalid=True), ["drop_unfinished", "create"]),
+        (seen(LOADED, invalid=True), ["drop_unfinished", "create"]),
+        (seen(LOADED), ["analyze", "finish"]),
         (seen(DONE), []),
     ],
 )
 def test_what_is_there_decides_what_remains(copy: Seen | None, begins: list[str]) -> None:
     assert names(planned(copy=copy))[:2] == (begins if begins != ["create"] else ["create", "load"])
+
+
+def test_a_load_that_ended_well_is_not_begun_anew() -> None:
+    whole = planned()
+    assert planned(copy=seen(LOADED)) == whole[-2:]
+    assert planned(copy=seen(f"{MARK}being restored from a.dump"), loaded=True) == whole[-3:]
+    assert names(whole[-3:]) == ["loaded", "analyze", "finish"]
+
+
+@pytest.mark.parametrize(
+    ("begun", "succeeded", "code", "back"),
+    [
+        ("loaded rows", "loaded", "E314", ["disproven"]),
+        ("loaded rows", "loaded", "E310", []),  # the server went away: that says nothing of the copy
+        ("rows finish", "rows", "E314", []),
+    ],
+)
+def test_a_copy_that_was_found_wrong_stays_its_own_and_is_loaded_anew(
+    begun: str, succeeded: str, code: str, back: list[str]
+) -> None:
+    system, inputs = database(), RestoreBesideInputs(artifact=artifact(manifest()))
+    facts = ACTION.assume(system, inputs, HERE)
+    attempt = Attempt(facts, frozenset(begun.split()), frozenset(succeeded.split()), code)
+    taken = ACTION.retreat(system, inputs, attempt, HERE)
+    assert names(taken) == back
+    assert all(f"{MARK}being restored from a.dump" in paste(one) for one in taken)
 
 
 def test_dropping_what_is_its_own_needs_no_approval() -> None:

@@ -18,12 +18,13 @@ from runbook.actions.postgres.dump import Dump
 from runbook.actions.postgres.restore_beside import RestoreBeside
 from runbook.artifact import Artifact
 from runbook.errors import ExitCode, Refused
-from runbook.secret import FromFile
 from runbook.system import Postgres, Store
 from tests.actions.harness import Stage, StepFailed
-from tests.actions.in_a_run import Rehearsal
 from tests.actions.postgres.life import Life
+from tests.actions.postgres.restored import BESIDE, DROP, drop_copies, rehearsal
 from tests.fixtures.postgres import PostgresServer
+
+WHOLE = ["create", "load", "loaded", "rows", "analyze", "finish"]
 
 
 @pytest.fixture
@@ -33,8 +34,7 @@ def shop(db: Postgres, postgres_server: PostgresServer) -> Iterator[Postgres]:
     run(f"ALTER DATABASE {db.database} SET search_path TO shop, public")
     run(f"ALTER DATABASE {db.database} CONNECTION LIMIT 7")
     yield db
-    for (found,) in run("SELECT datname FROM pg_database WHERE datname LIKE 'rb\\_20%'"):
-        run(f'DROP DATABASE "{found}" WITH (FORCE)')
+    drop_copies(postgres_server)
     for (role,) in run("SELECT rolname FROM pg_roles WHERE rolname LIKE 'beside\\_%'"):
         run(f"DROP ROLE {role}")
 
@@ -66,7 +66,7 @@ def test_a_copy_is_complete_private_and_dropped(
     dumped = stage.live(Dump(), shop, stage.scope("dump"), to=backups, format=form).artifact
     run("DELETE FROM users", live)
     step = life(stage, shop, dumped)
-    assert step.go() == ["create", "load", "rows", "analyze", "finish"]
+    assert step.go() == WHOLE
     out = step.end()
     assert (out.tables_counted, out.rows, out.restored_from) == (2, 1200, dumped.name)
     assert out.recovery_point.startswith("20")
@@ -103,20 +103,30 @@ def test_its_line_opens_a_session_in_it(
     assert ran.stdout == "200\n"
 
 
-@pytest.mark.parametrize("stop_after", range(6))
+@pytest.mark.parametrize(
+    ("stop_after", "rest"),
+    [
+        (0, WHOLE),
+        (1, ["drop_unfinished", *WHOLE]),
+        (2, WHOLE[2:]),  # the records show that the load ended well
+        (3, WHOLE[3:]),
+        (4, WHOLE[3:]),
+        (5, WHOLE[3:]),
+        (6, []),
+    ],
+)
 def test_stopped_anywhere_and_resumed_and_dropped(
-    stage: Stage, shop: Postgres, dumped: Artifact, postgres_server: PostgresServer, stop_after: int
+    stage: Stage, shop: Postgres, dumped: Artifact, postgres_server: PostgresServer, stop_after: int, rest: list[str]
 ) -> None:
     step = life(stage, shop, dumped)
-    first = step.go(stop_after=stop_after)
-    second = step.go()
-    assert second == ([] if "finish" in first else [*(["drop_unfinished"] if first else []), "create", *second[-4:]])
+    assert step.go(stop_after=stop_after) == WHOLE[:stop_after]
+    assert step.go() == rest
     assert step.end().rows == 1200
     assert release(stage, shop, step).go() == ["drop"]
     assert copies(postgres_server) == set()
 
 
-@pytest.mark.parametrize("stop_after", range(1, 6))
+@pytest.mark.parametrize("stop_after", range(1, 7))
 def test_stopped_anywhere_what_there_is_can_be_dropped(
     stage: Stage, shop: Postgres, dumped: Artifact, postgres_server: PostgresServer, stop_after: int
 ) -> None:
@@ -168,66 +178,32 @@ def test_a_copy_with_another_comment_is_kept(
     assert copies(postgres_server) == {name}
 
 
-PLAN = """\
-runbook: 1
-name: look
-title: Look at a backup
-environment:
-  environment: here
-  systems:
-    db: {{type: postgres, address: {address}, port: {port}, user: {user}, database: {database},
-          password: {{file: {secret}}}, binaries: {binaries}}}
-    backups: {{type: store, url: "{store}"}}
-systems: {{db: postgres, backups: store}}
-steps:
-  - {{id: pick, title: Choose, uses: backup.select, on: backups, timeout: 1m}}
-  - id: look
-    title: Restore beside
-    uses: postgres.restore_beside
-    on: db
-    with: {{artifact: "{{{{ steps.pick.artifact }}}}", jobs: 1}}
-    timeout: 2m
+CHECK = """\
   - id: check
     title: The rows are there
     uses: postgres.assert
     on: db
     with:
-      database: "{{{{ steps.look.database }}}}"
-      checks: [{{query: SELECT count(*) FROM public.users, at_least: {at_least}}}]
+      database: "{{ steps.look.database }}"
+      checks: [{query: SELECT count(*) FROM public.users, at_least: AT_LEAST}]
     timeout: 1m
-finally:
-  - {{id: drop, title: Drop the copy, uses: postgres.drop_beside, on: db, releases: look, timeout: 1m}}
 """
-
-
-def rehearsal(shop: Postgres, backups: Store, state: Path, at_least: int) -> Rehearsal:
-    assert isinstance(shop.password, FromFile)
-    filled = PLAN.format(
-        address=shop.address,
-        port=shop.port,
-        user=shop.user,
-        database=shop.database,
-        secret=shop.password.path,
-        binaries=shop.binaries,
-        store=backups.url,
-        at_least=at_least,
-    )
-    return Rehearsal(filled, state)
 
 
 @pytest.mark.parametrize("at_least", [200, 201])
 def test_in_a_run_the_copy_is_gone_after_a_pass_and_after_a_fail(
     shop: Postgres, dumped: Artifact, backups: Store, postgres_server: PostgresServer, tmp_path: Path, at_least: int
 ) -> None:
-    run = rehearsal(shop, backups, tmp_path / "state", at_least)
+    check = CHECK.replace("AT_LEAST", str(at_least))
+    run = rehearsal(shop, backups, tmp_path / "state", BESIDE, check, DROP)
     assert run.apply() is (ExitCode.DONE if at_least == 200 else ExitCode.FAILED)
-    assert run.planned["look"][0] == ["create", "load", "rows", "analyze", "finish"]
+    assert run.planned["look"][0] == WHOLE
     assert copies(postgres_server) == set()
     assert str(run.outputs("drop")["database"]).startswith("rb_")
     if at_least == 201:
         postgres_server.sql("DELETE FROM users", shop.database)  # the live rows have nothing to do with it
         assert run.resume() is ExitCode.FAILED
-        assert run.planned["look"][1] == ["create", "load", "rows", "analyze", "finish"], "it is made again to be asked"
+        assert run.planned["look"][1] == WHOLE, "it is made again to be asked"
         assert "200" in run.problem("check"), "the query was asked, in a copy"
         assert copies(postgres_server) == set()
 
@@ -243,7 +219,7 @@ def test_plain_text_of_somebody_elses_making(
     path.write_bytes(gzip.compress(text) if ending.endswith("gz") else text)
     adopted = stage.live(Adopt(), backups, stage.scope("adopt"), name=path.name, database=shop.database).artifact
     step = life(stage, shop, adopted)
-    assert step.go() == ["create", "no_connect", "load", "analyze", "finish"]
+    assert step.go() == ["create", "no_connect", "load", "loaded", "analyze", "finish"]
     out = step.end()
     assert (out.tables_counted, out.rows) == (0, 0)
     assert postgres_server.sql("SELECT count(*) FROM orders", out.database) == [(1000,)]

@@ -15,33 +15,12 @@ from runbook.actions.postgres import swap
 from runbook.actions.postgres.dump import Dump
 from runbook.errors import ExitCode
 from runbook.operation import sql
-from runbook.secret import FromFile
 from runbook.system import Postgres, Store
 from tests.actions.harness import Stage
 from tests.actions.in_a_run import Rehearsal
+from tests.actions.postgres.restored import RESTORE, drop_copies, rehearsal
 from tests.actions.postgres.test_restore_trouble_real import system
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
-
-PLAN = """\
-runbook: 1
-name: back
-title: Restore the newest backup
-environment:
-  environment: here
-  systems:
-    db: {{type: postgres, address: {address}, port: {port}, user: {user}, database: {database},
-          password: {{file: {secret}}}, binaries: {binaries}}}
-    backups: {{type: store, url: "{store}"}}
-systems: {{db: postgres, backups: store}}
-steps:
-  - {{id: pick, title: Choose, uses: backup.select, on: backups, timeout: 1m}}
-  - id: restore
-    title: Restore beside, then swap
-    uses: postgres.restore
-    on: db
-    with: {{artifact: "{{{{ steps.pick.artifact }}}}", jobs: 1}}
-    timeout: 2m
-"""
 
 
 @pytest.fixture
@@ -50,23 +29,12 @@ def db(postgres_server: PostgresServer, tmp_path: Path, fresh_database: FreshDat
 
 
 @pytest.fixture
-def run(stage: Stage, db: Postgres, backups: Store, tmp_path: Path) -> Rehearsal:
+def run(
+    stage: Stage, db: Postgres, backups: Store, postgres_server: PostgresServer, tmp_path: Path
+) -> Iterator[Rehearsal]:
     stage.live(Dump(), db, stage.scope("dump"), to=backups)
-    return rehearsal(db, backups, tmp_path / "state")
-
-
-def rehearsal(db: Postgres, backups: Store, state: Path) -> Rehearsal:
-    assert isinstance(db.password, FromFile)
-    filled = PLAN.format(
-        address=db.address,
-        port=db.port,
-        user=db.user,
-        database=db.database,
-        secret=db.password.path,
-        binaries=db.binaries,
-        store=backups.url,
-    )
-    return Rehearsal(filled, state)
+    yield rehearsal(db, backups, tmp_path / "state", RESTORE)
+    drop_copies(postgres_server)
 
 
 @pytest.fixture
