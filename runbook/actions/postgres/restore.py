@@ -23,7 +23,7 @@ from runbook.action import (
     pinned,
 )
 from runbook.actions.postgres import load, swap
-from runbook.actions.postgres.counts import Count
+from runbook.actions.postgres.counts import Count, unread
 from runbook.actions.postgres.database import Properties, Seen, create, differences, read_properties, read_rows
 from runbook.actions.postgres.globals_file import Roles
 from runbook.actions.postgres.new_database import NewDatabase
@@ -196,7 +196,7 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
             new=None,
             old=None,
             roles=Roles(),
-            counts=(),
+            counts=unread(inputs.artifact),
             staged=False,
             sessions=0,
             loaded=False,

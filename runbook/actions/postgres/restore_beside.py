@@ -23,7 +23,7 @@ from runbook.action import (
 )
 from runbook.actions.postgres import load, swap
 from runbook.actions.postgres.client import connect_line
-from runbook.actions.postgres.counts import Count
+from runbook.actions.postgres.counts import Count, unread
 from runbook.actions.postgres.database import (
     UNLIMITED,
     Properties,
@@ -164,7 +164,7 @@ class RestoreBeside(Action[Postgres, RestoreBesideInputs, RestoreBesideFacts, Re
             version=0,
             copy=None,
             roles=Roles(),
-            counts=(),
+            counts=unread(inputs.artifact),
             staged=False,
             loaded=False,
         )

@@ -214,3 +214,9 @@ def test_a_base_backup_and_an_unknown_store_are_refused() -> None:
         planned(dump(Format.BASE_BACKUP))
     with pytest.raises(Refused, match="not in this environment"):
         planned(artifact(manifest(), store="elsewhere"))
+
+
+def test_a_dry_run_shows_that_the_rows_are_compared_before_anybody_has_read_how_many_they_are() -> None:
+    operations = planned(artifact(manifest(counts="a.dump.counts.jsonl")))
+    assert names(operations) == ["create", "load", "loaded", "rows", "analyze", "finish", *PUT_IN_PLACE]
+    assert '"rows": "<rows, from a.dump.counts.jsonl>"' in paste(one(operations, "rows"))

@@ -193,3 +193,13 @@ def test_anything_else_is_refused(held: dict[str, str] | None) -> None:
     here = replace(scope(step="drop"), held=held)
     with pytest.raises(Refused, match="which copy"):
         DROP.assume(database(), DropBesideInputs(), here)
+
+
+def test_a_dry_run_shows_that_the_rows_are_compared_before_anybody_has_read_how_many_they_are() -> None:
+    inputs = RestoreBesideInputs(artifact=artifact(manifest(counts="a.dump.counts.jsonl")))
+    facts = ACTION.assume(database(), inputs, HERE)
+    operations = ACTION.plan(database(), inputs, facts, HERE)
+    assert names(operations) == ["create", "load", "loaded", "rows", "analyze", "finish"]
+    compared = next(one for one in operations if one.name == "rows")
+    assert '"rows": "<rows, from a.dump.counts.jsonl>"' in paste(compared)
+    assert ACTION.expect(database(), inputs, facts) is None, "nothing is reckoned with them"
