@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
@@ -24,6 +25,7 @@ from runbook.runner.ledger import Ledger
 from runbook.runner.loop import Loop
 from runbook.runner.preview import Sight, preview
 from runbook.runner.setting import Reply, Setting
+from runbook.secret import Redactor
 from runbook.system import Machine
 from runbook.transports import world as real
 from tests.journal.memory_disk import MemoryDisk
@@ -95,7 +97,10 @@ def environment_of(*, live: bool = False) -> Environment:
 
 @dataclass
 class MemoryRun:
-    """One run of these steps. ``replies`` are what a person answers, by step and kind of question."""
+    """One run of these steps. ``replies`` are what a person answers, by step and kind of question.
+
+    ``executor`` surrounds each execution, and ``on_opened`` and ``on_record`` are told what was read and what was acknowledged.
+    """
 
     steps: Sequence[Step]
     world: World = field(default_factory=World)
@@ -111,6 +116,10 @@ class MemoryRun:
     person: Callable[[str, StepWaiting], Reply | None] | None = None
     prepare_loop: Callable[[Loop], None] = lambda loop: None
     on_ledger: Callable[[Ledger], None] = lambda ledger: None
+    on_opened: Callable[[LocalJournal], None] = lambda journal: None
+    on_record: Callable[[Record, Event], None] = lambda record, event: None
+    executor: Callable[[], AbstractContextManager[None]] = nullcontext
+    redactor: Redactor = field(default_factory=Redactor)
     state: Run | None = None
 
     @property
@@ -121,19 +130,23 @@ class MemoryRun:
     def apply(self) -> ExitCode:
         """Run it from its beginning."""
         setting = self.setting()
-        journal = LocalJournal.create(DIRECTORY, run=RUN, clock=self.world.clock, boot="boot", disk=self.disk)
-        header = RunCreated(
-            "memory", "0" * 64, "memory", self.live, "kim", setting.started_at, dict(self.inputs), {}, "0.1.0"
-        )
-        ledger = Ledger(journal, begin(setting.graph, header), self._watch, first=header)
-        return self._carry_out(setting, ledger, journal)
+        with self.executor():
+            journal = LocalJournal.create(DIRECTORY, run=RUN, clock=self.world.clock, boot=self.boot, disk=self.disk)
+            self.on_opened(journal)
+            header = RunCreated(
+                "memory", "0" * 64, "memory", self.live, "kim", setting.started_at, dict(self.inputs), {}, "0.1.0"
+            )
+            run = begin(setting.graph, header)
+            ledger = Ledger(journal, run, self._watch, redactor=self.redactor, first=header)
+            return self._carry_out(setting, ledger, journal)
 
     def resume(self) -> ExitCode:
         """Go on with it, as another process would."""
         setting = self.setting()
-        ledger, journal = self.opened(setting.graph)
-        ledger.commit(RunResumed("kim", journal.writer.epoch))
-        return self._carry_out(setting, ledger, journal)
+        with self.executor():
+            ledger, journal = self.opened(setting.graph)
+            ledger.commit(RunResumed("kim", journal.writer.epoch))
+            return self._carry_out(setting, ledger, journal)
 
     def resolve(self, name: str, outcome: str, **outputs: Json) -> None:
         """A person's word on an unknown step."""
@@ -153,9 +166,15 @@ class MemoryRun:
 
     def opened(self, graph: Graph) -> tuple[Ledger, LocalJournal]:
         """The journal as the next process finds it, folded."""
-        journal = LocalJournal.open(DIRECTORY, run=RUN, clock=self.world.clock, boot="boot", disk=self.disk)
+        journal = LocalJournal.open(DIRECTORY, run=RUN, clock=self.world.clock, boot=self.boot, disk=self.disk)
+        self.on_opened(journal)
         events = [parse(cast(Mapping[str, Json], record.payload)) for record in journal.records]
-        return Ledger(journal, fold(graph, events), self._watch), journal
+        return Ledger(journal, fold(graph, events), self._watch, redactor=self.redactor), journal
+
+    @property
+    def boot(self) -> str:
+        """The machine's boot, by name."""
+        return f"boot{self.world.clock.boots}"
 
     def setting(self) -> Setting:
         """What the runner is given."""
@@ -216,6 +235,7 @@ class MemoryRun:
     def _watch(self, record: Record, event: Event) -> None:
         self.acknowledged.append(record)
         self.events.append(event)
+        self.on_record(record, event)
 
     def after_kill(self) -> None:
         """Another process begins on the same disk: the page cache survives the death of a process."""

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
+from pathlib import Path
 from typing import cast
 
 from runbook.action import Look, Unreachable
@@ -48,6 +49,7 @@ class Fate(Enum):
     FAILS = auto()
     LOST_BEFORE = auto()
     LOST_AFTER = auto()
+    LOST_LIVING = auto()
     CRASH_BEFORE = auto()
     CRASH_BEFORE_RECORDED = auto()
     CRASH_AFTER = auto()
@@ -56,17 +58,32 @@ class Fate(Enum):
     CRASH_LIVING = auto()
 
 
+NOON = datetime(2026, 2, 14, 12, tzinfo=UTC)
+
+
 class Clock:
-    """A clock that only moves when something takes time."""
+    """A clock that only moves when something takes time. The wall's may be set; the other begins anew with each boot."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.boots = 0
+        self._booted_at = 0.0
+        self._set_off_s = 0.0
 
     def now(self) -> datetime:
-        return datetime(2026, 2, 14, 12, tzinfo=UTC) + timedelta(seconds=self.seconds)
+        return NOON + timedelta(seconds=self.seconds + self._set_off_s)
 
     def monotonic(self) -> float:
-        return 1000.0 + self.seconds
+        return 1000.0 + self.seconds - self._booted_at
+
+    def jump(self, seconds: float) -> None:
+        """Somebody sets the wall's clock, forward or backward."""
+        self._set_off_s += seconds
+
+    def boot(self) -> None:
+        """The machine begins anew."""
+        self.boots += 1
+        self._booted_at = self.seconds
 
     def sleep(self, seconds: float) -> None:
         self.seconds += seconds
@@ -87,7 +104,8 @@ class World:
     """See the module. ``fate`` decides for each operation; ``seen`` is told of each before it is performed.
 
     ``ledger`` counts effects by step and operation; ``marks`` are the ids under which they happened, in order; ``performed`` and
-    ``ran`` are the operations that were begun, whatever came of them, and their ids.
+    ``ran`` are the operations that were begun, whatever came of them, and their ids. ``done`` is told of each effect; ``says`` is
+    what programs and errors say besides; ``held`` takes a lock, and ``closed`` gives locks back.
     """
 
     clock: Clock = field(default_factory=Clock)
@@ -107,6 +125,10 @@ class World:
     unfenceable: bool = False
     fate: Callable[[Operation, Use], Fate] | None = None
     seen: Callable[[Operation, Use], None] = lambda operation, use: None
+    done: Callable[[Operation, Use], None] = lambda operation, use: None
+    says: Callable[[], str] = lambda: ""
+    held: Callable[[Path, bool], None] = lambda path, exclusive: None
+    closed: Callable[[], None] = lambda: None
     turn: Callable[[str], None] = lambda what: None
     on_crash: Callable[[], None] = lambda: None
 
@@ -135,7 +157,7 @@ class World:
                 self._leave(operation, use, ended := Succeeded(self._effect(operation, use)))
                 return ended
             case Fate.FAILS:
-                self._leave(operation, use, broke := Failed(BROKEN))
+                self._leave(operation, use, broke := Failed(self._broken()))
                 return broke
             case Fate.LOST_BEFORE:
                 self._leave(operation, use, Unsettled())
@@ -143,6 +165,9 @@ class World:
             case Fate.LOST_AFTER:
                 self._effect(operation, use)
                 self._leave(operation, use, Unsettled())
+                return Lost(CUT_OFF)
+            case Fate.LOST_LIVING:
+                self._leave(operation, use, Unsettled(), lives=True)
                 return Lost(CUT_OFF)
             case Fate.CRASH_BEFORE:
                 self._leave(operation, use, Unsettled())
@@ -154,9 +179,9 @@ class World:
             case Fate.CRASH_AFTER_RECORDED:
                 self._leave(operation, use, Succeeded(self._effect(operation, use)))
             case Fate.CRASH_FAILED_RECORDED:
-                self._leave(operation, use, Failed(BROKEN))
+                self._leave(operation, use, Failed(self._broken()))
             case Fate.CRASH_LIVING:
-                self.left[use.id] = Left(operation, use, Unsettled(), lives=True)
+                self._leave(operation, use, Unsettled(), lives=True)
         raise self.crash()
 
     def fence(self, begun: Begun, use: Use) -> Settled | Lost:
@@ -182,8 +207,18 @@ class World:
         """Remember that what was left elsewhere for a resume was taken away."""
         self.swept += 1
 
+    def lock(self, path: Path, *, exclusive: bool, owner: object) -> None:
+        """Take a lock, as a supervisor does for its engine."""
+        self.held(path, exclusive)
+
     def close(self) -> None:
-        """There is nothing to give back."""
+        """Give locks back, unless the engine is dead: then nobody does."""
+        if not self.dead:
+            self.closed()
+
+    def alive(self) -> tuple[Left, ...]:
+        """The children of dead engines that still work."""
+        return tuple(left for left in self.left.values() if left.lives)
 
     def crash(self) -> Crash:
         """Kill the engine: whatever it calls from now on ends it."""
@@ -201,7 +236,11 @@ class World:
 
     def moves(self, thing: str) -> bool:
         """Whether a child of a dead engine still works on the thing."""
-        return any(left.lives and thing in _things(left.operation) for left in self.left.values())
+        return any(thing in things_of(left.operation) for left in self.alive())
+
+    def _broken(self) -> Problem:
+        said = self.says()
+        return replace(BROKEN, detail=said) if said else BROKEN
 
     def _fate(self, operation: Operation, use: Use) -> Fate:
         listed = self.fates.get((use.id.split("/")[0], operation.name))
@@ -213,19 +252,20 @@ class World:
         if fate.name.startswith("CRASH"):
             raise self.crash()
         if fate is not Fate.WELL:
-            return Failed(BROKEN) if fate is Fate.FAILS else Lost(CUT_OFF)
+            return Failed(self._broken()) if fate is Fate.FAILS else Lost(CUT_OFF)
         if isinstance(operation, Process) and operation.argv[0] == "test":
             thing, wanted = str(operation.argv[1]), str(operation.argv[2])
             found = self.facts.get(thing)
             return Succeeded({"value": found}) if found == wanted else Failed(BROKEN, {"value": found})
         return Succeeded({})
 
-    def _leave(self, operation: Operation, use: Use, settled: Settled) -> None:
-        self.left[use.id] = Left(operation, use, settled)
+    def _leave(self, operation: Operation, use: Use, settled: Settled, *, lives: bool = False) -> None:
+        self.left[use.id] = Left(operation, use, settled, lives)
 
     def _effect(self, operation: Operation, use: Use) -> Fields:
         self.ledger[(use.id.split("/")[0], operation.name)] += 1
         self.marks.append(use.id)
+        self.done(operation, use)
         match operation:
             case Write(path=path, content=str(content)):
                 self.facts[path] = content
@@ -235,12 +275,13 @@ class World:
             case Remove(path=path):
                 self.facts.pop(path, None)
             case Process(argv=argv):
-                said = " ".join(text(argument, use.results) for argument in argv)
+                said = " ".join(text(argument, use.results) for argument in argv) + self.says()
                 return {"exit_code": 0, "stdout": said, "count": sum(self.ledger.values())}
         return {}
 
 
-def _things(operation: Operation) -> tuple[str, ...]:
+def things_of(operation: Operation) -> tuple[str, ...]:
+    """What the operation works on."""
     match operation:
         case Write(path=path) | Remove(path=path):
             return (path,)

@@ -8,14 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from random import Random
 
+from runbook.errors import Problem
 from runbook.operation import Json
+from runbook.plan.inputs import _expand as expand
 from runbook.plan.model import Backoff, OnFailure, Retry, Section, Step
-from tests.runner.memory_run import step
+from runbook.plan.scope import Values
+from tests.runner.memory_run import plan_of, step
 
-MOST_STEPS = 60
+MOST_STEPS = 200
 _KINDS = (
-    ("make",) * 6 + ("once",) * 4 + ("repeat",) * 2 + ("grow",) * 2 + ("check",) * 2 + ("mend", "manual", "approval")
+    ("make",) * 6
+    + ("once",) * 4
+    + ("repeat",) * 2
+    + ("grow",) * 2
+    + ("check",) * 2
+    + ("mend", "replace", "exchange", "exchange", "manual", "approval")
 )
+_FOREACH = ("make", "repeat", "grow", "mend", "exchange")
 _GIVES_VALUE = ("make", "mend", "check", "grow")
 
 
@@ -29,19 +38,29 @@ class Simulated:
 
 
 def random_plan(chance: Random) -> Simulated:
-    """A plan of 1 to 60 steps."""
-    count = chance.randint(1, 10) if chance.random() < 0.75 else chance.randint(11, MOST_STEPS - 8)
+    """A plan of 1 to 200 steps, of which most are few."""
+    dice = chance.random()
+    count = chance.randint(1, 10) if dice < 0.8 else chance.randint(11, 40 if dice < 0.99 else MOST_STEPS - 10)
     main: list[Step] = []
     for number in range(count):
         main.append(_step(chance, f"s{number}", main))
-    facts: dict[str, str] = {}
+    facts = {one.id: "old" for one in main if one.uses == "replace"}
     services: dict[str, tuple[str, ...]] = {}
     for number in range(chance.choice((0, 0, 1, 1, 2))):
         main = _held(chance, f"h{number}", main, facts, services)
     last = [_aside(chance, f"f{number}", Section.FINALLY) for number in range(chance.choice((0, 0, 1, 2)))]
     alarm = [_aside(chance, f"a{number}", Section.ON_FAILURE) for number in range(chance.choice((0, 0, 1)))]
     main, last = _late(main, last)
-    return Simulated((*main, *alarm, *last), facts, services)
+    return Simulated(_expanded((*main, *alarm, *last)), facts, services)
+
+
+def _expanded(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps with one for each item of each ``foreach``, as a plan is bound; the longest plans go without."""
+    problems: list[Problem] = []
+    plan = plan_of(steps)
+    found = expand(plan, Values({}, {}, {}, {}, {}), problems).steps
+    assert not problems
+    return found if len(found) <= MOST_STEPS else tuple(replace(one, foreach=None, item="only") for one in steps)
 
 
 def _step(chance: Random, name: str, earlier: list[Step]) -> Step:
@@ -73,7 +92,7 @@ def _step(chance: Random, name: str, earlier: list[Step]) -> Step:
 
 def _certain(one: Step) -> bool:
     """Whether the step surely has outputs once it is done."""
-    return not one.when and one.on_failure is OnFailure.STOP
+    return not one.when and one.on_failure is OnFailure.STOP and one.foreach is None
 
 
 def _adorned(chance: Random, made: Step) -> Step:
@@ -88,6 +107,10 @@ def _adorned(chance: Random, made: Step) -> Step:
         made = replace(made, confirm="Sure?")
     if chance.random() < 0.2:
         made = replace(made, timeout_s=20.0)
+    if made.uses in _FOREACH and "value" not in made.with_ and chance.random() < 0.06:
+        listed: tuple[Json, ...] = ("a", "b/c", "d")[: chance.randint(1, 3)]
+        items: Json = list(listed)
+        made = replace(made, foreach=items, with_={"thing": f"{made.id}.{{{{ item }}}}"}, group=made.id)
     return made
 
 

@@ -1,8 +1,9 @@
 """What has to hold, whatever happens: looked at before every operation, after every execution, and at the end.
 
-Owns :class:`Watch` and :class:`Violation`. I1: no effect without a durable intent. I2: an effect happens once, unless the action
-declares otherwise. I3: no acknowledged record is lost. I5: the exit code tells the state. Nothing runs inside a hold that isn't in
-force; what a hold stopped is not started over work that is half done; what runs is among what a dry-run showed.
+Owns :class:`Watch`; what has to hold of records (I1, I3, I4) is in ``records.py``. I2: an effect happens once, unless the action
+declares otherwise. I5: the exit code tells the state. I6: nothing begins on a thing while a child of an earlier executor works on
+it. Nothing runs inside a hold that isn't in force; what a hold stopped is not started over work that is half done; what runs is
+among what a dry-run showed.
 """
 
 from __future__ import annotations
@@ -10,62 +11,49 @@ from __future__ import annotations
 import json
 import re
 
+from runbook.engine.events import RunFinished, RunInterrupted, RunWaiting
 from runbook.engine.run import StepRun
 from runbook.engine.transitions import Status
-from runbook.errors import ExitCode, JournalFault
+from runbook.errors import ExitCode
 from runbook.graph import build
-from runbook.journal.local import read
-from runbook.journal.tape import JOURNAL
 from runbook.operation import Operation, canonical, changes, digest
 from runbook.plan.model import OnFailure, Section
 from runbook.report.dryrun import Shown
 from runbook.runner.ledger import Ledger
 from runbook.transports.outcome import Use
-from tests.runner.memory_run import DIRECTORY, MemoryRun
-from tests.runner.world import World
+from tests.runner.memory_run import MemoryRun
+from tests.runner.world import World, things_of
 from tests.simulation.plans import Simulated
+from tests.simulation.records import Records
+from tests.simulation.violation import Violation
 
 _PLACEHOLDER = re.compile(r"<steps\.[^<>]+>")
 _REPEATABLE = ("repeat", "pause", "unpause")
 _LATER_ROUNDS = ("grow",)
+BACK = "~back"
+"""Ends the name under which a step takes back what failed."""
 _DONE = (Status.SUCCEEDED, Status.SKIPPED)
-
-
-class Violation(AssertionError):
-    """Something that has to hold does not."""
 
 
 class Watch:
     """Watches one run in its world. ``shown`` is what a dry-run showed beforehand."""
 
-    def __init__(self, plan: Simulated, run: MemoryRun, world: World) -> None:
+    def __init__(self, plan: Simulated, run: MemoryRun, world: World, records: Records) -> None:
         self.shown: dict[str, Shown] = {}
         self._steps = {one.id: one for one in plan.steps}
         self._services = plan.services
         self._run = run
+        self._records = records
         self._world = world
         self._ledger: Ledger | None = None
         self._graph = graph = build(plan.steps)
         self._inside = {hold: graph.inside(hold, release) for hold, release in graph.releases().items()}
-        world.seen = self._before
+        world.seen, world.done = self._before, self._effect
         run.on_ledger = self._take_ledger
 
-    def acknowledged_are_there(self) -> bool:
-        """I3 on the disk of the next boot; gives whether the run exists at all."""
-        try:
-            found = read(DIRECTORY, disk=self._run.disk).records
-        except JournalFault:
-            found = ()
-        there = {(record.seq, record.hash) for record in found}
-        lost = [record.seq for record in self._run.acknowledged if (record.seq, record.hash) not in there]
-        if lost:
-            raise Violation(f"I3: the acknowledged records {lost} are lost or others")
-        if not found and self._world.marks:
-            raise Violation("I1: there were effects before there was a run")
-        return bool(found)
-
-    def exit_code(self, code: ExitCode) -> None:
-        """I5: what the code says is what the steps' states say."""
+    def exit_code(self, code: ExitCode, *, stop_asked: bool) -> None:
+        """I5: what the code says is what the steps' states say, and what the last record says."""
+        self._as_recorded(code)
         states = {name: self._state(name) for name in self._steps}
         main = [states[name] for name, spec in self._steps.items() if spec.section is Section.STEPS]
         unknown = any(state.status is Status.UNKNOWN for state in states.values())
@@ -75,20 +63,36 @@ class Watch:
         if any(state.status is Status.RUNNING for state in states.values()):
             raise Violation("I5: the execution ended while a step runs")
         match code:
-            case ExitCode.DONE:
-                holds = not failed and all(state.status in _DONE for state in main)
+            case ExitCode.DONE | ExitCode.MISSED:
+                holds = not failed and not unknown and all(state.status in _DONE for state in main)
             case ExitCode.FAILED:
                 holds = bool(failed) and not unknown and (not waiting or len(failed) > len(continued))
             case ExitCode.WAITING:
                 holds = unknown or waiting
             case ExitCode.INTERRUPTED:
-                holds = True
+                holds = stop_asked
             case _:
                 holds = False
         if not holds:
             told = {name: state.status.value for name, state in states.items()}
             problems = [state.problem for state in failed]
             raise Violation(f"I5: exit code {int(code)}, and the steps are {told}; {problems}")
+
+    def _as_recorded(self, code: ExitCode) -> None:
+        match self._run.events[-1]:
+            case RunFinished(exit_code=told, rto=rto):
+                missed = isinstance(rto, dict) and rto["met"] is False
+                holds = told == code and (
+                    missed if code is ExitCode.MISSED else not missed or code is not ExitCode.DONE
+                )
+            case RunWaiting():
+                holds = code is ExitCode.WAITING
+            case RunInterrupted():
+                holds = code is ExitCode.INTERRUPTED
+            case _:
+                holds = False
+        if not holds:
+            raise Violation(f"I5: exit code {int(code)}, and the last record is {self._run.events[-1]}")
 
     def exact(self, undisturbed: World) -> None:
         """Without faults, what ran is what was shown."""
@@ -104,10 +108,9 @@ class Watch:
                 )
 
     def at_the_end(self, undisturbed: World) -> None:
-        """I2, and the same end as without faults where nothing failed."""
-        for (name, operation), count in self._world.ledger.items():
-            if count > 1 and self._steps[name].uses not in _REPEATABLE:
-                raise Violation(f"I2: {name}/{operation} happened {count} times")
+        """Nothing moves any more; and the same end as without faults, where nothing failed."""
+        if self._world.alive():
+            raise Violation(f"I6: the run is at its end, and {self._world.alive()[0].use.id} still works")
         for services in self._services.values():
             for service in services:
                 if self._world.facts[service] != undisturbed.facts[service]:
@@ -122,7 +125,11 @@ class Watch:
 
     def _before(self, operation: Operation, use: Use) -> None:
         name = use.id.split("/")[0]
-        self._intent_is_durable(operation, use)
+        if changes(operation):
+            self._records.intent_is_durable(use.id)
+        self._nothing_moves(name, operation)
+        if name.endswith(BACK):  # what is taken back after a failure is told, not shown beforehand
+            return
         self._was_shown(name, operation)
         for hold, inside in self._inside.items():
             if name in inside:
@@ -130,9 +137,22 @@ class Watch:
             if self._steps[name].releases == hold:
                 self._nothing_half_done(hold, name)
 
-    def _intent_is_durable(self, operation: Operation, use: Use) -> None:
-        if changes(operation) and f'"{use.id}"'.encode() not in self._run.disk.names[DIRECTORY / JOURNAL].durable:
-            raise Violation(f"I1: {use.id} is performed, and its intent isn't durable")
+    def _nothing_moves(self, name: str, operation: Operation) -> None:
+        ours = {name, name.removesuffix(BACK)}
+        for left in self._world.alive():
+            same = set(things_of(left.operation)) & set(things_of(operation))
+            if same or left.use.id.split("/")[0].removesuffix(BACK) in ours:
+                raise Violation(f"I6: {name} performs {operation.name} while {left.use.id} still works")
+
+    def _effect(self, operation: Operation, use: Use) -> None:
+        name = use.id.split("/")[0]
+        count = self._world.ledger[(name, operation.name)]
+        if count > 1 and not name.endswith(BACK) and not self._may_repeat(name, operation.name):
+            raise Violation(f"I2: {name}/{operation.name} happened {count} times")
+
+    def _may_repeat(self, name: str, operation: str) -> bool:
+        uses = self._steps[name].uses
+        return uses in _REPEATABLE or (uses, operation) == ("exchange", "close")
 
     def _was_shown(self, name: str, operation: Operation) -> None:
         shown = self.shown[name]
