@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from runbook.action import Scope
 from runbook.actions.postgres.archiver import Archiver
 from runbook.actions.postgres.archiving import Setting, command_for
-from runbook.actions.postgres.configure_archiving import ArchivingFacts, ConfigureArchiving, ConfigureArchivingInputs
+from runbook.actions.postgres.archiving_step import ArchivingFacts, ConfigureArchivingInputs
+from runbook.actions.postgres.configure_archiving import ConfigureArchiving
 from runbook.actions.postgres.instance import Manner
 from runbook.operation import Process, Sql, changes, digest
 from runbook.system import Postgres

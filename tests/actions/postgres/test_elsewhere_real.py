@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from runbook.action import Look, Scope
+from runbook.actions.postgres.archiving_step import ConfigureArchivingInputs
 from runbook.actions.postgres.cold_copy import ColdCopy, ColdCopyInputs
-from runbook.actions.postgres.configure_archiving import ConfigureArchiving, ConfigureArchivingInputs
+from runbook.actions.postgres.configure_archiving import ConfigureArchiving
 from runbook.actions.postgres.find_change import FindChange, FindChangeInputs
 from runbook.actions.postgres.instance import read_instance
 from runbook.actions.postgres.moment import read_live
