@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from runbook.action import Effect, Look, Unreachable
-from runbook.actions.postgres.own_address import addresses_of, is_own
 from runbook.check.fields import system_fields
 from runbook.engine.events import TargetRebound
 from runbook.engine.run import Run, StepRun
@@ -20,6 +19,7 @@ from runbook.engine.transitions import Status
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL, Compose, Docker, host_json
 from runbook.operation import Json, canonical, sql
+from runbook.own_address import addresses_of, is_own
 from runbook.plan.model import Plan, Step
 from runbook.runner.prepare import visible_systems
 from runbook.runner.setting import AnyAction

@@ -28,8 +28,8 @@ from runbook.actions.backup.layout import (
 from runbook.actions.postgres import cluster
 from runbook.actions.postgres.cluster import Server
 from runbook.actions.postgres.copyable import full, unfit
+from runbook.actions.postgres.elsewhere import refuse_elsewhere
 from runbook.actions.postgres.instance import CONTROL, is_contained
-from runbook.actions.postgres.own_address import refuse_elsewhere
 from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
 from runbook.host import Compose, Docker, Host

@@ -23,9 +23,9 @@ from runbook.actions.postgres.archiver import (
 from runbook.actions.postgres.archiving import Setting, wanted_settings
 from runbook.actions.postgres.archiving_step import ArchivingFacts, ConfigureArchivingInputs, refuse
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
+from runbook.actions.postgres.elsewhere import refuse_elsewhere
 from runbook.actions.postgres.instance import Manner, answering, read_instance
 from runbook.actions.postgres.moment import memory
-from runbook.actions.postgres.own_address import refuse_elsewhere
 from runbook.actions.postgres.stop import started, stopping
 from runbook.actions.postgres.wal_source import PROGRAM, Archive, BucketArchive, DirectoryArchive, archive_of, bucket_of
 from runbook.errors import Problem

@@ -17,12 +17,12 @@ from runbook.action import Look, Scope, Undecidable, Unreachable
 from runbook.actions.postgres import cluster
 from runbook.actions.postgres.cluster import Server
 from runbook.actions.postgres.instance import is_contained
-from runbook.actions.postgres.own_address import is_own
 from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import Node, read_node
 from runbook.errors import Problem, Refused
 from runbook.host import Host
 from runbook.operation import Call, Condition, Document, Fields, Operation, Process, Service, Test, Wait
+from runbook.own_address import is_own
 from runbook.system import Postgres
 
 MARK = "standby.signal"

@@ -23,7 +23,7 @@ from runbook.action import (
 )
 from runbook.actions.postgres import changes, cluster
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
-from runbook.actions.postgres.own_address import refuse_elsewhere
+from runbook.actions.postgres.elsewhere import refuse_elsewhere
 from runbook.actions.postgres.wal import Segment, Stretch, parse_name, segment_name, stretches
 from runbook.actions.postgres.wal_source import directory_of
 from runbook.errors import Problem, Refused

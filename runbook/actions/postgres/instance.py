@@ -14,8 +14,8 @@ from runbook.action import ContainerFacts, Look, Scope, Unreachable
 from runbook.actions.postgres import cluster
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.cluster import Server
+from runbook.actions.postgres.elsewhere import refuse_elsewhere
 from runbook.actions.postgres.moment import memory, read_log
-from runbook.actions.postgres.own_address import refuse_elsewhere
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL, Compose, Docker, Host
 from runbook.operation import Condition, Json, Operation, Sql, Test, Wait, sql

@@ -13,7 +13,7 @@ from runbook.action import Look, Scope, Unreachable
 from runbook.actions.postgres import cluster, in_container, swap
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.cluster import Control, Paths, Place, Server
-from runbook.actions.postgres.own_address import refuse_elsewhere
+from runbook.actions.postgres.elsewhere import refuse_elsewhere
 from runbook.actions.postgres.reach import Reach, read_reach, unknown_timelines, unreachable
 from runbook.actions.postgres.target import Moment, Position, Target
 from runbook.actions.postgres.wal import History, history_name, parse_lsn, parse_name

@@ -11,7 +11,6 @@ from runbook.actions.postgres import fencing
 from runbook.actions.postgres.cluster import Server
 from runbook.actions.postgres.fencing import Directory, Seen
 from runbook.actions.postgres.instance import is_contained
-from runbook.actions.postgres.own_address import is_own
 from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import (
     Node,
@@ -28,6 +27,7 @@ from runbook.actions.postgres.replication import (
 from runbook.actions.postgres.standby_status import ASSUMED
 from runbook.errors import Problem, Refused
 from runbook.operation import Condition, Operation, Operations, Sql, Test, Transaction, Wait, sql
+from runbook.own_address import is_own
 from runbook.placeholder import Foreseeable, Placeholder
 from runbook.system import DurationField, Postgres
 from runbook.units import parse_duration

@@ -16,10 +16,8 @@ from runbook.actions.postgres.configure_archiving import ConfigureArchiving
 from runbook.actions.postgres.find_change import FindChange, FindChangeInputs
 from runbook.actions.postgres.instance import read_instance
 from runbook.actions.postgres.moment import read_live
-from runbook.actions.postgres.own_address import is_own
 from runbook.actions.postgres.stop import Stop, StopInputs
 from runbook.errors import Refused
-from runbook.host import LOCAL
 from runbook.secret import Redactor
 from runbook.system import Postgres, Store
 from runbook.transports.world import World
@@ -80,8 +78,3 @@ def test_nor_told_to_archive_into_a_directory_of_this_machine(look: Look, scope:
     archiving = db.model_copy(update={"archive": "file:///srv/wal"})
     with pytest.raises(Refused, match="E784"):
         ConfigureArchiving().observe(look, archiving, ConfigureArchivingInputs(), scope)
-
-
-@pytest.mark.parametrize("address", ["", "/var/run/postgresql", "127.0.0.1", "::1", "localhost"])
-def test_what_leads_to_this_machine(look: Look, address: str) -> None:
-    assert is_own(look, LOCAL, address)

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from runbook.actions.postgres.following import parted
-from runbook.actions.postgres.own_address import own_addresses
 from runbook.actions.postgres.replication import Node, fork_of, known_lsn, parent_of, shown_lsn
 from runbook.actions.postgres.standby_status import ASSUMED, status_of
 from tests.actions.postgres.nodes import primary_node
@@ -75,9 +74,3 @@ def test_the_lag_is_what_the_primary_has_and_the_standby_has_not() -> None:
     assert "the commits of the last 1m 30s" in status_of(replace(standby, age_s=90.0), None).meaning
     found = status_of(standby, primary_node(flushed=5000))
     assert (found.behind_bytes, found.estimate) == (5000, False)
-
-
-def test_a_machines_own_addresses() -> None:
-    trie = "  |-- 10.0.0.0\n     /24 link UNICAST\n  |-- 10.0.0.11\n     /32 host LOCAL\n"
-    found = own_addresses(trie, "fe80000000000000b04073fffe42f9db 1a38 40 20 80 veth\n\n")
-    assert {str(one) for one in found} == {"10.0.0.11", "fe80::b040:73ff:fe42:f9db"}

@@ -1,8 +1,7 @@
-"""Whether the address of a server is the machine's own: only then its files may be looked for there.
+"""Whether an address is the machine's own: only then what listens there may be looked for among the machine's files.
 
-Two machines of a pair mostly have the same paths. A data directory that is found on the standby's machine under the primary's
-path is the standby's; taken for the primary's it would be stopped. Owns that judgement, and the refusal (E784) of who would stop
-a server or replace its files. Promises: what can't be told counts as elsewhere.
+Owns that judgement, and what an address means to the machine that uses it. Promises: it asks the machine in question, through
+the look, and never this one in its place; what can't be told counts as elsewhere.
 """
 
 from __future__ import annotations
@@ -12,9 +11,7 @@ import re
 from contextlib import suppress
 
 from runbook.action import Look
-from runbook.errors import Problem, Refused
-from runbook.host import Compose, Docker, Host
-from runbook.system import Postgres
+from runbook.host import Host
 
 _LOCAL = re.compile(r"\|-- (\S+)\n\s+/32 host LOCAL")
 
@@ -34,18 +31,6 @@ def is_own(look: Look, host: Host, address: str) -> bool:
 def addresses_of(look: Look, host: Host, address: str) -> tuple[str, ...]:
     """What the address is as ``host`` resolves it, in one order; the text itself where it is nothing that can be resolved."""
     return tuple(sorted(str(one) for one in _resolved(look, host, address))) or (address,)
-
-
-def refuse_elsewhere(look: Look, db: Postgres) -> None:
-    """Refuse (exit 4) a server of another machine, before its files are looked for here. A container's are looked for inside it."""
-    if isinstance(db.host, Docker | Compose) or is_own(look, db.host, db.address):
-        return
-    detail = (
-        f"{db.key or 'The server'} is at {db.address}, which is no address of {db.host}: what lies there under the same path is "
-        "another server's."
-    )
-    fix = "Run this on that server's own machine; or write the address that it has there (127.0.0.1, or its socket's directory)."
-    raise Refused(Problem("E784", "this is not the server of that data directory", detail, fix))
 
 
 def own_addresses(fib_trie: str, if_inet6: str) -> frozenset[ipaddress.IPv4Address | ipaddress.IPv6Address]:
