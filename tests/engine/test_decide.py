@@ -272,3 +272,20 @@ def test_a_hold_that_is_needed_only_for_another_hold_is_taken_too() -> None:
     )
     story = Story(graph).done("one", "two", "one_end").started("work").resumed()
     story.begins("one").done("one").begins("two").done("two").settles("work")
+
+
+def test_a_hold_that_waits_for_its_release_in_the_run_s_end_is_not_cancelled() -> None:
+    """The end was cut off, and is settled while the steps have still to be done: they wait for it."""
+    graph = build(
+        [
+            step("stop"),
+            step("work", "stop"),
+            step("start", releases="stop", section=Section.FINALLY),
+            step("tidy", section=Section.FINALLY),
+        ]
+    )
+    story = Story(graph).done("stop").started("work", touching=False).failed("work").started("start").started("tidy")
+    story.resumed().settles("start", "tidy").started("start").started("tidy")
+    assert story.next() == Await(), "what releases the hold still runs, so that the hold can't be taken again"
+    story.succeeded("start").begins("stop").succeeded("tidy").done("stop").begins("work").done("work")
+    story.begins("start", "tidy").done("start", "tidy").ends(RunStatus.SUCCEEDED)
