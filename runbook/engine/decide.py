@@ -141,7 +141,8 @@ def _steps(run: Run, room: int) -> Decision | None:
     kept = frozenset(release for hold, release in run.graph.releases().items() if _open(run, hold, release))
     left = tuple(step for step in _unbegun(run, Section.STEPS) if step not in kept)
     if left and run.active and not main_failures(run):
-        return Await()  # nothing failed: what was cut off of an earlier end is settled first, and a hold waits for its release
+        # nothing failed: what was cut off of an earlier end is settled first, and a hold waits for its release
+        return Await()
     return Cancel(left, _because(run)) if left else None
 
 
