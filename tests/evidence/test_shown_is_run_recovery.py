@@ -16,7 +16,8 @@ from tests.evidence.agreement import LOGGED, Evidence, all_witnesses_agree, scen
 from tests.evidence.program import PLANS
 from tests.evidence.stacks import InContainer, Stack
 from tests.fixtures.account import server_account, server_folder
-from tests.sweep.plans import CASES, Ground, ground, tidied
+from tests.sweep.cases import CASES
+from tests.sweep.ground import Ground, ground, tidied
 
 if TYPE_CHECKING:
     from docker import DockerClient
