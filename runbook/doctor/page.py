@@ -31,7 +31,7 @@ def summary(diagnosis: Diagnosis) -> str:
     """``2 will fail, 1 to look at, 14 good``."""
     count = {mark: len(diagnosis.marked(mark)) for mark in Mark}
     if not count[Mark.FAILS] and not count[Mark.LOOK]:
-        return f"nothing to find fault with in {count[Mark.GOOD]} checks"
+        return f"nothing to find fault with in {count[Mark.GOOD]} check{'' if count[Mark.GOOD] == 1 else 's'}"
     parts = [f"{count[Mark.FAILS]} will fail", f"{count[Mark.LOOK]} to look at", f"{count[Mark.GOOD]} good"]
     return ", ".join(part for part in parts if not part.startswith("0 "))
 
@@ -51,9 +51,8 @@ def _trouble(finding: Finding) -> Iterator[Line]:
 
 def _line(finding: Finding) -> Line:
     sign, tone = _SIGNS[finding.mark]
-    glue = ": " if finding.mark is Mark.GOOD else " "
     code = f"  [{finding.code}]" if finding.code else ""
-    return Line(sign, f"{finding.group:<{_WIDTH}}  {finding.subject}{glue}{finding.says}{code}", tone)
+    return Line(sign, f"{finding.group:<{_WIDTH}}  {finding.subject}: {finding.says}{code}", tone)
 
 
 def _check(finding: Finding) -> dict[str, Json]:

@@ -91,7 +91,7 @@ def _secrets(found: tuple[SecretFacts, ...]) -> Iterator[Finding]:
         else:
             why = problem.detail or "What needs it can't begin."
             fix = problem.fix or "put the secret where the environment says"
-            yield fails(Code.PERMISSION, _GROUP, systems, problem.summary, why=why, fix=fix)
+            yield fails(Code.PERMISSION, _GROUP, systems, f"{ref} can't be read", why=why, fix=fix)
 
 
 def engine(found: Engine, *, needed: bool, asked: bool) -> Iterator[Finding]:

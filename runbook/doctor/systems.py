@@ -181,7 +181,8 @@ class Gatherer:
             size = entries[newest].bytes if newest else UNKNOWN
             return store.url, StoreFacts(there=True, writable=None, newest=newest, newest_bytes=size)
         if store.scheme != "file":
-            raise Unreachable(Problem("E390", "not built yet", f"{store.scheme}:// can be named, and not yet used."))
+            detail = f"{store.scheme}:// can be named, and not yet used."
+            raise Unreachable(Problem("E390", "not built yet", detail, "use a store with a url like file:// or s3://"))
         folder = store.directory
         facts = self._look.file(LOCAL, folder)
         if facts is None:
@@ -238,7 +239,8 @@ class Gatherer:
             return error.problem
         rows = [line.split("\t", 3) for line in ran.stdout.splitlines()]
         if ran.exit_code:
-            return Problem("E305", "a command gave no answer", (ran.stderr or ran.stdout).strip()[:300])
+            said = (ran.stderr or ran.stdout).strip()[:300]
+            return Problem("E305", "a command gave no answer", said, f"is there a shell (sh) on {host}?")
         return {row[0]: Program(row[1], row[3], row[2] == "aside") for row in rows if len(row) == 4}
 
     def _unreadable(self, ref: SecretRef) -> Problem | None:
