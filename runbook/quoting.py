@@ -91,7 +91,8 @@ def visible(text: str) -> str:
 
 
 def _unfit(detail: str) -> InvalidInput:
-    return InvalidInput(Problem("E312", "a statement can't be rendered", detail))
+    fix = "mend the value that the plan or the environment gives for it"
+    return InvalidInput(Problem("E312", "a statement can't be rendered", detail, fix))
 
 
 def _part(value: Name | Scalar | Ref, results: Results | None) -> str:

@@ -35,7 +35,7 @@ def command(run: str, step: str, claimed: str, state: str, no_color: bool) -> No
         question = found.question
         approval = StepApproved(step, operator(), question.subject, claimed)
         _refuse_stranger(question, approval)
-        _refuse_twice(found, approval)
+        _refuse_twice(word.run.run, found, approval)
         screen = Screen.of(no_color=no_color)
         screen.lines([Line("▸", text) for text in question.instructions.strip().splitlines() if text.strip()])
         word.say(approval)
@@ -57,7 +57,7 @@ def _refuse_stranger(question: StepWaiting, approval: StepApproved) -> None:
     raise Refused(Problem("E413", "this approval would not count", detail, "one of them runs it, or says --as NAME"))
 
 
-def _refuse_twice(found: StepRun, approval: StepApproved) -> None:
+def _refuse_twice(run: str, found: StepRun, approval: StepApproved) -> None:
     from runbook.errors import Problem, Refused
 
     for earlier in _valid(found, found.question):
@@ -65,7 +65,10 @@ def _refuse_twice(found: StepRun, approval: StepApproved) -> None:
             detail = (
                 f"{_name(earlier)} (user {earlier.by}) has approved it. Another person has to, with their own user."
             )
-            raise Refused(Problem("E414", "an approver approves once", detail))
+            again = (
+                f"somebody else, as themselves: runbook approve {run} {found.question.step if found.question else ''}"
+            )
+            raise Refused(Problem("E414", "an approver approves once", detail, again))
 
 
 def _valid(found: StepRun, question: StepWaiting | None) -> list[StepApproved]:

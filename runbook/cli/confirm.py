@@ -88,10 +88,10 @@ def _answers(run: str, question: StepWaiting, given: Iterable[str]) -> Mapping[s
     fields = {str(one["name"]): asked(one) for one in question.questions}
     answers = {name: str(value) for name, value in parse_inputs(given, "").items()}
     unknown = [name for name in answers if name not in fields]
+    again = " ".join(["runbook confirm", run, question.step, *(f"-i {name}=…" for name in fields)])
     if unknown:
         known = f"It asks for: {', '.join(fields) or 'nothing'}."
-        raise UsageFault(Problem("E267", "the step doesn't ask for this", f"{', '.join(unknown)}. {known}"))
-    again = " ".join(["runbook confirm", run, question.step, *(f"-i {name}=…" for name in fields)])
+        raise UsageFault(Problem("E267", "the step doesn't ask for this", f"{', '.join(unknown)}. {known}", again))
     missing = [name for name in fields if name not in answers]
     if missing and somebody_types():
         click.echo(f"{question.step}: {question.instructions.strip()}", err=True)

@@ -73,7 +73,11 @@ def told(run: RunDir, records: tuple[Record, ...]) -> tuple[Order, Graph, Run]:
     events = [event_of(record) for record in records]
     header = events[0]
     if not isinstance(header, RunCreated):
-        raise JournalFault(Problem("E711", "the journal does not begin with the run's creation", str(run.journal)))
+        raise JournalFault(
+            Problem(
+                "E711", "the journal does not begin with the run's creation", str(run.journal), f"head -1 {run.journal}"
+            )
+        )
     try:
         frozen = thaw(run)
         bound = bind(frozen.plan, frozen.environment, header.inputs)

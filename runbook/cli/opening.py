@@ -81,7 +81,10 @@ def parse_inputs(given: Iterable[str], inputs_file: str) -> dict[str, Json]:
         files, name = rooted(Path(inputs_file))
         document = read_document(name, files)
         if document.problems or not isinstance(document.tree, dict):
-            raise InvalidInput(*document.problems or (Problem("E161", "inputs are a mapping", inputs_file),))
+            raise InvalidInput(
+                *document.problems
+                or (Problem("E161", "inputs are a mapping", inputs_file, "write one line for each: NAME: VALUE"),)
+            )
         found |= document.tree
     for pair in given:
         name, separator, value = pair.partition("=")

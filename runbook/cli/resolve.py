@@ -51,7 +51,8 @@ def command(
 
     said = parse_inputs(given, "")
     if outcome == "not-done" and said:
-        raise UsageFault(Problem("E269", "a step that isn't done has no outputs", f"--output {given[0]}"))
+        fix = "leave --output out; or, if it is done, --as done"
+        raise UsageFault(Problem("E269", "a step that isn't done has no outputs", f"--output {given[0]}", fix))
     with open_word(options.state_directory(state), run) as word:
         word.step(step, Status.UNKNOWN)
         found: Mapping[str, Json] = {}
@@ -77,7 +78,8 @@ def outputs(word: Word, step: str, said: Mapping[str, Json], *, unverified: bool
     unknown = [name for name in said if name not in model.model_fields]
     if unknown:
         known = ", ".join(model.model_fields) or "it has none"
-        raise UsageFault(Problem("E270", "the step has no such output", f"{', '.join(unknown)}; it has: {known}"))
+        fix = f"runbook actions {action.name}    # its outputs, and what each one is"
+        raise UsageFault(Problem("E270", "the step has no such output", f"{', '.join(unknown)}; it has: {known}", fix))
     seen: Mapping[str, Json] = {}
     if not unverified:
         seen = _verified(word, step, insisting=bool(said))

@@ -42,7 +42,7 @@ class Damage:
         """As it is shown."""
         code, summary = self.kind.value
         fix = (
-            f"`runbook show {run}` and `runbook report {run}` still read what is left. Keep the run's directory as "
+            f"`runbook show {run}` and `runbook logs {run}` still read what is left. Keep the run's directory as "
             "evidence, and begin a new run from the state of the world"
         )
         return Problem(code, summary, self.detail, fix)
@@ -82,7 +82,8 @@ class Reading:
             detail = f"Its records are of the run {self.records[0].run}, and its directory is that of {run}."
             problems.append(Damage(DamageKind.FOREIGN, 1, 0, detail).problem(run))
         if problems and self.unlisted:
-            problems.append(Problem("E701", "the journal is damaged", f"{self.unlisted} more damages aren't listed."))
+            more = f"{self.unlisted} more damages aren't listed."
+            problems.append(Problem("E701", "the journal is damaged", more, f"runbook show {run}"))
         if problems:
             raise JournalFault(*problems)
 

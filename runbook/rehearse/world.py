@@ -31,8 +31,8 @@ from runbook.transports.outcome import (
 
 TAKES_S = 0.001
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-FAILS = Problem("E300", "it failed, since the rehearsal wants it to", "", "")
-CUT_OFF = Problem("E302", "its answer was lost, since the rehearsal wants it to be", "", "")
+FAILS = Problem("E300", "it failed, since the rehearsal wants it to", "", "a run would say what")
+CUT_OFF = Problem("E302", "its answer was lost, since the rehearsal wants it to be", "", "a run would say what")
 
 
 class Fate(StrEnum):

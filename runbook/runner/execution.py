@@ -180,7 +180,9 @@ def _refuse_skips(run: Run, skip: Mapping[str, str]) -> None:
     """Raise UsageFault for a step that isn't there, is done, or of which nobody knows how it ended."""
     absent = [step for step in skip if step not in run.graph.steps]
     if absent:
-        raise UsageFault(Problem("E264", "the run has no such step", ", ".join(absent)))
+        raise UsageFault(
+            Problem("E264", "the run has no such step", ", ".join(absent), f"its steps: {', '.join(run.graph.listed)}")
+        )
     skippable = (Status.PENDING, Status.WAITING, Status.FAILED, Status.CANCELLED)
     for step in skip:
         status = run.step(step).status

@@ -63,7 +63,9 @@ class Databases:
         import psycopg
 
         if bound.over:
-            raise trouble("E311", "the database could not be reached", "The time for this operation was over.")
+            where = f"{connection.user}@{connection.address or connection.host}/{connection.database}"
+            fix = "give the step a longer `timeout`, or find out what was slow before this"
+            raise trouble("E327", "the time was over", f"{where} was not asked any more.", fix)
         host = server_address(connection, self._engine)
         if password is None and connection.password is not None:
             password = self._secrets.reveal(connection.password).reveal()
@@ -183,6 +185,10 @@ def server_words(error: Exception, redact: Callable[[str], str]) -> str:
     return redact("\n".join(parts))
 
 
+REFUSED_FIX = "mend what the server says (a right, a missing table or extension, a mistyped query), then try again"
+"""After a statement that it refused."""
+
+
 def is_lost(link: Link) -> bool:
     """Whether the connection is of no use any more."""
     from psycopg.pq import ConnStatus, TransactionStatus
@@ -193,4 +199,5 @@ def is_lost(link: Link) -> bool:
 
 def lost_problem(detail: str) -> Problem:
     """The connection broke while an answer was due."""
-    return Problem("E316", "the connection to the database was lost", detail)
+    fix = "does the server still run, and can it be reached? Its log says why it let go; then try again"
+    return Problem("E316", "the connection to the database was lost", detail, fix)

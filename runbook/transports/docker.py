@@ -19,6 +19,7 @@ from runbook.errors import Problem
 from runbook.host import Compose, Docker, Host, Local
 from runbook.late import Results, document
 from runbook.operation import Call, Fields, Scalar
+from runbook.quoting import shell_word
 from runbook.transports.bound import Bound
 from runbook.transports.outcome import Failed, Lost, Outcome, Succeeded
 from runbook.transports.trouble import Trouble, not_built, trouble, unreachable
@@ -234,7 +235,8 @@ def perform_call(engine: DockerEngine, call: Call, results: Results, bound: Boun
     missed = failing(call.expect, fields, results)
     if missed:
         detail = "\n".join(explain(one, fields) for one in missed)
-        return Failed(Problem("E314", "the result is not what was expected", detail), fields)
+        fix = f"docker logs --tail 50 {shell_word(containers[0].name or '')}" if containers else "docker ps --all"
+        return Failed(Problem("E314", "the result is not what was expected", detail, fix), fields)
     return Succeeded(fields)
 
 

@@ -20,6 +20,8 @@ from runbook.transports.docker import DockerEngine, asked
 from runbook.transports.outcome import Failed, Lost, NeverStarted, Outcome, Settled, Succeeded, Unsettled
 from runbook.transports.trouble import Trouble, not_built, trouble
 
+_LOOK = "docker info    # does the Engine still have room, and the image?"
+
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
@@ -109,7 +111,7 @@ def _created(engine: DockerEngine, source: Container, call: Call, results: Resul
     made = asked(make)
     if isinstance(made, APIError):
         detail = f"a one-off container beside {source.name}: {made.explanation or made}"
-        raise trouble("E330", "the Docker Engine said no", detail)
+        raise trouble("E330", "the Docker Engine said no", detail, _LOOK)
     return made
 
 
@@ -127,7 +129,7 @@ def _run(one: Container, source: Container, bound: Bound) -> Outcome:
     if refused is not None:
         _remove(one)
         detail = f"a one-off container beside {source.name}: {refused.explanation or refused}"
-        return Failed(Problem("E330", "the Docker Engine said no", detail))
+        return Failed(Problem("E330", "the Docker Engine said no", detail, _LOOK))
     if not _ended(one, bound):
         return _still(one)
     outcome = _outcome(one, str(source.name))
@@ -162,7 +164,9 @@ def _outcome(one: Container, where: str) -> Succeeded | Failed:
     if code == 0:
         return Succeeded(fields)
     said = (err or out).strip() or "It said nothing."
-    return Failed(Problem("E336", "the one-off container failed", f"Beside {where}, exit code {code}: {said}"), fields)
+    detail = f"Beside {where}, exit code {code}: {said}"
+    fix = "mend what it says, then try again; the container that said it is gone"
+    return Failed(Problem("E336", "the one-off container failed", detail, fix), fields)
 
 
 def _printed(one: Container, *, errors: bool) -> str:

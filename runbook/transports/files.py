@@ -179,5 +179,5 @@ def _rename_new(source: Path, target: Path) -> None:
 
 def _failed(summary: str, path: Path, error: OSError) -> Trouble:
     where = error.filename or path
-    fix = "df -h ." if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"ls -la {path.parent}"
+    fix = f"df -h {path.parent}" if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"ls -la {path.parent}"
     return trouble("E320", summary, f"{where}: {error.strerror}.", fix)

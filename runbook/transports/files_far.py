@@ -12,8 +12,10 @@ import tarfile
 from collections.abc import Sequence
 
 from runbook.action import Ran
-from runbook.host import Compose, Docker
+from runbook.host import Compose, Docker, Host
 from runbook.operation import Fields, MakeDirectory, Remove, Rename, Write
+from runbook.paste import on_host
+from runbook.quoting import shell_word
 from runbook.transports.bound import Bound
 from runbook.transports.commands import Commands
 from runbook.transports.docker import DockerEngine
@@ -51,9 +53,11 @@ class FarFiles:
         try:
             taken = self._engine.one(self._host).put_archive(folder, _archive(name + PARTIAL, data, operation.mode))
         except (DockerException, RequestException) as error:
-            raise trouble("E320", "a file could not be written", f"{self._host}:{partial}: {error}") from None
+            detail = f"{self._host}:{partial}: {error}"
+            raise trouble("E320", "a file could not be written", detail, self._look_at(folder)) from None
         if not taken:
-            raise trouble("E320", "a file could not be written", f"{self._host} did not take {partial}.")
+            detail = f"{self._host} did not take {partial}."
+            raise trouble("E320", "a file could not be written", detail, self._look_at(folder))
         if operation.owner:
             self._do("a file could not be written", "chown", operation.owner, "--", partial)
         self._sync(partial)
@@ -111,16 +115,21 @@ class FarFiles:
     def _do(self, summary: str, *argv: str) -> Ran:
         ran = self._run(argv)
         if ran.exit_code:
-            raise _said_no(summary, str(self._host), argv, ran)
+            raise _said_no(summary, self._host, argv, ran)
         return ran
+
+    def _look_at(self, folder: str) -> str:
+        return on_host(self._host, f"df -h {shell_word(folder)}")
 
     def _run(self, argv: Sequence[str]) -> Ran:
         return self._commands.run(self._host, argv, self._bound)
 
 
-def _said_no(summary: str, host: str, argv: Sequence[str], ran: Ran) -> Trouble:
+def _said_no(summary: str, host: Host, argv: Sequence[str], ran: Ran) -> Trouble:
     said = (ran.stderr or ran.stdout).strip()
-    return trouble("E320", summary, f"{host}: `{argv[0]}` ended with exit code {ran.exit_code}: {said}")
+    about = next((word for word in reversed(argv) if word.startswith("/")), "/")
+    fix = on_host(host, f"ls -la {shell_word(posixpath.dirname(about))}")
+    return trouble("E320", summary, f"{host}: `{argv[0]}` ended with exit code {ran.exit_code}: {said}", fix)
 
 
 def _archive(name: str, data: bytes, mode: int) -> bytes:

@@ -121,10 +121,10 @@ def perform_call(call: Call, results: Results, reveal: Callable[[SecretRef], str
     if missed:
         answered = f"It answered {status}: {body[:LONGEST_SHOWN]!r}"
         detail = "\n".join([where, *(explain(one, fields) for one in missed), answered])
-        return Failed(Problem("E314", "the result is not what was expected", detail), fields)
+        return Failed(Problem("E314", "the result is not what was expected", detail, _look(request, call)), fields)
     if call.expect or status < 400:
         return Succeeded(fields)
-    problem = Problem("E342", "the web service said no", f"{where} gave status {status}.")
+    problem = Problem("E342", "the web service said no", f"{where} gave status {status}.", _look(request, call))
     return Lost(problem) if status in _UNSETTLED and not call.reads else Failed(problem, fields)
 
 
@@ -138,3 +138,10 @@ def _explained(error: Exception) -> str:
             return f"TLS could not be agreed on: {cause.reason or cause}"
         cause = cause.__cause__ or cause.__context__
     return str(error) or type(error).__name__
+
+
+def _look(request: Request, call: Call) -> str:
+    """How a person asks the same, where asking changes nothing."""
+    if call.reads or request.method in ("GET", "HEAD"):
+        return f"curl -sv -X {request.method} {request.url!r}"
+    return "look at the service's log, mend what it says, then try again"

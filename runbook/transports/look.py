@@ -21,7 +21,7 @@ from runbook.system import Store
 from runbook.transports import look_files, objects
 from runbook.transports.bound import Bound
 from runbook.transports.commands import Commands
-from runbook.transports.database import Databases, Link, Watch, is_lost, server_words
+from runbook.transports.database import REFUSED_FIX, Databases, Link, Watch, is_lost, lost_problem, server_words
 from runbook.transports.docker import DockerEngine
 from runbook.transports.http import Request, Response, send
 from runbook.transports.readonly import only_reads
@@ -38,7 +38,7 @@ _CONNECTION_CLASSES = ("08", "53", "57", "58", "XX")
 
 
 class LiveLook:
-    """Reads of the world. ``monotonic`` is the engine's clock; ``within_s`` bounds each read, by the observers' budget otherwise."""
+    """Reads of the world. ``monotonic`` is the engine's clock; ``within_s`` bounds each read, else the observers' budget does."""
 
     def __init__(
         self,
@@ -73,9 +73,12 @@ class LiveLook:
             except psycopg.Error as error:
                 words = server_words(error, self._databases.redact)
                 state = error.sqlstate or ""
-                if is_lost(link) or state.startswith(_CONNECTION_CLASSES) or state == _CANCELLED:
-                    raise unreachable("E316", "the connection to the database was lost", words) from None
-                raise CheckFailed(Problem("E310", "the database refused a statement", words)) from None
+                if state == _CANCELLED:
+                    fix = "what keeps the server busy? SELECT pid, state, query FROM pg_stat_activity; then try again"
+                    raise unreachable("E327", "the time was over", words, fix) from None
+                if is_lost(link) or state.startswith(_CONNECTION_CLASSES):
+                    raise Unreachable(lost_problem(words)) from None
+                raise CheckFailed(Problem("E310", "the database refused a statement", words, REFUSED_FIX)) from None
 
     def login(self, connection: Connection, password: SecretRef | None) -> bool:
         """Whether the server accepts this password for ``connection.user``; False only if it said no.
@@ -88,7 +91,7 @@ class LiveLook:
         if accepted is None:
             detail = f"It let {connection.user} in without one (pg_hba.conf says trust, peer or the like)."
             raise unreachable(
-                "E311",
+                "E326",
                 "the server did not ask for a password",
                 detail,
                 "Write `address` so that TCP is used, with scram-sha-256.",

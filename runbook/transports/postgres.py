@@ -16,9 +16,10 @@ from pathlib import Path
 from runbook.condition import explain, failing
 from runbook.errors import Bug, Problem
 from runbook.operation import Fields, Scalar, SetPassword, Sql, Statement, Transaction
+from runbook.paste import paste
 from runbook.quoting import identifier, literal, sql_text
 from runbook.transports.bound import Bound
-from runbook.transports.database import Databases, Link, Watch, is_lost, lost_problem, server_words
+from runbook.transports.database import REFUSED_FIX, Databases, Link, Watch, is_lost, lost_problem, server_words
 from runbook.transports.orphans import Fate, settle
 from runbook.transports.outcome import Failed, Lost, Outcome, Succeeded, Use
 from runbook.transports.rows import result_fields, rows_of, write_rows
@@ -196,7 +197,8 @@ def _stream(link: Link, text: str, path: Path) -> Fields:
         try:
             return write_rows(path, names, _chain(first, rows))
         except OSError as error:
-            raise trouble("E320", "a file could not be written", f"{path}: {error.strerror}.") from None
+            fix = f"df -h {path.parent}; ls -ld {path.parent}"
+            raise trouble("E320", "a file could not be written", f"{path}: {error.strerror}.", fix) from None
 
 
 def _chain(first: tuple[Scalar, ...] | None, rest: Iterator[tuple[Scalar, ...]]) -> Iterator[tuple[Scalar, ...]]:
@@ -210,7 +212,9 @@ def _judged(work: Work, fields: Fields) -> Outcome:
     if not missed:
         return Succeeded(fields)
     detail = "\n".join(explain(one, fields) for one in missed)
-    return Failed(Problem("E314", "the result is not what was expected", detail), fields)
+    again = paste(work.operation).partition("\n")[0] if work.operation.reads else ""
+    fix = again or "find out why it is so; try again once the database is as it has to be"
+    return Failed(Problem("E314", "the result is not what was expected", detail, fix), fields)
 
 
 def _transaction_id(link: Link) -> str:
@@ -231,7 +235,7 @@ def _ended_itself(link: Link) -> Problem | None:
 
 def refused(detail: str) -> Problem:
     """The server answered, and said no."""
-    return Problem("E310", "the database refused a statement", detail)
+    return Problem("E310", "the database refused a statement", detail, REFUSED_FIX)
 
 
 def _said(watch: Watch, words: str) -> str:

@@ -138,7 +138,7 @@ class Processes:
         return self.outcome(operation, ended, use_id)
 
     def _problem(self, code: str, summary: str, ended: Ended) -> Problem:
-        return Problem(code, summary, _last_words(ended))
+        return Problem(code, summary, _last_words(ended), "docker ps --all    # does the container still run?")
 
     def outcome(self, operation: Process | Pipeline, ended: Ended, use_id: str) -> Outcome:
         """What an exit record means for the operation."""
@@ -150,7 +150,8 @@ class Processes:
 
         match ended.why:
             case Why.NOT_STARTED:
-                return Failed(Problem("E301", "a process could not be started", ended.detail), fields)
+                fix = "is the program there, and may this user run it? Then try again"
+                return Failed(Problem("E301", "a process could not be started", ended.detail, fix), fields)
             case Why.KILLED | Why.TIMED_OUT | Why.STUCK:
                 how = {Why.KILLED: "It was ended on request.", Why.TIMED_OUT: "It did not end in time, and was ended."}
                 detail = f"{how.get(ended.why, 'It could not be ended.')} {ended.detail}\n{_tail(ended)}".strip()
@@ -314,7 +315,8 @@ def _ended_itself(operation: Process | Pipeline, ended: Ended, fields: Fields, s
     wanted = operation.expect_sha256 if isinstance(operation, Pipeline) else ""
     if wanted and ended.sha256 != wanted:
         detail = f"expected sha256 {wanted}\nfound    sha256 {ended.sha256} ({ended.bytes} bytes)"
-        return Failed(Problem("E303", "the bytes are not the expected ones", detail), fields)
+        fix = "what was read is not what its manifest says: take another one, or find out what changed it"
+        return Failed(Problem("E303", "the bytes are not the expected ones", detail, fix), fields)
     return Succeeded(fields)
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from runbook.condition import explain, failing
 from runbook.errors import Problem
 from runbook.operation import Fields, Operation, Wait
+from runbook.paste import paste
 from runbook.transports.bound import Bound
 from runbook.transports.outcome import Failed, Lost, Outcome, Succeeded, Use
 from runbook.transports.running import Running
@@ -52,8 +53,9 @@ def perform_wait(
             break
     lines = [outcome.problem.detail or outcome.problem.summary] if not isinstance(outcome, Succeeded) else []
     lines += [explain(one, found) for one in missed] if isinstance(outcome, Succeeded) else []
+    look = paste(read).partition("\n")[0]  # what was asked: it shows a person how it stands now
     if wait.deadline_s:
         took = show_duration(monotonic() - began)
         lines.append(f"Looked {looks} times in {took}{', then it was stopped' if running.stopped(use.id) else ''}.")
-        return Failed(Problem("E361", "what was waited for did not come", "\n".join(lines)), found)
-    return Failed(Problem("E314", "the result is not what was expected", "\n".join(lines)), found)
+        return Failed(Problem("E361", "what was waited for did not come", "\n".join(lines), look), found)
+    return Failed(Problem("E314", "the result is not what was expected", "\n".join(lines), look), found)

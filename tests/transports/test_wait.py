@@ -50,6 +50,7 @@ def test_its_deadline_is_a_failure_that_shows_what_was_seen(world: World, uses: 
     assert time.monotonic() - began < 4
     assert "expected: stdout contains ready; found: starting" in outcome.problem.detail
     assert "Looked " in outcome.problem.detail
+    assert outcome.problem.fix == "sh -c 'echo starting'", "the very look, for a person to take again"
 
 
 def test_deadline_0_is_one_look(world: World, uses: Uses, tmp_path: Path) -> None:

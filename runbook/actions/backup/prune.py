@@ -39,6 +39,7 @@ from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
 from runbook.operation import MakeDirectory, Operations, Process, Remove, Rename, Write
+from runbook.quoting import shell_word
 from runbook.system import DurationField, Postgres, Store
 from runbook.units import parse_duration
 
@@ -240,7 +241,8 @@ class Prune(Action[Store, PruneInputs, PruneFacts, Pruned]):
         there = [part for one in done.facts.doomed for part in one.parts if part in done.facts.entries]
         if why or there:
             detail = why or f"{there[0]} is still there"
-            raise CheckFailed(Problem("E626", "the store is not as it should be", f"{directory}: {detail}."))
+            fix = f"ls -la {shell_word(directory)}    # and find out who else writes there"
+            raise CheckFailed(Problem("E626", "the store is not as it should be", f"{directory}: {detail}.", fix))
         return _outputs(inputs, done.facts)
 
     def undo(self, system: Store, inputs: PruneInputs, facts: PruneFacts, scope: Scope) -> Operations | None:

@@ -114,13 +114,11 @@ def names(live: str, old: str, scope: Scope) -> Names:
     kept = old or f"{cut(live, LONGEST_NAME - len(own) - 5)}_old_{own}"
     for name, what in ((live, "database"), (kept, "old_name")):
         if not name or "\0" in name or len(name.encode()) > LONGEST_NAME:
-            raise Refused(
-                Problem("E750", "this can't be the name of a database", f"{what} {name!r}: 1 to {LONGEST_NAME} bytes.")
-            )
+            detail = f"{what} {name!r}: 1 to {LONGEST_NAME} bytes."
+            raise Refused(Problem("E750", "this can't be the name of a database", detail, f"Give another `{what}`."))
     if len({live, own, kept}) < 3:
-        raise Refused(
-            Problem("E750", "this can't be the name of a database", f"{kept!r} is in use by this step itself.")
-        )
+        detail = f"{kept!r} is in use by this step itself."
+        raise Refused(Problem("E750", "this can't be the name of a database", detail, "Give another `old_name`."))
     return Names(live, own, kept)
 
 

@@ -137,7 +137,8 @@ class Supervisor:
             raise JournalFault(
                 Problem("E611", "a start could not be recorded", reason, "make room, then `runbook resume`")
             )
-        raise SupervisorRefused(Problem("E612", "the supervisor refused to start an operation", reason))
+        fix = "mend what it says; nothing was started, so a resume can go on"
+        raise SupervisorRefused(Problem("E612", "the supervisor refused to start an operation", reason, fix))
 
     def wait(self, operation: str, on_progress: Callable[[int], None] | None = None) -> Ended | None:
         """Wait for the end of an operation that an earlier engine started. None: it isn't known to have ended.
@@ -163,10 +164,12 @@ class Supervisor:
             f"lock {path}", {"op": "lock", "path": os.fspath(path), "mode": mode.value, "holder": holder}, None
         )
         if answer.get("reason"):
-            raise SupervisorRefused(Problem("E613", "a lock can't be taken", f"{path}: {answer.get('reason')}"))
+            detail = f"{path}: {answer.get('reason')}"
+            raise SupervisorRefused(Problem("E613", "a lock can't be taken", detail, f"ls -ld {path.parent}"))
         if not answer.get("held"):
+            detail = f"{path} is held by {str(answer.get('holder')).strip()}"
             raise Busy(
-                Problem("E614", "another run holds the lock", f"{path} is held by {str(answer.get('holder')).strip()}")
+                Problem("E614", "another run holds the lock", detail, "wait for it to end; `runbook runs` lists them")
             )
 
     def unlock(self, path: Path) -> None:
@@ -193,7 +196,11 @@ class Supervisor:
         waiter = _Waiter(progress)
         with self._state:
             if key in self._waiters:
-                raise SupervisorRefused(Problem("E615", "two calls wait for one answer", key))
+                raise SupervisorRefused(
+                    Problem(
+                        "E615", "two calls wait for one answer", key, "This is a bug in runbook; a resume can go on."
+                    )
+                )
             self._waiters[key] = waiter
         try:
             self._send(message)
