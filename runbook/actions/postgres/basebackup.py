@@ -114,6 +114,7 @@ class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
     """
 
     effect = Effect.CREATES
+    needs_programs = ("pg_basebackup", "zstd")
     example = """\
 - id: base
   title: Take a base backup

@@ -55,6 +55,7 @@ class DropSide(Action[Postgres, DropSideInputs, DropSideFacts, DroppedSide]):
     """
 
     effect = Effect.CHANGES
+    needs_programs = ("pg_ctl",)
     example = """\
 - id: drop_copy
   title: Stop the side copy and remove it

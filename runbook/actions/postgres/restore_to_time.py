@@ -73,6 +73,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
     """
 
     effect = Effect.DESTROYS
+    needs_programs = ("pg_controldata", "pg_ctl", "pg_verifybackup", "psql", "zstd")
     example = """\
 - id: recover
   title: Recover the cluster to the minute before the accident
