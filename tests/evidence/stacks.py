@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,6 +23,7 @@ from tests.evidence.witness import ask, databases, pg_dump_schema
 from tests.fixtures.account import server_account, server_folder
 from tests.fixtures.containers import POSTGRES, ComposeProject, address, wait_healthy
 from tests.fixtures.postgres import find_binaries, make_cluster
+from tests.fixtures.temporary import make_folder
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -326,7 +326,7 @@ def stack(
     ``archive``: the cluster archives its WAL where the environment says.
     """
     with ExitStack() as stack_of:
-        folder = Path(tempfile.mkdtemp(prefix="rb-evidence-"))
+        folder = make_folder("rb-evidence-")
         stack_of.callback(shutil.rmtree, folder, ignore_errors=True)
         store, bases, wal, home = folder / "store", folder / "bases", folder / "wal", folder / "home"
         for place in (store, bases, wal, home):
