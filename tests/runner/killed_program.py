@@ -44,6 +44,15 @@ class Program:
         """What was left in the ledger."""
         return self.ledger.read_text().split() if self.ledger.exists() else []
 
+    @property
+    def waits(self) -> str:
+        """A script that goes on after :meth:`go`, or ends with what started it: time enough, on any machine, to kill somebody."""
+        return f"until [ -e {self.directory}/go ]; do sleep 0.05; done"
+
+    def go(self) -> None:
+        """Let scripts that wait go on."""
+        (self.directory / "go").touch()
+
     def step(self, name: str, script: str = "", **more: Json) -> dict[str, Json]:
         """A step that leaves its name in the ledger, then does what the script says."""
         return shell(name, f"echo {name} >> {self.ledger}; {script or 'true'}", **more)  # type: ignore[arg-type]
@@ -83,13 +92,21 @@ class Program:
         """Supervisors and children of the youngest run, by the supervisor's own records."""
         supervisors: list[int] = []
         children: list[int] = []
-        for line in (self.run_directory() / "supervisor.jsonl").read_text().splitlines():
+        for line in self._records():
             record = json.loads(line)
             if record["event"] == "opened":
                 supervisors.append(record["pid"])
             if record["event"] == "pids":
                 children += [process["pid"] for process in record["processes"]]
         return supervisors, children
+
+    def recorded(self) -> bool:
+        """Whether the supervisor has noted the processes of all that it started: a mark may be there sooner."""
+        events = [json.loads(line)["event"] for line in self._records() if line.endswith("}")]
+        return events.count("start") == events.count("pids") > 0
+
+    def _records(self) -> list[str]:
+        return (self.run_directory() / "supervisor.jsonl").read_text().splitlines()
 
     def kill_everything(self) -> None:
         """The engine, its supervisor, and the children with their groups: at once, as a machine dies."""

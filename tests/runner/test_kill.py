@@ -20,8 +20,8 @@ from runbook.operation import Json
 from tests.cli.written import wait_for
 from tests.runner.killed_program import PATIENCE_S, Program, alive, eventually, processes_with
 
-MARK_S = 1.2
-"""How long the middle step of a plan goes on after its mark: time to kill somebody."""
+SIGNAL_S = 0.3
+"""How long a signal may take until the program has heard it."""
 
 POINTS = ("journal.before_write", "journal.after_write", "journal.after_sync", "journal.after_head")
 
@@ -33,16 +33,21 @@ def program(tmp_path: Path) -> Iterator[Program]:
     made.close()
 
 
-def three(program: Program, script: str = f"sleep {MARK_S}; echo over >> ledger") -> str:
-    """A plan of three steps, of which the second takes a while and leaves two marks."""
-    script = script.replace("ledger", str(program.ledger))
-    return program.write(program.step("a"), program.step("b", script), program.step("c"))
+def waiting(program: Program) -> str:
+    """A script that waits until the test says go, and leaves a mark then."""
+    return f"{program.waits}; echo over >> {program.ledger}"
+
+
+def three(program: Program) -> str:
+    """A plan of three steps, of which the second waits between its two marks."""
+    return program.write(program.step("a"), program.step("b", waiting(program)), program.step("c"))
 
 
 def begun(program: Program, *arguments: str, mark: str = "b", crash: str = "") -> None:
-    """Start the program, and wait for a mark."""
+    """Start the program, and wait for a mark, and until it is known who left it."""
     program.start(*arguments, crash=crash)
     wait_for(program.ledger, mark)
+    eventually(program.recorded)
 
 
 def say_how_it_ended(program: Program) -> None:
@@ -57,7 +62,7 @@ def say_how_it_ended(program: Program) -> None:
 def test_an_engine_that_is_killed_leaves_its_child_and_the_resume_attaches(program: Program) -> None:
     begun(program, "apply", three(program))
     program.running[0].kill()
-    assert program.run("resume") == ExitCode.DONE
+    assert resumed_while_it_waits(program) == ExitCode.DONE
     assert program.marks() == ["a", "b", "over", "c"]
     journal = (program.run_directory() / "journal.jsonl").read_text()
     adopted = [json.loads(line) for line in journal.splitlines() if '"adopted":true' in line]
@@ -65,15 +70,24 @@ def test_an_engine_that_is_killed_leaves_its_child_and_the_resume_attaches(progr
 
 
 def test_killed_three_times_in_a_row_while_going_on(program: Program) -> None:
-    begun(program, "apply", three(program, "sleep 4; echo over >> ledger"))
+    begun(program, "apply", three(program))
     program.running[0].kill()
     for _ in range(3):
         resumed = program.start("resume")
         eventually(lambda: _epochs(program) == len(program.running))
         resumed.kill()
         resumed.wait(PATIENCE_S)
-    assert program.run("resume") == ExitCode.DONE
+    assert resumed_while_it_waits(program) == ExitCode.DONE
     assert program.marks() == ["a", "b", "over", "c"]
+
+
+def resumed_while_it_waits(program: Program) -> int:
+    """The exit code of a resume that found the child alive, which then goes on."""
+    resumed = program.start("resume")
+    eventually(lambda: _epochs(program) == len(program.running))
+    program.go()
+    resumed.communicate(timeout=PATIENCE_S)
+    return resumed.returncode
 
 
 def _epochs(program: Program) -> int:
@@ -90,16 +104,17 @@ def test_when_everything_is_killed_a_person_is_asked(program: Program, outcome: 
     assert program.run("resume") == ExitCode.WAITING, "looking again tells nothing new"
     assert program.marks() == ["a", "b"]
     assert program.run("resolve", "last", "b", "--as", outcome, "--reason", "I looked") == ExitCode.DONE
+    program.go()
     assert program.run("resume") == ExitCode.DONE
     assert program.marks() == (["a", "b", "c"] if outcome == "done" else ["a", "b", "b", "over", "c"])
 
 
 def test_when_everything_is_killed_a_probe_decides(program: Program) -> None:
     probe: Json = ["grep", "-q", "over", str(program.ledger)]
-    script = f"sleep {MARK_S}; echo over >> {program.ledger}"
-    steps = program.step("a", script, probe=probe), program.step("b")
+    steps = program.step("a", waiting(program), probe=probe), program.step("b")
     begun(program, "apply", program.write(*steps), mark="a")
     program.kill_everything()
+    program.go()
     assert program.run("resume") == ExitCode.DONE
     assert program.marks() == ["a", "a", "over", "b"], "it was not over, so it was done again"
 
@@ -111,6 +126,7 @@ def test_a_killed_supervisor_leaves_its_child_and_nothing_runs_twice(program: Pr
     engine = program.running[0]
     engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == ExitCode.WAITING
+    program.go()
     eventually(lambda: not any(map(alive, children)))
     assert program.marks() == ["a", "b", "over"]
     assert program.run("resume") == ExitCode.WAITING, "its end was seen by nobody"
@@ -161,6 +177,8 @@ def test_a_signal_lets_the_step_finish_and_starts_nothing(program: Program, numb
     begun(program, "apply", three(program))
     engine = program.running[0]
     engine.send_signal(number)
+    time.sleep(SIGNAL_S)
+    program.go()
     engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == ExitCode.INTERRUPTED
     assert program.marks() == ["a", "b", "over"]
@@ -175,6 +193,8 @@ def test_a_terminals_interrupt_does_not_reach_the_child(program: Program) -> Non
     _, children = program.pids()
     assert os.getsid(children[-1]) != os.getsid(program.running[0].pid)
     program.running[0].send_signal(signal.SIGINT)
+    time.sleep(SIGNAL_S)
+    program.go()
     program.running[0].communicate(timeout=PATIENCE_S)
     assert "over" in program.marks()
 
@@ -205,6 +225,7 @@ def test_a_storm_of_signals_shows_no_traceback_and_loses_nothing(program: Progra
     for turn in range(300):
         engine.send_signal((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)[turn % 3])
         time.sleep(0.001)
+    program.go()
     out, told = engine.communicate(timeout=PATIENCE_S)
     assert engine.returncode == ExitCode.INTERRUPTED
     assert "Traceback" not in out + told
@@ -217,27 +238,29 @@ def test_a_storm_of_signals_shows_no_traceback_and_loses_nothing(program: Progra
 
 
 def test_a_run_that_runs_is_not_gone_on_with_by_a_second(program: Program) -> None:
-    begun(program, "apply", three(program, "sleep 4; echo over >> ledger"))
+    begun(program, "apply", three(program))
     rivals = [program.start("resume") for _ in range(4)]
     for rival in rivals:
         _, told = rival.communicate(timeout=PATIENCE_S)
         assert rival.returncode == ExitCode.BUSY
         assert re.search(r"is held by the run .* \(pid \d+\) since", told)
+    program.go()
     program.running[0].communicate(timeout=PATIENCE_S)
     assert program.running[0].returncode == ExitCode.DONE
     assert program.marks() == ["a", "b", "over", "c"]
 
 
 def test_of_many_resumes_one_goes_on(program: Program) -> None:
-    begun(program, "apply", three(program, "sleep 4; echo over >> ledger"))
+    begun(program, "apply", three(program))
     program.running[0].kill()
     program.running[0].wait(PATIENCE_S)
     rivals = [program.start("resume") for _ in range(6)]
+    eventually(lambda: [rival.poll() for rival in rivals].count(None) == 1, within_s=PATIENCE_S)
+    program.go()
     for rival in rivals:
         rival.communicate(timeout=PATIENCE_S)
     codes = [rival.returncode for rival in rivals]
-    assert codes.count(ExitCode.DONE) == 1
-    assert set(codes) <= {ExitCode.DONE, ExitCode.BUSY, ExitCode.USAGE}, "who comes too late finds a finished run"
+    assert sorted(codes) == sorted([ExitCode.DONE, *[ExitCode.BUSY] * 5])
     assert program.marks() == ["a", "b", "over", "c"]
 
 
@@ -253,7 +276,7 @@ def test_two_plans_on_one_target_exclude_each_other(program: Program) -> None:
             f"runbook: 1\nname: {name}\ntitle: Adopt\nsystems: {{{name}s: store}}\n"
             f"environment:\n  environment: here\n  systems: {{{name}s: {{type: store, url: 'file://{place}'}}}}\n"
             "steps:\n"
-            f"  - {json.dumps(program.step(f'by{name}', 'sleep 8'))}\n"
+            f"  - {json.dumps(program.step(f'by{name}', program.waits))}\n"
             f"  - {{id: adopt, title: Adopt, uses: backup.adopt, on: {name}s, timeout: 10s,"
             " with: {name: nothing, database: db}}\n"
         )
@@ -265,6 +288,7 @@ def test_two_plans_on_one_target_exclude_each_other(program: Program) -> None:
     assert "is held by the run" in told
     assert program.marks() == ["byone"]
     assert len(list((program.state / "runs").iterdir())) == 1, "a run that never began leaves nothing behind"
+    program.go()
     program.running[0].communicate(timeout=PATIENCE_S)
     assert program.run("apply", plans[1]) == ExitCode.FAILED, "there is nothing to adopt; but nobody holds it any more"
 
@@ -293,6 +317,7 @@ def test_nobody_reads_the_output_and_the_run_goes_on(program: Program) -> None:
     assert '"event":"run.created"' in process.stdout.readline().replace('": "', '":"')
     process.stdout.close()
     process.stderr.close()
+    program.go()
     assert process.wait(PATIENCE_S) == ExitCode.DONE
     assert program.marks() == ["a", "b", "over", "c"]
 
