@@ -4,6 +4,7 @@
 #   make test    lint, types, import contracts, generated files, then every test
 #   make lint    the first four of these
 #   make sweep   the long kill and fault sweeps      make bench   the measurements
+#   make matrix  every fault, bad input and threat: tried, held, and red without its defence
 #   make lock    pin the dependencies anew           make clean   remove what these made
 #
 # PYTHON chooses the interpreter (3.11 or newer); PYTEST_FLAGS replaces how the tests are spread.
@@ -17,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN_STAMP := $(VENV)/run.stamp
 DEV_STAMP := $(VENV)/dev.stamp
 
-.PHONY: demo test lint ruff types contracts generated sweep bench lock clean
+.PHONY: demo test lint ruff types contracts generated sweep matrix bench lock clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -48,6 +49,9 @@ sweep: $(DEV_STAMP)
 	$(BIN)/python -m tests.sweep.plans --there
 	$(BIN)/python -m tests.sweep.syncs
 	$(BIN)/python -m tests.sweep.moments
+
+matrix: $(DEV_STAMP)
+	$(BIN)/python -m tests.matrix
 
 bench: $(DEV_STAMP)
 	$(BIN)/python -m benchmarks

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from runbook.errors import Busy, ExitCode, JournalFault, Refused
+from runbook.journal import locks
 from runbook.journal.locks import Lock, LockOwner, Mode, holder, lock_directory, safe_directory, target_lock_path
 
 SINCE = datetime(2026, 2, 14, 12, tzinfo=UTC)
@@ -150,6 +151,22 @@ def test_a_lock_file_that_was_taken_away_does_not_make_two_winners_of_one_name(p
         path.unlink()
         with Lock.take(path, owner=OTHER), pytest.raises(Busy):
             Lock.take(path, owner=ME)
+
+
+def test_a_name_that_goes_between_opening_and_locking_is_not_the_lock(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked, gone = locks._locked, list[int]()
+
+    def late(file: int, mode: Mode) -> bool:
+        if not gone:
+            path.unlink()
+            gone.append(file)
+        return locked(file, mode)
+
+    monkeypatch.setattr(locks, "_locked", late)
+    with Lock.take(path, owner=ME) as mine:
+        assert os.fstat(mine.fileno()).st_ino == path.stat().st_ino, "whoever comes next opens the same file"
 
 
 def test_a_link_in_place_of_a_lock_is_refused(path: Path, tmp_path: Path) -> None:
