@@ -60,8 +60,9 @@ class Approved(Outputs):
 class Approval(Action[None, ApprovalInputs, ApprovalFacts, Approved]):
     """Wait until enough people have agreed (`runbook approve RUN STEP`).
 
-    An approver is the operating system's user; what they say of themselves (`--as`) is recorded as a claim. The approval is of
-    this run in this environment and of this very text: with another text, earlier approvals don't count.
+    An approver is the operating system's user, recorded with the machine; what they say of themselves (`--as`) is recorded as a
+    claim, and an approval by whoever applied the run is shown as one. The approval is of this run in this environment and of
+    this very text: with another text, earlier approvals don't count.
     """
 
     effect = Effect.READS

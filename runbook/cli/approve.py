@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 @options.color
 def command(run: str, step: str, claimed: str, state: str, no_color: bool) -> None:
     """Approve what STEP of RUN waits for: its text and hash are shown, and recorded with your name."""
-    from runbook.cli.person import operator
+    from runbook.cli.person import machine, operator
     from runbook.cli.screen import Screen
     from runbook.cli.word import open_word
     from runbook.engine.events import StepApproved
     from runbook.engine.transitions import Status
+    from runbook.report.approvals import approver
     from runbook.report.story import Line
 
     with open_word(options.state_directory(state), run) as word:
@@ -33,14 +34,15 @@ def command(run: str, step: str, claimed: str, state: str, no_color: bool) -> No
         if found.question is None or found.question.kind != "approval":
             raise word.not_now(f"{step} waits for an answer, not for approvals.")
         question = found.question
-        approval = StepApproved(step, operator(), question.subject, claimed)
+        approval = StepApproved(step, operator(), question.subject, claimed, host=machine())
         _refuse_stranger(question, approval)
         _refuse_twice(word.run.run, found, approval)
         screen = Screen.of(no_color=no_color)
         screen.lines([Line("▸", text) for text in question.instructions.strip().splitlines() if text.strip()])
         word.say(approval)
         given = len(_valid(word.state.step(step), question))
-        who = f"approved by {_name(approval)}, {given} of {question.needs}"
+        by = approver(approval, applied_by=word.state.header.operator)
+        who = f"approved by {by}, {given} of {question.needs}"
         word.close(screen, Line("✓", f"{step}: {who}; {question.subject.rpartition('/')[2][:16]}", "good"))
 
 

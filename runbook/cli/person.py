@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ from runbook.runner.setting import Reply
 def operator() -> str:
     """The operating system's user; the one behind sudo, where there is one."""
     return os.environ.get("SUDO_USER") or getpass.getuser()
+
+
+def machine() -> str:
+    """The name of the machine at which the person types."""
+    return socket.gethostname()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,8 @@ class Person:
                 return None
             case "approval":
                 digest = question.subject.rpartition("/")[2][:16]
-                return Reply(operator()) if click.confirm(f"Approve this ({digest})?", err=True) else None
+                agreed = click.confirm(f"Approve this ({digest})?", err=True)
+                return Reply(operator(), host=machine()) if agreed else None
             case _:
                 return self._manual(question)
 

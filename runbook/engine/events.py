@@ -222,7 +222,9 @@ class StepConfirmed:
 
 @dataclass(frozen=True, slots=True)
 class StepApproved:
-    """A person approved ``subject`` (a hash). ``signature`` has room for one."""
+    """A person approved ``subject`` (a hash). ``by`` is the operating system's user, who typed it on ``host``; ``claimed`` what
+    ``--as`` said. ``signature`` has room for one.
+    """
 
     event: ClassVar[str] = "step.approved"
     step: str
@@ -230,6 +232,7 @@ class StepApproved:
     subject: str
     claimed: str = ""
     signature: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)

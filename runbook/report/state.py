@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from runbook.engine.decide import open_holds
-from runbook.engine.events import StepWaiting
+from runbook.engine.events import StepApproved, StepWaiting
 from runbook.engine.run import Run, StepRun
 from runbook.engine.transitions import RunStatus, Status
 from runbook.operation import Json
 from runbook.paste import paste
 from runbook.quoting import shell_word
-from runbook.report import held, results
+from runbook.report import approvals, held, results
 from runbook.report.held import Hold
 from runbook.report.story import Line, problem_lines
 from runbook.revive import revive
@@ -60,20 +60,22 @@ def as_json(name: str, run: Run, status: RunStatus, holds: tuple[Hold, ...] = ()
         "status": status.value,
         "operator": run.header.operator,
         "started_at": run.header.started_at,
-        "steps": [_step_json(step, run.step(step)) for step in run.graph.listed],
+        "steps": [_step_json(step, run) for step in run.graph.listed],
         "open_holds": [hold for hold, _ in open_holds(run)],
         "held": [held.as_json(hold) for hold in holds],
         "next": [line.text for line in what_next(name, run, status)],
     }
 
 
-def _step_json(step: str, state: StepRun) -> dict[str, Json]:
+def _step_json(step: str, run: Run) -> dict[str, Json]:
+    state = run.step(step)
     return {
         "id": step,
         "status": state.status.value,
         "attempts": state.attempt,
         "duration_s": state.duration_s or None,
         "problem": state.problem,
+        "approvals": [approvals.as_json(one, run) for one in _given(state)],
     }
 
 
@@ -105,17 +107,29 @@ def as_lines(
         if state.status in (Status.FAILED, Status.UNKNOWN):
             lines += problem_lines(state.problem)
         if state.status is Status.WAITING and state.question is not None:
-            lines += _asked(state, state.question)
+            lines += _asked(state.question)
+        lines += _approved(run, state)
     foot = (*results.as_lines(given), *ending(run, holds), *what_next(name, run, status))
     return (*lines, Line(" ", ""), *foot) if foot else tuple(lines)
 
 
-def _asked(state: StepRun, question: StepWaiting) -> list[Line]:
-    lines = [Line("   ", text) for text in question.instructions.strip().splitlines() if text.strip()]
-    given = [one.claimed or one.by for one in state.approvals if one.subject == question.subject]
-    return (
-        [*lines, Line("   ", f"approved by {', '.join(given)}, {len(given)} of {question.needs}")] if given else lines
-    )
+def _asked(question: StepWaiting) -> list[Line]:
+    return [Line("   ", text) for text in question.instructions.strip().splitlines() if text.strip()]
+
+
+def _approved(run: Run, state: StepRun) -> list[Line]:
+    """Who approved the step, while it waits and ever after."""
+    question = state.question
+    given = _given(state)
+    if question is None or not given:
+        return []
+    by = ", ".join(approvals.approver(one, applied_by=run.header.operator) for one in given)
+    return [Line("   ", f"approved by {by}, {len(given)} of {question.needs}")]
+
+
+def _given(state: StepRun) -> list[StepApproved]:
+    subject = state.question.subject if state.question is not None else ""
+    return [one for one in state.approvals if one.subject == subject]
 
 
 def _stands(run: Run, status: RunStatus) -> str:

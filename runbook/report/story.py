@@ -31,6 +31,7 @@ from runbook.engine.events import (
 )
 from runbook.graph import Graph
 from runbook.operation import Json
+from runbook.report.approvals import approver
 from runbook.report.line import Line
 from runbook.units import show_duration
 
@@ -98,7 +99,7 @@ class Teller:
             case StepConfirmed():
                 return (Line("✓", f"{self._name(event.step)}: confirmed by {event.claimed or event.by}", "good"),)
             case StepApproved():
-                return (Line("✓", f"{self._name(event.step)}: approved by {event.claimed or event.by}", "good"),)
+                return (Line("✓", f"{self._name(event.step)}: approved by {approver(event)}", "good"),)
             case StepResolved():
                 done = "done" if event.outcome == "done" else "not done"
                 return (Line("✓", f"{self._name(event.step)}: taken as {done} by {event.by}: {event.reason}", "ask"),)

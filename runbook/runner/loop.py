@@ -257,7 +257,7 @@ class Loop:
             return False
         if question.kind == "approval":
             before = self._ledger.run.step(step).approvals
-            self._ledger.commit(StepApproved(step, reply.by, question.subject, reply.claimed))
+            self._ledger.commit(StepApproved(step, reply.by, question.subject, reply.claimed, host=reply.host))
             return len(self._ledger.run.step(step).approvals) > len(before)
         self._ledger.commit(StepConfirmed(step, reply.by, reply.claimed, dict(reply.fields)))
         return True

@@ -27,11 +27,12 @@ AnyAction = Action[Any, Any, Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A person's answer to a question. ``by`` is the operating system's user; ``claimed`` what they say of themselves."""
+    """A person's answer to a question. ``by`` is the system's user, on ``host``; ``claimed`` what they say of themselves."""
 
     by: str
     fields: Mapping[str, Json] = field(default_factory=dict)
     claimed: str = ""
+    host: str = ""
 
 
 Ask = Callable[[str, StepWaiting], Reply | None]
