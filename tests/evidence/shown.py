@@ -25,7 +25,10 @@ _STATE = re.compile(r"/\S*?/(?:runbook-plan-\w+|state/runs/[\w-]+)/")
 _LENGTH = re.compile(r"\(\d+ characters\)")
 _SNAPSHOT = re.compile(r"^[0-9A-F]{8}-[0-9A-F]{8}-\d+$")
 _C_QUOTED = re.compile(r"\$'((?:[^'\\]|\\.)*)'")
-_PLACEHOLDER = re.compile(r"""'?<(?=\S)[^<>]+(?<=\S)>'?|["']…["']""")
+_PLACEHOLDER = re.compile(r"""(?:'"'"'|'|")?<(?=\S)[^<>]+(?<=\S)>(?:'"'"'|'|")?|["']…["']""")
+_CUT = "… (N characters)"
+"""What stands at the end of a long text: how much of it is shown depends on the names in it."""
+_WORDS = '"?[^"]*"?'
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
 
 
@@ -77,24 +80,38 @@ def shown_steps(dry: Mapping[str, Any]) -> dict[str, tuple[str, list[Told]]]:
     return found
 
 
-def covered(shown: Sequence[Told], ran: Sequence[Told]) -> bool:
-    """Whether each that ran was shown, as often; a placeholder (``<…>``, ``"…"``) in what was shown stands for any text."""
-    left = list(shown)
-    for told in ran:
-        same = told if told in left else next((one for one in left if _alike(one, told)), None)
-        if same is None:
+def matches(shown: Sequence[Told], ran: Sequence[Told]) -> bool:
+    """Whether those ran that were shown, in that order; a placeholder (``<…>``, ``"…"``) in what was shown stands for any text.
+
+    A look that was shown may have become needless meanwhile. Nothing that ran may be missing in what was shown, not even a look.
+    """
+    left = list(ran)
+    for told in shown:
+        if left and alike(told, left[0]):
+            del left[0]
+        elif not told.reads:
             return False
-        left.remove(same)
-    return True
+    return not left
 
 
-def _alike(shown: Told, ran: Told) -> bool:
-    cut = "… (N characters)"  # a long text is cut where its run's own name let it: what both have of it is compared
-    if ran.text.endswith(cut):
-        least = min(len(one.text.removesuffix(cut)) for one in (shown, ran))
-        return (shown.kind, shown.reads) == (ran.kind, ran.reads) and shown.text[:least] == ran.text[:least]
-    pattern = ".*".join(re.escape(part) for part in _PLACEHOLDER.split(shown.text))
-    return (shown.kind, shown.reads) == (ran.kind, ran.reads) and re.fullmatch(pattern, ran.text) is not None
+def alike(shown: Told, ran: Told) -> bool:
+    """Whether it is what was told, with something in the place of a placeholder."""
+    if (shown.kind, shown.reads) != (ran.kind, ran.reads):
+        return False
+    if ran.text.endswith(_CUT):
+        return _begins_alike(shown.text.removesuffix(_CUT), ran.text.removesuffix(_CUT))
+    return re.fullmatch(_pattern(shown.text, ".*"), ran.text) is not None
+
+
+def _begins_alike(shown: str, ran: str) -> bool:
+    """The same for texts of which only the beginning is there, each cut where its length let it."""
+    if re.match(_pattern(shown, _WORDS), ran):
+        return True
+    return any(re.fullmatch(_pattern(shown[:cut], _WORDS), ran) for cut in range(len(shown), len(shown) // 2, -1))
+
+
+def _pattern(shown: str, anything: str) -> str:
+    return anything.join(re.escape(part) for part in _PLACEHOLDER.split(shown))
 
 
 def planned_steps(events: Sequence[Mapping[str, Any]]) -> dict[str, list[Told]]:
@@ -137,9 +154,15 @@ def holds(line: Sequence[str], argv: Sequence[str]) -> bool:
     count = len(argv)
     for at in range(len(line) - count + 1):
         after = line[at + count] if at + count < len(line) else "#"
-        if list(line[at : at + count]) == list(argv) and (after in ends or "=" in after or "/" in after):
+        same = all(map(_alike_word, line[at : at + count], argv))
+        if same and (after in ends or "=" in after or "/" in after):
             return True
     return False
+
+
+def _alike_word(told: str, ran: str) -> bool:
+    """A late value stands in a line as a placeholder."""
+    return told == ran or ("<" in told and re.fullmatch(_pattern(told, ".+"), ran, re.DOTALL) is not None)
 
 
 def words_of(line: str) -> list[str]:

@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.evidence.agreement import LOGGED, Evidence, all_witnesses_agree, scene_of
+from tests.evidence.agreement import all_witnesses_agree
+from tests.evidence.damage import ended_with_the_test
 from tests.evidence.program import PLANS
+from tests.evidence.seen import LOGGED, scene_of, taken
 from tests.evidence.stacks import CIVICQ, InContainer, Stack, stack
+from tests.fixtures.account import server_account, server_folder
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
-SHOWN = ("backup-db", "verify-backup", "restore-db", "base-backup", "check-archive")
+IN_A_ROW = ("backup-db", "verify-backup", "restore-db", "base-backup", "check-archive")
+TURNED_ON = "enable-archiving"
+SHOWN = (*IN_A_ROW, TURNED_ON)
 SMALL = """\
 runbook: 1
 name: small
@@ -53,16 +58,36 @@ def logged(request: pytest.FixtureRequest, docker_client: DockerClient) -> Itera
         yield made
 
 
-@pytest.mark.parametrize("plan", [*SHOWN, "small"])
+@pytest.mark.parametrize("plan", [*IN_A_ROW, "small"])
 def test_all_witnesses_agree(plan: str, logged: Stack, tmp_path: Path) -> None:
     path = PLANS / f"{plan}.yaml"
     if plan == "small":
         path = tmp_path / "small.yaml"
         path.write_text(SMALL.replace("FOLDER", str(tmp_path)))
-    all_witnesses_agree(Evidence(scene_of(logged, lambda: log_of(logged)), path, tmp_path))
+    all_witnesses_agree(taken(scene_of(logged, lambda: log_of(logged)), path, tmp_path))
     logged.tidy()
 
 
 def log_of(made: Stack) -> bytes:
     """The server's log up to now."""
     return made.server.container.logs() if isinstance(made.server, InContainer) else made.server.log.read_bytes()
+
+
+@pytest.fixture(params=["here", "there"])
+def without_archive(request: pytest.FixtureRequest, docker_client: DockerClient) -> Iterator[tuple[Stack, Path]]:
+    """A stack whose server archives nothing yet, and tells every statement, in one file however often it is started anew."""
+    local = request.param == "here"
+    with server_folder(server_account(), "log") as place:
+        kept = ("logging_collector=on", f"log_directory={place}", "log_filename=server.log")
+        settings = (*LOGGED, *(word for one in kept for word in ("-c", one))) if local else LOGGED
+        with stack(docker_client, CIVICQ, local=local, settings=settings) as made, ended_with_the_test(made):
+            yield made, place
+
+
+def test_all_witnesses_agree_where_archiving_is_turned_on(without_archive: tuple[Stack, Path], tmp_path: Path) -> None:
+    made, place = without_archive
+
+    def log() -> bytes:
+        return log_of(made) if isinstance(made.server, InContainer) else (place / "server.log").read_bytes()
+
+    all_witnesses_agree(taken(scene_of(made, log), PLANS / f"{TURNED_ON}.yaml", tmp_path))

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from tests.evidence.agreement import LOGGED, Evidence, all_witnesses_agree, scene_of
+from tests.evidence.agreement import all_witnesses_agree
 from tests.evidence.program import PLANS
+from tests.evidence.seen import LOGGED, scene_of, taken
 from tests.evidence.stacks import InContainer, Stack
 from tests.fixtures.account import server_account, server_folder
 from tests.sweep.cases import CASES
@@ -29,8 +30,6 @@ OF_THE_SWEEP = (
     *("prune-backups", "prune-base-backups"),
 )
 SHOWN = (*OF_THE_SWEEP, "find-change", "rotate-role")
-ONLY_THERE = ("restore-db-pitr", "database-corruption")
-"""A server that is started on this machine goes on as the run's own descendant: what it executes is not told apart yet."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +48,7 @@ def logged(request: pytest.FixtureRequest, docker_client: DockerClient) -> Itera
 
 @pytest.mark.parametrize(
     ("logged", "plan"),
-    [(where, plan) for where in ("here", "there") for plan in SHOWN if where == "there" or plan not in ONLY_THERE],
+    [(where, plan) for where in ("here", "there") for plan in SHOWN],
     indirect=["logged"],
     scope="module",
 )
@@ -84,7 +83,7 @@ def test_all_witnesses_agree(plan: str, logged: tuple[Ground, Path], tmp_path: P
             said = made.program.run("confirm", made.program.last, step, *given)
             assert said.code == 0, said.said
 
-        all_witnesses_agree(Evidence(scene_of(made, log, answer), PLANS / f"{plan}.yaml", tmp_path, *words))
+        all_witnesses_agree(taken(scene_of(made, log, answer), PLANS / f"{plan}.yaml", tmp_path, *words))
 
 
 def dropped(made: Stack) -> list[str]:

@@ -17,11 +17,13 @@ MAKING = (
     *("mkdir", "mkdirat", "mknod", "mknodat", "truncate", "chmod", "fchmodat", "chown", "lchown", "fchownat"),
     *("utimensat", "utime", "utimes", "setxattr", "lsetxattr", "removexattr", "mount", "umount2", "swapon", "chroot"),
 )
+FORKS = ("clone", "clone3", "fork", "vfork")
 STRACE = ("strace", "-f", "-y", "-s", "4096", "-qq", "-e", "signal=none")
 _WRITES = re.compile(r"\bO_(WRONLY|RDWR|CREAT|TRUNC|APPEND|TMPFILE)\b")
 _LINE = re.compile(r"^(?P<pid>\d+) +(?P<rest>.*)$")
 _CALL = re.compile(r"^(?P<name>\w+)\((?P<arguments>.*)\) += (?P<result>.*)$")
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_WORDS = re.compile(r'(?:"(?:[^"\\]|\\.)*"(?:\.\.\.)?(?:, )?)*')
 _FOLDER = re.compile(r"^(?:AT_FDCWD|\d+)<([^>]*)>")
 
 
@@ -77,13 +79,36 @@ def calls(trace: Path) -> Iterator[Call]:
             yield Call(pid, call["name"], call["arguments"], call["result"])
 
 
-def programs(trace: Path) -> list[list[str]]:
-    """The argument lists that were executed, in order."""
+@dataclass(frozen=True)
+class Executed:
+    """A program that was executed; ``by``: what its process, or the one that it was forked of, had executed before."""
+
+    argv: tuple[str, ...]
+    by: Executed | None = None
+
+    @property
+    def line(self) -> tuple[Executed, ...]:
+        """All from which it descends, the nearest first."""
+        return (self.by, *self.by.line) if self.by else ()
+
+
+def executed(trace: Path) -> list[Executed]:
+    """The programs that were executed, in order. The trace has to have the calls of ``FORKS`` too."""
+    seen = list(calls(trace))
+    # a child's own lines may stand before the line in which its parent's call returned
+    parents = {int(call.result): call.pid for call in seen if call.name in FORKS and call.result.isdecimal()}
+    last: dict[int, Executed] = {}
     found = []
-    for call in calls(trace):
+    for call in seen:
         if call.name == "execve" and not call.failed:
+            pid: int | None = call.pid
+            while pid is not None and pid not in last:
+                pid = parents.get(pid)
             _, _, rest = call.arguments.partition(", [")
-            found.append([_unescaped(text) for text in _TEXT.findall(rest.partition("], ")[0])])
+            words = _WORDS.match(rest)
+            argv = tuple(_unescaped(text) for text in _TEXT.findall(words[0] if words else ""))
+            last[call.pid] = Executed(argv, last[pid] if pid is not None else None)
+            found.append(last[call.pid])
     return found
 
 

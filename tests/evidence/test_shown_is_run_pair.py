@@ -1,0 +1,66 @@
+"""What is shown is what runs, for the plans of a pair of servers: take over, come back, change places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.evidence.agreement import all_witnesses_agree
+from tests.evidence.program import PLANS
+from tests.evidence.seen import LOGGED, Scene, taken
+from tests.evidence.test_failover import House, house
+from tests.fixtures.account import server_account, server_folder
+from tests.fixtures.pair import Pair, make_pair
+
+__all__ = ["house", "make_pair"]
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
+
+ROLES = {"failover": ("a", "b"), "rejoin-standby": ("b", "a"), "switchover": ("b", "a")}
+"""Who is primary and who is standby when each begins, in the order in which they follow one another."""
+SHOWN = tuple(ROLES)
+CONSENT = ("--confirm", "postgres", "--yes")
+
+
+@pytest.fixture
+def logs() -> Iterator[Path]:
+    """A folder for the logs of both servers, however often a plan starts them anew."""
+    with server_folder(server_account(), "log") as place:
+        yield place
+
+
+def told_to(place: Path, pair: Pair) -> None:
+    """Each server tells every statement, in one file."""
+    for server in (pair.first, pair.second):
+        pairs = [word.split("=", 1) for word in LOGGED if word != "-c"]
+        pairs += [["logging_collector", "on"], ["log_directory", str(place)], ["log_filename", "both.log"]]
+        with (server.data_dir / "postgresql.conf").open("a") as conf:
+            conf.writelines(f"{name} = '{value}'\n" for name, value in pairs)
+        server.restart()
+
+
+def test_all_witnesses_agree(house: House, logs: Path, tmp_path: Path) -> None:
+    pair = house.pair
+    told_to(logs, pair)
+    pair.write(3)
+    pair.caught_up(pair.first, pair.second)
+    commands = tuple(str(row[0]) for row in pair.second.sql("SHOW archive_command"))
+    pair.crash(pair.first)
+
+    def log() -> bytes:
+        return (logs / "both.log").read_bytes()
+
+    def answer() -> None:
+        said = house.program.run("confirm", house.program.last, "repoint")
+        assert said.code == 0, said.said
+
+    for plan, (primary, standby) in ROLES.items():
+        environment = house.environment(primary, standby)
+        words = () if plan == "failover" else ("-i", f"passfile={pair.passfile}")
+        scene = Scene(house.program, house.app, environment, CONSENT, "", log, answer, commands)
+        folder = tmp_path / plan
+        folder.mkdir()
+        all_witnesses_agree(taken(scene, PLANS / f"{plan}.yaml", folder, *words))
+        pair.write(1, on=pair.second if plan != "switchover" else pair.first)
