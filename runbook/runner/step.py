@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from functools import cache
 from typing import Any, assert_never, get_type_hints
 
 from pydantic import TypeAdapter
@@ -353,10 +354,15 @@ def pinned_as(facts: Any, recorded: Mapping[str, Json]) -> Any:
     """The facts with the recorded baselines in place of what is seen now."""
     if not recorded:
         return facts
-    hints = get_type_hints(type(facts))
-    known = {f.name for f in fields(facts)}
-    first = {name: TypeAdapter(hints[name]).validate_python(_untag(v)) for name, v in recorded.items() if name in known}
+    types = _field_types(type(facts))  # type: ignore[arg-type]  # a type is hashable, whatever mypy makes of type[Any]
+    first = {name: types[name].validate_python(_untag(v)) for name, v in recorded.items() if name in types}
     return replace(facts, **first)
+
+
+@cache
+def _field_types(facts: type[Any]) -> dict[str, TypeAdapter[Any]]:
+    hints = get_type_hints(facts)
+    return {field.name: TypeAdapter(hints[field.name]) for field in fields(facts)}
 
 
 def _untag(value: Json) -> Json:

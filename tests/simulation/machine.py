@@ -29,7 +29,8 @@ from tests.simulation.violation import Violation
 @cache
 def _room() -> Path:
     """Where this process has its lock files."""
-    room = Path(tempfile.mkdtemp(prefix="simulation-"))
+    memory = Path("/dev/shm")
+    room = Path(tempfile.mkdtemp(prefix="simulation-", dir=memory if os.access(memory, os.W_OK) else None))
     atexit.register(shutil.rmtree, room, ignore_errors=True)
     (room / RUN).mkdir()
     return room

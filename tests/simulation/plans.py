@@ -40,7 +40,7 @@ class Simulated:
 def random_plan(chance: Random) -> Simulated:
     """A plan of 1 to 200 steps, of which most are few."""
     dice = chance.random()
-    count = chance.randint(1, 10) if dice < 0.8 else chance.randint(11, 40 if dice < 0.99 else MOST_STEPS - 10)
+    count = chance.randint(1, 8) if dice < 0.86 else chance.randint(11, 40 if dice < 0.99 else MOST_STEPS - 10)
     main: list[Step] = []
     for number in range(count):
         main.append(_step(chance, f"s{number}", main))

@@ -63,6 +63,7 @@ class Records:
         self._canary = canary
         self._relied_on: tuple[Record, ...] | None = ()
         self._offset = 0
+        self._head, self._known = b"", 0
         self._begun: Counter[str] = Counter()
         run.on_opened, run.on_record = self._opened, self._acknowledged
 
@@ -109,8 +110,10 @@ class Records:
                 raise Violation("I3: a resume goes on from records that aren't durable")
             self._run.acknowledged[:-1] = self._relied_on
             self._relied_on = None
-        newest = decode_slots(head.durable).newest
-        if newest is None or newest.seq < record.seq:
+        if head.durable is not self._head:
+            newest = decode_slots(head.durable).newest
+            self._head, self._known = head.durable, newest.seq if newest else 0
+        if self._known < record.seq:
             raise Violation(f"I3: record {record.seq} is acknowledged, and the durable head doesn't know it")
         if self._canary and self._canary.sings(record.line):
             raise Violation(f"I4: the secret is in record {record.seq}, {record.event}")

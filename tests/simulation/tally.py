@@ -5,6 +5,7 @@ Owns :class:`Tally` and :func:`tally`.
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 
 from tests.simulation.trial import Trial
@@ -32,4 +33,5 @@ def tally(seeds: range) -> Tally:
             faults.append((seed, f"{type(error).__name__}: {error}"))
         executions += trial.executions
         records += len(trial.run.acknowledged)
+    gc.collect()
     return Tally(len(seeds), executions, records, tuple(faults))
