@@ -25,6 +25,7 @@ from runbook.operation import (
     Transaction,
     sql,
 )
+from runbook.placeholder import Foreseeable, Placeholder, stand_for
 from runbook.system import Postgres
 
 WAITS_FOR_LOCK = "60s"
@@ -57,7 +58,7 @@ _AMCHECK = sql(
 class ReindexInputs(Inputs):
     """Which indexes, and the evidence without which none is touched."""
 
-    indexes: tuple[str, ...] = Field(
+    indexes: Foreseeable[tuple[str, ...]] = Field(
         description="The broken ones, with their schemas, as SQL has it: `broken_indexes` of postgres.diagnose"
     )
     evidence: Artifact = Field(
@@ -112,7 +113,7 @@ class ReindexFacts:
 class Reindexed(Outputs):
     """What was built anew."""
 
-    reindexed: tuple[str, ...] = Field(description="The indexes")
+    reindexed: Foreseeable[tuple[str, ...]] = Field(description="The indexes")
     evidence: str = Field(description="Where the copy is that shows how it was")
 
 
@@ -147,10 +148,13 @@ class Reindex(Action[Postgres, ReindexInputs, ReindexFacts, Reindexed]):
         return ReindexFacts(server, evidence, tuple((one.given, one.file) for one in found), found, schema)
 
     def assume(self, system: Postgres, inputs: ReindexInputs, scope: Scope) -> ReindexFacts:
-        """Plain btree indexes, all of them to be built."""
-        found = tuple(_assumed(name) for name in inputs.indexes)
+        """Unique btree indexes, all of them to be built; one that stands for each, where nobody knows yet which they are."""
+        late = isinstance(inputs.indexes, Placeholder)
+        names = (stand_for(f"each of {inputs.indexes[1:-1]}"),) if late else inputs.indexes
+        found = tuple(_assumed(name) for name in names)
         before = tuple((one.given, one.file) for one in found)
-        return ReindexFacts(Server(0, "", superuser=True), inputs.evidence.sha256, before, found, "")
+        amcheck = stand_for("the schema of amcheck")
+        return ReindexFacts(Server(0, "", superuser=True), inputs.evidence.sha256, before, found, amcheck)
 
     def plan(self, system: Postgres, inputs: ReindexInputs, facts: ReindexFacts, scope: Scope) -> Operations:
         """All searches before the first change; then index by index, each with its check."""
@@ -209,18 +213,19 @@ def _read(look: Look, at: Connection, inputs: ReindexInputs) -> tuple[Index, ...
 
 
 def _assumed(given: str) -> Index:
-    schema, _, name = given.rpartition(".")
+    """With everything that may be asked of an index: what is not known of it stands in placeholders."""
+    schema, _, name = (stand_for("its schema"), "", given) if isinstance(given, Placeholder) else given.rpartition(".")
     return Index(
         given=given,
         schema=schema,
         name=name,
-        table="",
+        table=stand_for("its table"),
         file=1,
         valid=True,
-        unique=False,
+        unique=True,
         system=False,
         btree=True,
-        keys=(),
+        keys=(stand_for("its keys"),),
         predicate="",
         nulls_too=False,
         left=(),

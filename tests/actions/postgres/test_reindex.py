@@ -6,12 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import ValidationError
 
 from runbook.action import CheckFailed, Done, Effect, Scope
 from runbook.actions.postgres.client import Server
 from runbook.actions.postgres.reindex import Index, Reindex, ReindexFacts, ReindexInputs
 from runbook.artifact import Artifact, Format
 from runbook.operation import Sql, Transaction, changes
+from runbook.placeholder import AHEAD
 from runbook.quoting import sql_text
 from runbook.system import Postgres
 
@@ -111,4 +113,30 @@ def test_what_it_is() -> None:
     assert Reindex.effect is Effect.CHANGES
     assert [one.name for one in Reindex().recovery(DB, inputs(), facts(replace(PLAIN, left=("x_ccnew",))), SCOPE)] == [
         "sweep_1_1"
+    ]
+
+
+def shown(asked: ReindexInputs) -> list[tuple[str, str]]:
+    """What a dry-run shows before anybody could look at the indexes: names, and their last statements."""
+    operations = Reindex().plan(DB, asked, Reindex().assume(DB, asked, SCOPE), SCOPE)
+    sqls = [one for one in operations if isinstance(one, Sql)]
+    return [(one.name, sql_text(one.statements[-1])) for one in sqls]
+
+
+def test_a_dry_run_shows_what_is_done_with_each_index_before_it_is_known_which_they_are() -> None:
+    late = {"indexes": "<steps.diagnose.broken_indexes>", "evidence": EVIDENCE}
+    asked = ReindexInputs.model_validate(late, context=AHEAD)
+    (searched, search), (built, build), (checked, check) = shown(asked)
+    assert (searched, built, checked) == ("search_1", "reindex_1", "check_1")
+    assert "FROM ONLY <its table> WHERE (<its keys>) IS NOT NULL GROUP BY <its keys>" in search
+    assert build == 'REINDEX INDEX "<its schema>"."<each of steps.diagnose.broken_indexes>"'
+    assert "'<each of steps.diagnose.broken_indexes>'::regclass" in check
+    with pytest.raises(ValidationError):
+        ReindexInputs.model_validate(late)
+
+
+def test_a_dry_run_that_can_not_look_shows_all_that_may_be_asked_of_an_index() -> None:
+    assert [name for name, _ in shown(inputs())] == [
+        *("search_1", "search_2"),
+        *("reindex_1", "check_1", "reindex_2", "check_2"),
     ]
