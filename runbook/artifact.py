@@ -47,6 +47,16 @@ class Piece(BaseModel):
     sha256: Foreseeable[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
 
 
+class Tablespace(BaseModel):
+    """A tablespace in a base backup: its OID, which a recovered cluster keeps, where it was, and the piece that holds its files."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    oid: Annotated[int, Field(gt=0)]
+    name: str
+    location: str
+    piece: str
+
+
 class Manifest(BaseModel):
     """What was recorded when a backup was made (or adopted). Instants are aware; sizes are bytes."""
 
@@ -66,6 +76,10 @@ class Manifest(BaseModel):
     wal_start: Foreseeable[str] = ""
     wal_stop: Foreseeable[str] = ""
     timeline: Foreseeable[int] = 0
+    tablespaces: tuple[Tablespace, ...] = Field(
+        default=(),
+        description="Of a base backup, those outside the data directory; then it is a directory, with a tar file each",
+    )
     run: str = ""
     unproven: tuple[str, ...] = Field(default=(), description="What an adoption could not prove, in words")
     tool: str = ""

@@ -2,7 +2,8 @@
 
 A backup ``NAME`` is the file or directory ``NAME`` and, beside it, ``NAME.manifest.json``, and where there are such:
 ``NAME.counts.jsonl`` (rows per table), ``NAME.globals.sql`` (roles) and, for a directory, ``NAME.sha256`` (a line per file, as
-``sha256sum`` writes and checks it, which stands in the manifest for the files that it lists).
+``sha256sum`` writes and checks it, which stands in the manifest for the files that it lists). A base backup with tablespaces is a
+directory of few files, and each is a piece of its own.
 
 Promises: while a backup is made every file is called ``FILE.TAG.partial``. The manifest's partial, the *draft*, is written after
 all others are complete, so its presence proves them; then they get their names, the manifest last. A killed run leaves

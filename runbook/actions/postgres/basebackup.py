@@ -23,6 +23,7 @@ from runbook.actions.backup.layout import (
     published_artifact,
     swept,
 )
+from runbook.actions.postgres import basebackup_files as files
 from runbook.actions.postgres.client import (
     MAINTENANCE_DATABASE,
     Server,
@@ -36,10 +37,11 @@ from runbook.actions.postgres.client import (
 )
 from runbook.actions.postgres.in_container import KEPT
 from runbook.actions.postgres.packing import Packing, chosen, ended, options, packed, packs_zstd, told
+from runbook.actions.postgres.tablespaces import TABLESPACES, Space, elsewhere, inside, spaces_of
 from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
-from runbook.operation import Document, Operations, Pipeline, Ref, Sql, Stage, Write, sql
+from runbook.operation import Document, DocumentValue, Operation, Operations, Pipeline, Ref, Sql, Stage, Write, sql
 from runbook.paste import on_host
 from runbook.placeholder import Foreseeable
 from runbook.quoting import shell_word
@@ -52,7 +54,6 @@ SPACE_FACTOR = {Packing.ZSTD: 0.6, Packing.GZIP: 0.6, Packing.NONE: 1.1}
 _MOMENT = "to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 _CLUSTER = sql(
     "SELECT current_setting('archive_mode') AS archive_mode, current_setting('wal_level') AS wal_level, "
-    "(SELECT coalesce(string_agg(spcname, ', '), '') FROM pg_tablespace WHERE spcname !~ '^pg_') AS tablespaces, "
     "(SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)::int AS replication, "
     "(SELECT coalesce(sum(pg_database_size(oid)), 0) FROM pg_database WHERE datconnlimit <> -2)::bigint AS bytes, "
     "(SELECT coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) FROM pg_stat_archiver)::int "
@@ -85,10 +86,14 @@ class BasebackupInputs(Inputs):
 
 @dataclass(frozen=True, slots=True)
 class BasebackupFacts:
-    """The server, the client, how it is packed and by whom, and what there is of this backup already. Sizes are bytes."""
+    """The server, the client, how it is packed and by whom, and what there is of this backup already. Sizes are bytes.
+
+    ``spaces``: tablespaces outside the data directory; with any, the backup is a directory.
+    """
 
     server: Server = guard()
     packing: Packing = guard()
+    spaces: tuple[Space, ...] = guard()
     client: str = current()
     client_packs: bool = current()
     cluster_bytes: int = current()
@@ -109,8 +114,11 @@ class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
     `pg_basebackup` runs where the system's host is (in a container, inside it), and packs there if it can. Its bytes are piped
     out and hashed on the way; then the archive's end is looked at. The WAL that makes the copy consistent is in it. From its end
     on, the WAL archive leads to any later moment: so a cluster that doesn't archive, or whose archiving fails, is refused, and so
-    is one with tablespaces of its own, which one tar file can't hold, and one with a former cluster inside its data directory,
-    where a recovery in a container keeps it. `postgres.restore_to_time` checks every file against the server's manifest.
+    is one with a former cluster inside its data directory, where a recovery in a container keeps it. `postgres.restore_to_time`
+    checks every file against the server's manifest.
+
+    A cluster with tablespaces of its own, on this machine, becomes a directory: a tar file for the data directory, one for each
+    tablespace, and the server's manifest. Each is read whole, and hashed, once it is written.
     """
 
     effect = Effect.CREATES
@@ -127,22 +135,26 @@ class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
     def observe(self, look: Look, system: Postgres, inputs: BasebackupInputs, scope: Scope) -> BasebackupFacts:
         """Versions, archiving, free space, and what an earlier attempt left."""
         packing = chosen(look, inputs.compress, inputs.name)
-        where = _where(inputs, packing, scope)
-        state = present(look, where, parts=(DATA,), made_by=maker(scope))
         server = read_server(look, system, scope.application)
         client = read_client(look, system, "pg_basebackup")
         client_packs = packing is Packing.ZSTD and packs_zstd(look, system, client)
         at = system.connection(application=scope.application, database=MAINTENANCE_DATABASE)
-        row = look.query(at, _CLUSTER)[0]
+        row, spaces = look.query(at, _CLUSTER)[0], spaces_of(look.query(at, TABLESPACES))
+        if spaces and not client_packs:
+            packing = _packed_by_itself(packing, inputs, client.text)
+        where = _where(inputs, packing, scope)
+        state = present(look, where, parts=(DATA,), made_by=maker(scope))
         size = int(row["bytes"] or 0)
         if not (state.done or state.drafted):
             refuse_older_client(system, client, server)
             needed = int(size * SPACE_FACTOR[packing])
             kept = _kept_inside(look, system, str(row["directory"]))
-            found = [*_unfit(system, inputs, dict(row)), *kept, *_full(look, where, needed)]
+            apart = elsewhere(system.key or "the cluster", system.host, [one.name for one in spaces])
+            within = inside(spaces, str(row["directory"]))
+            found = [*_unfit(system, inputs, dict(row)), *apart, *within, *kept, *_full(look, where, needed)]
             if found:
                 raise Refused(*found)
-        return BasebackupFacts(server, packing, client.text, client_packs, size, state, where)
+        return BasebackupFacts(server, packing, spaces, client.text, client_packs, size, state, where)
 
     def assume(self, system: Postgres, inputs: BasebackupInputs, scope: Scope) -> BasebackupFacts:
         """A cluster that archives, and a store with nothing of this backup."""
@@ -152,7 +164,7 @@ class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
         where = _where(inputs, packing, scope)
         client_packs = packing is Packing.ZSTD
         server, client = unread(scope.step)
-        return BasebackupFacts(server, packing, client, client_packs, 0, Present(), where)
+        return BasebackupFacts(server, packing, (), client, client_packs, 0, Present(), where)
 
     def plan(self, system: Postgres, inputs: BasebackupInputs, facts: BasebackupFacts, scope: Scope) -> Operations:
         """The copy into a partial, a look at its end, then the names."""
@@ -172,7 +184,7 @@ class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
             Sql(name="began", connection=at, statements=(began,), reads=True),
             _copied(system, facts, scope),
             Sql(name="ended", connection=at, statements=(over,), reads=True),
-            ended("look_at_end", facts.packing, where.partial(DATA)),
+            *_looked_at(facts),
             Write(name="draft", path=where.partial(MANIFEST), content=_manifest(facts, scope)),
             *published(where, state, parts=(DATA,)),
         )
@@ -193,22 +205,44 @@ def _where(inputs: BasebackupInputs, packing: Packing, scope: Scope) -> Layout:
     return layout(inputs.to, name if told(name) is packing else f"{name}{packing.suffix}", scope)
 
 
-def _copied(system: Postgres, facts: BasebackupFacts, scope: Scope) -> Pipeline:
-    """CRC-32C per file: against what a disk may do. Against everything else the whole archive has its SHA-256."""
-    fixed = ("--pgdata=-", "--format=tar", "--wal-method=fetch", "--checkpoint=fast", "--manifest-checksums=CRC32C")
-    given = (*fixed, *options(facts.packing, client_packs=facts.client_packs))
-    words = argv(system, "pg_basebackup", target(system), *given, "--no-password", f"--label=runbook {maker(scope)}")
+def _packed_by_itself(packing: Packing, inputs: BasebackupInputs, client: str) -> Packing:
+    """What pg_basebackup can pack with where it writes the files itself: gzip, unless zstd was asked for."""
+    if packing is not Packing.ZSTD:
+        return packing
+    if inputs.compress == "auto" and told(inputs.name) is Packing.NONE:
+        return Packing.GZIP
+    detail = f"A cluster with tablespaces is packed by pg_basebackup itself, and {client} has no zstd."
+    raise Refused(Problem("E617", "pg_basebackup can't pack with zstd", detail, "Give `compress: gzip`."))
+
+
+def _copied(system: Postgres, facts: BasebackupFacts, scope: Scope) -> Operation:
+    """CRC-32C per file: against what a disk may do. Against everything else each archive has its SHA-256."""
+    fixed = ("--wal-method=fetch", "--checkpoint=fast", "--manifest-checksums=CRC32C")
+    label, into = f"runbook {maker(scope)}", facts.where.partial(DATA)
+    if facts.spaces:
+        return files.copied(system, scope.application, into, packing=facts.packing, fixed=fixed, label=label)
+    given = ("--pgdata=-", "--format=tar", *fixed, *options(facts.packing, client_packs=facts.client_packs))
+    words = argv(system, "pg_basebackup", target(system), *given, "--no-password", f"--label={label}")
     first = Stage(argv=words, host=system.host, env=env(system, scope.application))
     return Pipeline(
         name="copy",
         stages=(first, *packed(facts.packing, client_packs=facts.client_packs)),
-        sink=facts.where.partial(DATA),
+        sink=into,
     )
+
+
+def _looked_at(facts: BasebackupFacts) -> Operations:
+    path = facts.where.partial(DATA)
+    if facts.spaces:
+        return files.read_whole(path, facts.spaces, facts.packing)
+    return (ended("look_at_end", facts.packing, path),)
 
 
 def _manifest(facts: BasebackupFacts, scope: Scope) -> Document:
     name = facts.where.file(DATA)
-    piece = Document((("path", name), ("bytes", Ref("copy", "bytes")), ("sha256", Ref("copy", "sha256"))))
+    single = Document((("path", name), ("bytes", Ref("copy", "bytes")), ("sha256", Ref("copy", "sha256"))))
+    spaces, packing = facts.spaces, facts.packing
+    kept: tuple[tuple[str, DocumentValue], ...] = (("tablespaces", files.recorded(name, spaces, packing)),)
     return Document(
         (
             ("manifest", 1),
@@ -220,10 +254,11 @@ def _manifest(facts: BasebackupFacts, scope: Scope) -> Document:
             ("client_version", facts.client),
             ("started_at", Ref("began", "started_at")),
             ("finished_at", Ref("ended", "finished_at")),
-            ("pieces", (piece,)),
+            ("pieces", files.pieces(name, spaces, packing) if spaces else (single,)),
             ("wal_start", Ref("began", "wal_start")),
             ("wal_stop", Ref("ended", "wal_stop")),
             ("timeline", Ref("began", "timeline")),
+            *(kept if spaces else ()),
             ("run", maker(scope)),
             ("tool", f"runbook {runbook.__version__}"),
         )
@@ -246,11 +281,6 @@ def _unfit(system: Postgres, inputs: BasebackupInputs, row: dict[str, object]) -
         detail = f"{who} could not archive {row['failed_wal']}, and has archived nothing since."
         found.append(
             Problem("E771", "archiving fails", detail, "SELECT * FROM pg_stat_archiver;    # and the server's log")
-        )
-    if row["tablespaces"]:
-        detail = f"{who} has the tablespaces {row['tablespaces']}; one tar file holds one."
-        found.append(
-            Problem("E772", "the cluster has tablespaces of its own", detail, "Use pgBackRest or Barman for it.")
         )
     if not row["replication"]:
         detail = f"{system.user} has neither REPLICATION nor SUPERUSER."

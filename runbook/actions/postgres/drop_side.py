@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pydantic import Field
 
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current
-from runbook.actions.postgres import cluster, recovery, swap
+from runbook.actions.postgres import cluster, recovery, swap, tablespace_copies, tablespaces
 from runbook.actions.postgres.cluster import Paths, Place, Server
 from runbook.actions.postgres.moment import memory
 from runbook.actions.postgres.recovery import Tools
@@ -30,7 +30,10 @@ class DropSideInputs(Inputs):
 
 @dataclass(frozen=True, slots=True)
 class DropSideFacts:
-    """What there is of the copy. ``where`` None: the step has made nothing yet. ``programs``: the folder of its server's."""
+    """What there is of the copy. ``where`` None: the step has made nothing yet. ``programs``: the folder of its server's.
+
+    ``spaces``: directories of its tablespaces, none of which the cluster in its place uses.
+    """
 
     where: Paths | None = current()
     side: Place | None = current()
@@ -38,6 +41,7 @@ class DropSideFacts:
     partial: bool = current()
     run: bool = current()
     feeding: bool = current()
+    spaces: tuple[str, ...] = current()
 
 
 class DroppedSide(Outputs):
@@ -68,15 +72,17 @@ class DropSide(Action[Postgres, DropSideInputs, DropSideFacts, DroppedSide]):
     def observe(self, look: Look, system: Postgres, inputs: DropSideInputs, scope: Scope) -> DropSideFacts:
         """Which directories there are, and whether a server runs in the copy."""
         maker = _maker(inputs, scope)
-        known = (look.text(LOCAL, memory(maker)) or "").partition("\n")[0]
+        written = look.text(LOCAL, memory(maker)) or ""
+        known, copies = written.partition("\n")[0], tablespaces.remembered(written)
         if not known:
-            return DropSideFacts(None, None, "", partial=False, run=False, feeding=False)
+            return DropSideFacts(None, None, "", partial=False, run=False, feeding=False, spaces=())
         where, host = cluster.paths(known, swap.own_name(maker)), system.host
         if look.file(host, where.old) is not None:
             detail = (
                 f"Step {inputs.step} has put its copy into the live cluster's place; {where.old} is the former one."
             )
-            fix = f"Remove that by hand, when it is no longer needed: rm -rf {where.old}"
+            former = " ".join((where.old, *(one.live for one in copies if one.live)))
+            fix = f"Remove that by hand, when it is no longer needed: rm -rf {former}"
             raise Refused(Problem("E678", "there is no side copy", detail, fix))
         side = cluster.read_place(look, host, where.side)
         program = cluster.read_options(look, host, where.side)[0] if side else ""
@@ -87,13 +93,14 @@ class DropSide(Action[Postgres, DropSideInputs, DropSideFacts, DroppedSide]):
             partial=look.file(host, where.partial) is not None,
             run=look.file(host, where.run) is not None,
             feeding=look.file(host, spool_of(where.run)) is not None,
+            spaces=tablespaces.there(look, host, copies, where.data),
         )
 
     def assume(self, system: Postgres, inputs: DropSideInputs, scope: Scope) -> DropSideFacts:
         """A side server that runs."""
         where = cluster.paths(system.data_directory or "/PGDATA", swap.own_name(_maker(inputs, scope)))
         side = Place(inode=1, device=1, owner="postgres", server=Server.RUNNING, signal=False)
-        return DropSideFacts(where, side, system.binaries, partial=False, run=True, feeding=False)
+        return DropSideFacts(where, side, system.binaries, partial=False, run=True, feeding=False, spaces=())
 
     def plan(self, system: Postgres, inputs: DropSideInputs, facts: DropSideFacts, scope: Scope) -> Operations:
         """The server first; a directory in which one runs is never removed."""
@@ -106,18 +113,20 @@ class DropSide(Action[Postgres, DropSideInputs, DropSideFacts, DroppedSide]):
         gone = {
             "remove_side": where.side if side else "",
             "remove_partial": where.partial if facts.partial else "",
-            "remove_run": where.run if facts.run else "",
         }
+        last = (recovery.removed("remove_run", where.run, own, tools),) if facts.run else ()
         return (
             *((recovery.stopped("stop_side", where.side, tools),) if runs else ()),
             *(_fed_no_more(system, where, _maker(inputs, scope)) if facts.feeding else ()),
             *(recovery.removed(name, path, own, tools) for name, path in gone.items() if path),
+            *tablespace_copies.dropped(facts.spaces, own, system.host),
+            *last,
         )
 
     def verify(self, look: Look, system: Postgres, inputs: DropSideInputs, done: Done[DropSideFacts]) -> DroppedSide:
         """Nothing of it is left."""
         facts = done.facts
-        if facts.side is not None or facts.partial or facts.run:
+        if facts.side is not None or facts.partial or facts.run or facts.spaces:
             detail = f"There is still something of {facts.where.side if facts.where else 'the copy'}."
             raise CheckFailed(Problem("E678", "the side copy is not gone", detail, "Look at it: ls -la"))
         return DroppedSide(data_directory=facts.where.side if facts.where else "")

@@ -10,11 +10,12 @@ import posixpath
 from dataclasses import dataclass
 
 from runbook.action import Look, Scope, Unreachable
-from runbook.actions.postgres import cluster, in_container, swap
+from runbook.actions.postgres import cluster, in_container, swap, tablespaces
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.cluster import Control, Paths, Place, Server
 from runbook.actions.postgres.elsewhere import refuse_elsewhere
 from runbook.actions.postgres.reach import Reach, read_reach, unknown_timelines, unreachable
+from runbook.actions.postgres.tablespaces import TABLESPACES, SpaceCopy, sizes_of
 from runbook.actions.postgres.target import Moment, Position, Target
 from runbook.actions.postgres.wal import History, history_name, parse_lsn, parse_name
 from runbook.actions.postgres.wal_source import Archive
@@ -23,7 +24,7 @@ from runbook.errors import Problem, Refused
 from runbook.host import LOCAL, Compose, Docker, Host
 from runbook.operation import sql
 from runbook.system import Postgres
-from runbook.units import parse_instant, show_instant, show_size
+from runbook.units import parse_instant, show_instant
 
 LONGEST_SOCKET = 107
 """Bytes of a Unix socket's path (manual of unix(7))."""
@@ -33,7 +34,6 @@ _LIVE = sql(
     "CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_current_wal_lsn()::text END AS lsn, "
     "to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS moment, "
     "(SELECT coalesce(sum(pg_database_size(oid)), 0) FROM pg_database WHERE datconnlimit <> -2)::bigint AS bytes, "
-    "(SELECT coalesce(string_agg(spcname, ', '), '') FROM pg_tablespace WHERE spcname !~ '^pg_') AS tablespaces, "
     "(SELECT coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) FROM pg_stat_archiver)::int "
     "AS failing, (SELECT coalesce(last_failed_wal, '') FROM pg_stat_archiver) AS failed_wal"
 )
@@ -41,7 +41,10 @@ _LIVE = sql(
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The live server. ``answers`` False: it is down, and only ``directory`` is known. ``moment`` is its clock (UTC)."""
+    """The live server. ``answers`` False: it is down, and only ``directory`` is known. ``moment`` is its clock (UTC).
+
+    ``sizes``: bytes of its tablespaces of its own, by OID.
+    """
 
     directory: str
     answers: bool
@@ -49,7 +52,7 @@ class Live:
     moment: str = ""
     lsn: str = ""
     bytes: int = 0
-    tablespaces: str = ""
+    sizes: tuple[tuple[int, int], ...] = ()
     failing_at: str = ""
 
 
@@ -68,12 +71,16 @@ class Sought:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The cluster's files, and the major version of those or of the programs. ``place`` None: there are none yet."""
+    """The cluster's files, and the major version of those or of the programs. ``place`` None: there are none yet.
+
+    ``copies``: the tablespaces of its own that the base backup has, and where their copies go.
+    """
 
     where: Paths
     place: Place | None
     control: Control
     major: str
+    copies: tuple[SpaceCopy, ...] = ()
 
 
 def memory(scope: Scope) -> str:
@@ -107,7 +114,7 @@ def read_live(look: Look, db: Postgres, scope: Scope) -> Live:
         moment=str(row["moment"]),
         lsn=str(row["lsn"]),
         bytes=int(row["bytes"] or 0),
-        tablespaces=str(row["tablespaces"]),
+        sizes=tuple(sizes_of(look.query(at, TABLESPACES)).items()),
         failing_at=str(row["failed_wal"]) if row["failing"] else "",
     )
 
@@ -157,6 +164,7 @@ def refuse(look: Look, db: Postgres, sought: Sought, live: Live, found: Found) -
             or unreachable(reach, sought.target, wanted=sought.timeline)
         ),
         *_unfit(db, live),
+        *_spaces_unfit(look, db, manifest, found),
         *_no_room(look, db, sought, live, found),
     ]
     if problems:
@@ -214,12 +222,24 @@ def _unfit(db: Postgres, live: Live) -> list[Problem]:
         found.append(
             Problem("E771", "archiving fails", detail, "SELECT * FROM pg_stat_archiver;    # and the server's log")
         )
-    if live.tablespaces:
-        detail = f"{who} has the tablespaces {live.tablespaces}: their files lie outside the data directory."
-        found.append(
-            Problem("E772", "the cluster has tablespaces of its own", detail, "Use pgBackRest or Barman for it.")
-        )
     return found
+
+
+def _spaces_unfit(look: Look, db: Postgres, manifest: Manifest, found: Found) -> list[Problem]:
+    links, data = tablespaces.read_links(look, db.host, found.where.data), found.where.data
+    who = db.key or "the cluster"
+    return tablespaces.unfit(look, db.host, who, manifest=manifest, links=links, spaces=found.copies, data=data)
+
+
+def _needs(sought: Sought, live: Live, found: Found) -> list[tuple[str, int]]:
+    """What the copy may need, and where; of a server that is down as many bytes as are packed in the backup, at least."""
+    manifest, sizes = sought.artifact.manifest, dict(live.sizes)
+    packed = {piece.path: piece.bytes for piece in manifest.pieces} if manifest else {}
+    spaces = {one.oid: packed.get(one.piece, 0) for one in manifest.tablespaces} if manifest else {}
+    known, apart = (live.bytes, sizes) if live.bytes else (sought.artifact.bytes, spaces)
+    needs = [(found.where.side, known - sum(apart.values()))]
+    needs += [(one.place, sizes.get(one.oid) or spaces.get(one.oid, 0)) for one in found.copies]
+    return [(place, int(sought.space_factor * max(size, 0))) for place, size in needs]
 
 
 def _no_room(look: Look, db: Postgres, sought: Sought, live: Live, found: Found) -> list[Problem]:
@@ -227,11 +247,7 @@ def _no_room(look: Look, db: Postgres, sought: Sought, live: Live, found: Found)
     problems = []
     if detail := sought.archive.unseen(look):
         problems.append(Problem("E793", "the WAL archive can't be seen", detail, "Mount it, or correct `archive`."))
-    # a server that is down does not tell its size; the copy has that of the packed backup at least
-    free, needed = look.free_bytes(host, where.side), int(sought.space_factor * (live.bytes or sought.artifact.bytes))
-    if free < needed:
-        detail = f"Beside {where.data} are {show_size(free)} free; the copy may need {show_size(needed)}."
-        problems.append(Problem("E761", "there is not enough space for a second copy", detail, "Make space."))
+    problems += tablespaces.crowded(look, host, _needs(sought, live, found))
     if len(f"{where.run}/.s.PGSQL.{db.port}".encode()) > LONGEST_SOCKET:
         over = len(f"{where.run}/.s.PGSQL.{db.port}".encode()) - LONGEST_SOCKET
         detail = f"{where.run} is {over} bytes too long for a socket's path (at most {LONGEST_SOCKET} in all)."

@@ -15,6 +15,7 @@ from runbook.actions.postgres import target
 from runbook.actions.postgres.closed_segment import SEGMENT, archived, closed
 from runbook.actions.postgres.cluster import PRODUCTION, Paths
 from runbook.actions.postgres.packing import unpacked
+from runbook.actions.postgres.tablespace_copies import MAP, NOT_UNPACKED
 from runbook.actions.postgres.target import Target
 from runbook.actions.postgres.wal import SEGMENT_BYTES
 from runbook.actions.postgres.wal_source import Archive
@@ -144,15 +145,20 @@ def whole(segment: Arg, goal: Goal, tools: Tools) -> Operation:
     return Wait(name="last_is_whole", read=look, until=(Condition("exit_code", Test.EQUALS, 0),), deadline_s=0)
 
 
-def extracted(source: str, sha256: str, where: Paths, goal: Goal, tools: Tools) -> Operations:
-    """The base backup as a directory, every file checked against the server's own manifest, ready to recover."""
-    without = tuple(f"--exclude={name}" for name in STRAY)
+def extracted(
+    source: str, sha256: str, where: Paths, goal: Goal, tools: Tools, *, spaces: Operations = ()
+) -> Operations:
+    """The base backup as a directory, every file checked against the server's own manifest, ready to recover.
+
+    ``spaces`` unpack what lies outside of that directory, and link it.
+    """
+    without = tuple(f"--exclude={name}" for name in (*STRAY, *NOT_UNPACKED))
     unpack = Stage(
         argv=("tar", "--extract", "--preserve-permissions", "--file=-", f"--directory={where.partial}", *without),
         host=tools.host,
         user=tools.owner,
     )
-    ignored = tuple(f"--ignore={name}" for name in STRAY)
+    ignored = tuple(f"--ignore={name}" for name in (*STRAY, MAP))
     signal_file = f"{where.partial}/{target.signal(goal.target)}"
     return (
         MakeDirectory(name="make_side", path=where.partial, host=tools.host, mode=0o700, owner=tools.owner),
@@ -163,6 +169,7 @@ def extracted(source: str, sha256: str, where: Paths, goal: Goal, tools: Tools) 
             hashing=Hashing.SOURCE,
             expect_sha256=sha256,
         ),
+        *spaces,
         tools.run("check_files", tools.program("pg_verifybackup"), "--quiet", *ignored, where.partial, reads=True),
         Write(name="signal", path=signal_file, content="", host=tools.host, owner=tools.owner),
         Rename(name="name_side", source=where.partial, target=where.side, host=tools.host),

@@ -13,13 +13,14 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from runbook.action import Inputs, Scope, current, guard, pinned
 from runbook.actions.backup.layout import directory_of
-from runbook.actions.postgres import in_container, load, recovery, swap
+from runbook.actions.postgres import basebackup_files, in_container, load, recovery, swap, tablespace_copies
 from runbook.actions.postgres.assertion import Check
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.closed_segment import SEGMENT
 from runbook.actions.postgres.cluster import NOTHING_THERE, Directories, Paths, Place, Server
 from runbook.actions.postgres.moment import memory
 from runbook.actions.postgres.recovery import Goal, Side, Tools
+from runbook.actions.postgres.tablespaces import SpaceCopy, noted
 from runbook.actions.postgres.target import CommitOf, EndOfArchive, Moment, Position, RestorePoint, Target
 from runbook.actions.postgres.wal_source import archive_of
 from runbook.artifact import Artifact
@@ -110,7 +111,8 @@ class RestoreToTimeInputs(Inputs):
 class RestoreToTimeFacts:
     """The cluster, the directories and the artifact. ``options`` and ``log`` are those that the live server had.
 
-    ``lacks``: what the archive has not got of a cluster in its place.
+    ``lacks``: what the archive has not got of a cluster in its place. ``copies``: the tablespaces of its own, and where the copy's
+    go; ``copies_there``: those of these places that exist, and that the cluster in its place does not use.
     ``first_segment``: the first that is needed from the archive; ``last_segment``: its last, and ``reaches``: where that begins, as
     first seen.
     """
@@ -128,6 +130,7 @@ class RestoreToTimeFacts:
     last_segment: str = pinned()
     reaches: str = pinned()
     segment_bytes: int = pinned()
+    copies: tuple[SpaceCopy, ...] = pinned()
     where: Paths = current()
     answers: bool = current()
     data: Place | None = current()
@@ -140,6 +143,7 @@ class RestoreToTimeFacts:
     lacks: str = current()
     timeline: int = current()
     inside: in_container.Inside | None = current()
+    copies_there: tuple[str, ...] = current()
 
     @property
     def directories(self) -> Directories:
@@ -184,7 +188,8 @@ class Step:
         partial = (recovery.removed("sweep_side", where.partial, self.own, self.tools),) if found.partial else ()
         run = (recovery.removed("sweep_run", where.run, self.own, self.tools),) if found.run else ()
         fed = self.goal.archive.fed_no_more("sweep_feeder", where.run) if found.feeding else ()
-        return (*partial, *fed, *run)
+        spaces = tablespace_copies.dropped(found.copies_there, self.own, self.system.host)
+        return (*partial, *spaces, *fed, *run)
 
     def fed_no_more(self) -> Operations:
         """A promoted server needs nothing from the archive any more, and a side server's keys neither."""
@@ -196,13 +201,14 @@ class Step:
         artifact = self.inputs.artifact
         directory = directory_of(load.store_of(artifact, self.scope))
         pieces = artifact.manifest.pieces if artifact.manifest else ()
-        sha256 = next((piece.sha256 for piece in pieces if piece.path == artifact.name), "")
+        base = basebackup_files.base_of(artifact.manifest) if artifact.manifest else artifact.name
+        sha256 = next((piece.sha256 for piece in pieces if piece.path == base), "")
         at = self.system.connection(application=self.scope.application, database=MAINTENANCE_DATABASE)
         switched = recovery.switched(at, self.goal, self.tools) if self.facts.answers else ()
         remembered = Write(
             name="remember",
             path=memory(self.scope),
-            content=f"{self.facts.where.data}\n{self.facts.system_identifier}\n",
+            content=f"{self.facts.where.data}\n{self.facts.system_identifier}\n{noted(self.facts.copies)}",
         )
         return (
             *self.goal.archive.opened(),
@@ -210,8 +216,23 @@ class Step:
             remembered,
             *switched,
             *self.last_whole(),
-            *recovery.extracted(f"{directory}/{artifact.name}", sha256, self.facts.where, self.goal, self.tools),
+            *recovery.extracted(
+                f"{directory}/{base}", sha256, self.facts.where, self.goal, self.tools, spaces=self.spaces(directory)
+            ),
         )
+
+    def spaces(self, directory: str) -> Operations:
+        """The tablespaces of the copy; nothing of them is the live cluster's before anything starts in it."""
+        found, partial, manifest = self.facts, self.facts.where.partial, self.inputs.artifact.manifest
+        unpacked = tablespace_copies.unpacked_apart(
+            manifest, directory, found.copies, partial, host=self.system.host, owner=found.owner
+        )
+        return (*unpacked, *self.apart("is_apart", partial))
+
+    def apart(self, name: str, copy: str) -> Operations:
+        """A copy shares no tablespace with the live cluster."""
+        live = "" if self.is_new else self.facts.where.data
+        return tablespace_copies.apart(name, copy, live, self.facts.copies, self.system.host)
 
     def last_whole(self) -> Operations:
         """Only the archive's end needs it: any other target says itself that it was reached."""
@@ -227,6 +248,7 @@ class Step:
         return (
             *(fed if server is Server.RUNNING else self.started_again(server, feeding=True)),
             *awaited,
+            *self.apart("still_apart", where.side),
             recovery.promoted(where, self.tools),
             *self.fed_no_more(),
         )

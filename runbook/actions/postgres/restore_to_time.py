@@ -8,7 +8,7 @@ from dataclasses import replace
 from pydantic import Field
 
 from runbook.action import Action, Attempt, CheckFailed, Done, Effect, Look, Outputs, Scope
-from runbook.actions.postgres import cluster, in_container, swap
+from runbook.actions.postgres import cluster, in_container, swap, tablespaces
 from runbook.actions.postgres.cluster import NOTHING_THERE, Paths, Place, Server, Stage
 from runbook.actions.postgres.moment import (
     Found,
@@ -27,6 +27,7 @@ from runbook.actions.postgres.surroundings import read_artifact
 from runbook.actions.postgres.target import told
 from runbook.actions.postgres.wal import SEGMENT_BYTES, History, parse_name
 from runbook.actions.postgres.wal_source import archive_of, local_archive, spool_of
+from runbook.actions.postgres.whole_cluster import with_all
 from runbook.host import LOCAL
 from runbook.operation import Operations
 from runbook.paste import on_host
@@ -52,6 +53,10 @@ class RestoredToTime(Outputs):
     timeline: int = Field(description="Its timeline")
     connect: str = Field(description="How to connect to it, as a command")
     advice: str = Field(description="What to do next")
+    tablespaces: tuple[str, ...] = Field(
+        default=(),
+        description="Where its tablespaces are, and where the former cluster's are, which are kept: NAME: PLACE",
+    )
 
 
 class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, RestoredToTime]):
@@ -63,6 +68,10 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
     put the recovered directory in the live one's place; the former directory is kept beside it. With `mode: side` it is left
     running, for taking single tables or rows out of it. The archive is a directory (`archive: file://…` of the system) on the
     server's host; archiving must be on. `undo` puts the former directory back.
+
+    Tablespaces of the cluster's own (of a server on this machine) are unpacked into directories beside the live ones, which carry
+    the run's name, and stay there: the links to them lie in the data directory and are exchanged with it, so that the former
+    cluster keeps its own. One that was made after the base backup is refused, since recovery would take the live one's directory.
 
     On a new machine, where nothing is, `new: true` recovers straight into the place of the data directory: give `data_directory`
     and `binaries` of the system, and `options` where the configuration lies elsewhere than in the data.
@@ -88,6 +97,10 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
         """A side cluster is made, or one where none was; a swap replaces the live one."""
         return Effect.CREATES if inputs.mode == "side" or inputs.new else Effect.DESTROYS
 
+    def along(self, look: Look, system: Postgres, inputs: RestoreToTimeInputs, scope: Scope) -> str:
+        """Every other database of the cluster goes back as well."""
+        return with_all(look, system, scope)
+
     def observe(self, look: Look, system: Postgres, inputs: RestoreToTimeInputs, scope: Scope) -> RestoreToTimeFacts:
         """Directories, lock files, the control file; and the server, where it answers."""
         host, contained = system.host, in_container.applies(system, inputs.mode)
@@ -100,6 +113,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             return self._midway(look, system, inputs, scope, where=where, inside=inside)
         data, side, old = (cluster.read_place(look, host, path) for path in (where.data, where.side, where.old))
         origin = self._origin(look, system, inputs, scope, where=where, data=data, old=old)
+        copies = self._copies(look, system, inputs, scope, data=where.data if old is None else where.old)
         controldata = Tools(origin.programs, host, origin.owner).program("pg_controldata")
         side = cluster.read_end(look, host, controldata, where.side, side)
         facts = RestoreToTimeFacts(
@@ -128,6 +142,8 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             lacks="",
             timeline=origin.control.timeline,
             inside=inside,
+            copies=copies,
+            copies_there=tablespaces.there(look, host, copies, where.data),
         )
         if side is None and old is None and not (inputs.new and data is not None):
             sought = Sought(
@@ -139,7 +155,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
                 swapping=inputs.mode == "swap",
                 commands=tuple(name for name in ("stop", "start") if getattr(inputs, name)),
             )
-            reach = refuse(look, system, sought, live, Found(where, data, origin.control, origin.major))
+            reach = refuse(look, system, sought, live, Found(where, data, origin.control, origin.major, copies))
             return replace(
                 facts, first_segment=reach.first_name, last_segment=reach.last_name, reaches=reach.begins_last
             )
@@ -162,6 +178,17 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
         begun = look.text(LOCAL, memory(scope)) is not None
         new = New(inputs.artifact.manifest, inputs.owner, inputs.options, begun)
         return read_new(look, system, where, data=data, new=new, archive=archive_of(system, scope))
+
+    def _copies(
+        self, look: Look, system: Postgres, inputs: RestoreToTimeInputs, scope: Scope, *, data: str
+    ) -> tuple[tablespaces.SpaceCopy, ...]:
+        """As first chosen and written down: a live tablespace may be dropped while the step runs."""
+        manifest = inputs.artifact.manifest
+        if manifest is None or not manifest.tablespaces:
+            return ()
+        known = tablespaces.remembered(look.text(LOCAL, memory(scope)) or "")
+        links = {} if known else tablespaces.read_links(look, system.host, data)
+        return known or tablespaces.read_copies(look, system.host, manifest, links, swap.own_name(scope))
 
     def assume(self, system: Postgres, inputs: RestoreToTimeInputs, scope: Scope) -> RestoreToTimeFacts:
         """A running cluster, and nothing left by an earlier attempt."""
@@ -193,6 +220,8 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             checked=False,
             lacks="",
             timeline=1,
+            copies=tablespaces.copies(inputs.artifact.manifest, {}, swap.own_name(scope)),
+            copies_there=(),
             inside=in_container.ASSUMED if in_container.applies(system, inputs.mode) else None,
         )
 
@@ -254,6 +283,9 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
         same = facts.inside is None and place is not None and place.inode == facts.original_inode
         if place is None or place.signal or place.server is not Server.RUNNING or same:
             raise CheckFailed(not_shown(path, "no promoted server runs there"))
+        other = where.old if swapped else where.data
+        if both := tablespaces.shared(look, system.host, path, other):
+            raise CheckFailed(not_shown(path, f"it has {', '.join(both)} in common with {other}"))
         tools = Tools(facts.programs, system.host, facts.owner)
         control = cluster.read_control(look, system.host, tools.program("pg_controldata"), path)
         if facts.system_identifier and control.identifier != facts.system_identifier:
@@ -267,6 +299,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             raise CheckFailed(not_shown(path, f"{lacks}: a later recovery would not find this timeline"))
         reached = str(done.results.get("proof", {}).get("stdout", "")).splitlines()
         last = reached[0] if reached else ""
+        places = tuple(one.place for one in facts.copies)
         socket = f"psql -h {where.run} -p {system.port} -U {system.user}"
         return RestoredToTime(
             data_directory=path,
@@ -283,7 +316,10 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             else f"sudo -u {facts.owner} {socket}",
             advice=in_container.advice(where, system.host) + ADVICE
             if swapped
-            else f"When it is no longer needed: stop it, then remove {where.side} and {where.run}.",
+            else f"When it is no longer needed: stop it, then remove {' and '.join((where.side, *places, where.run))}.",
+            tablespaces=tuple(
+                f"{one.name}: {one.place}{f' (before: {one.live}, kept)' if one.live else ''}" for one in facts.copies
+            ),
         )
 
     def retreat(

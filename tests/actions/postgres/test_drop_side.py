@@ -18,10 +18,15 @@ def planned(facts: DropSideFacts, step: str = "drop") -> Operations:
     return ACTION.plan(SYSTEM, INPUTS, facts, scope(step=step))
 
 
-def facts(server: Server | None, *, partial: bool = False, run: bool = True) -> DropSideFacts:
+OWN = "rb_20260214_120000_test_4f3a_recover"
+
+
+def facts(
+    server: Server | None, *, partial: bool = False, run: bool = True, spaces: tuple[str, ...] = ()
+) -> DropSideFacts:
     where = ACTION.assume(SYSTEM, INPUTS, scope(step="drop")).where
     side = Place(2, 1, "postgres", server, signal=True) if server else None
-    return DropSideFacts(where, side, "/bin", partial=partial, run=run, feeding=False)
+    return DropSideFacts(where, side, "/bin", partial=partial, run=run, feeding=False, spaces=spaces)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +37,12 @@ def facts(server: Server | None, *, partial: bool = False, run: bool = True) -> 
         (facts(Server.STOPPED, run=False), ["remove_side"]),
         (facts(None, partial=True, run=False), ["remove_partial"]),
         (facts(None, run=False), []),
-        (DropSideFacts(None, None, "", partial=False, run=False, feeding=False), []),
+        (
+            facts(Server.RUNNING, spaces=(f"/fast/a.{OWN}_16400", f"/slow/a.{OWN}_16401")),
+            ["stop_side", "remove_side", "remove_space_16400", "remove_space_16401", "remove_run"],
+        ),
+        (facts(None, run=False, spaces=(f"/fast/a.{OWN}_16400",)), ["remove_space_16400"]),
+        (DropSideFacts(None, None, "", partial=False, run=False, feeding=False, spaces=()), []),
     ],
 )
 def test_what_is_there_goes_the_server_first(found: DropSideFacts, names: list[str]) -> None:
@@ -44,8 +54,8 @@ def test_only_names_of_the_step_that_made_it_are_removed() -> None:
     assert isinstance(stop, Process) and stop.user == "postgres"
     assert removed and all(isinstance(one, Remove) and one.marker.endswith("_recover") for one in removed)
     assert {one.path.rpartition("/")[2] for one in removed if isinstance(one, Remove)} == {
-        "data.rb_20260214_120000_test_4f3a_recover",
-        "rb_20260214_120000_test_4f3a_recover",
+        f"data.{OWN}",
+        OWN,
     }
 
 
