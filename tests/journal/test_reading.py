@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from itertools import combinations
 
@@ -201,3 +202,90 @@ def test_the_fault_says_what_where_and_what_to_do() -> None:
 def test_a_journal_copied_from_another_run_is_refused() -> None:
     with pytest.raises(JournalFault, match="E710"):
         inspect(WHOLE, HEAD).refuse_damage("20260214-130000-restore-db-0000")
+
+
+def alterations() -> list[tuple[str, bytes]]:
+    """Six records as somebody or something might leave them: dropped, doubled, moved, cut inside, taken from elsewhere."""
+    lines = [record.line for record in RECORDS]
+    foreign = [record.line for record in chain(6, run="20260214-130000-restore-db-0000")]
+    found = {"whole": lines, "backwards": lines[::-1], "empty": [], "twice": lines + lines}
+    for at in range(6):
+        found[f"{at} doubled at the end"] = [*lines, lines[at]]
+        found[f"{at} of another run"] = [*lines[:at], foreign[at], *lines[at + 1 :]]
+        found[f"{at} on of another run"] = [*lines[:at], *foreign[at:]]
+        found[f"{at} without its end"] = [*lines[:at], lines[at][:-1], *lines[at + 1 :]]
+        found[f"{at} as zeros"] = [*lines[:at], b"\0" * len(lines[at]), *lines[at + 1 :]]
+        for end in range(at + 1, 7):
+            found[f"{at}:{end} dropped"] = lines[:at] + lines[end:]
+            found[f"{at}:{end} doubled"] = lines[:end] + lines[at:]
+            found[f"{at}:{end} moved to the front"] = lines[at:end] + lines[:at] + lines[end:]
+    return [(name, b"".join(content)) for name, content in found.items()]
+
+
+def refused(reading: Reading) -> tuple[str, ...]:
+    """What a resume says to it; empty where it goes on."""
+    try:
+        reading.refuse_damage(RUN)
+    except JournalFault as fault:
+        assert fault.exit_code is ExitCode.JOURNAL
+        return tuple(problem.detail for problem in fault.problems)
+    return ()
+
+
+@pytest.mark.parametrize("acknowledged", range(7))
+def test_whatever_is_altered_a_resume_has_all_that_was_acknowledged_or_is_refused_with_the_place(
+    acknowledged: int,
+) -> None:
+    for name, content in alterations():
+        reading = inspect(content, head(*RECORDS[:acknowledged]))
+        said = refused(reading)
+        if said:
+            assert any(re.search(r"[Rr]ecord \d|of the run", detail) for detail in said), name
+            continue
+        assert reading.records == tuple(RECORDS[: len(reading.records)]), name
+        assert len(reading.records) >= acknowledged, name
+
+
+@pytest.mark.parametrize("acknowledged", range(3))
+def test_no_flipped_bit_is_accepted_whatever_the_head_knows(acknowledged: int) -> None:
+    small = chain(3)
+    for altered in flips(text(small)):
+        reading = inspect(altered, head(*small[:acknowledged]))
+        assert {*reading.records, *reading.later} <= set(small)
+        assert reading.damages or len(reading.records) >= acknowledged
+
+
+def test_a_slot_that_is_torn_while_it_is_written_loses_nothing_acknowledged() -> None:
+    """Every byte at which the writing of the sixth record's slot can stop, over the slot of the fourth."""
+    old, new, other = (encode_slot(Head(r.seq, r.hash)) for r in (RECORDS[3], RECORDS[5], RECORDS[4]))
+    for size in range(len(new) + 1):
+        torn = new[:size] + old[size:]
+        for content in (torn.ljust(SLOT_BYTES) + other, other.ljust(SLOT_BYTES) + torn):
+            reading = inspect(WHOLE, content)
+            assert (reading.damages, reading.records) == ((), tuple(RECORDS))
+            assert reading.acknowledged == (6 if torn == new else 5)
+            assert kinds(inspect(text(RECORDS[:4]), content)) == {DamageKind.MISSING}
+
+
+@pytest.mark.parametrize("older", range(6))
+def test_an_older_head_put_back_loses_no_record(older: int) -> None:
+    reading = inspect(WHOLE, head(*RECORDS[:older]))
+    assert (reading.damages, reading.records, reading.acknowledged) == ((), tuple(RECORDS), older)
+
+
+@pytest.mark.parametrize("older", range(6))
+def test_an_older_journal_put_back_is_told_by_its_head(older: int) -> None:
+    damage = inspect(text(RECORDS[:older]), HEAD).damages[0]
+    assert (damage.kind, damage.seq) == (DamageKind.MISSING, older + 1)
+
+
+def test_a_head_of_another_history_disagrees() -> None:
+    other = chain(6, epoch=2)
+    assert kinds(inspect(WHOLE, head(*other))) == {DamageKind.DISAGREES}
+
+
+def test_what_only_an_anchor_elsewhere_can_show() -> None:
+    """A whole directory put back to an earlier state, or written anew from its first record, looks like any other."""
+    assert inspect(text(RECORDS[:3]), head(*RECORDS[:3])).damages == ()
+    forged = chain(6, epoch=2)
+    assert inspect(text(forged), head(*forged)).damages == ()
