@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 from typing import Any
 
@@ -34,6 +35,7 @@ def main() -> int:
     chosen = [case for case in CASES if case.plan in asked.only or not asked.only]
     if asked.there:
         chosen = [case for case in chosen if case.opened_there is not None]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and containers end with it
     client, whole = docker.from_env(timeout=300), True
     where = "there" if asked.there else "here"
     print(f"{'plan':<24}{'tried':>6}{'held':>6}{'hit':>6}{'clean s':>9}   {where}, seed {asked.seed}", flush=True)

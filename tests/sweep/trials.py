@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Mapping, Set
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -114,7 +115,7 @@ def ended(place: G, case: Case[G], ran: Ran) -> None:
 
 
 def undisturbed(place: G, case: Case[G]) -> tuple[float, End]:
-    """How long the plan takes from its first record on (seconds), and its end.
+    """How long the plan works (see :func:`_took`), and its end.
 
     A run that stops for another reason than a person's is a fault.
     """
@@ -122,10 +123,9 @@ def undisturbed(place: G, case: Case[G]) -> tuple[float, End]:
     words = case.before(place)
     earlier = {*place.program.runs}
     engine = _begun(place, place.program.start("apply", *place.arguments(case.plan, *words)), earlier)
-    began = time.monotonic()
     engine = driven(place, case, engine, ENDS_WITHIN_S)
-    took = time.monotonic() - began
     assert engine.poll() == 0, _output(place)
+    took = _took(place.program.events())
     place.found_again()
     return took, {**case.after(place), **place.left()}
 
@@ -141,18 +141,29 @@ def _new(place: Place, earlier: Set[str]) -> bool:
 
 
 def driven(place: G, case: Case[G], engine: subprocess.Popen[bytes], for_s: float) -> subprocess.Popen[bytes]:
-    """Let a run go on for so long, answering what it asks; the engine that works then, or the one that came to the end."""
-    program, deadline = place.program, time.monotonic() + for_s
+    """Let a run go on for so long, answering what it asks; the engine that works then, or the one that came to the end.
+
+    The time that a person takes doesn't count, nor that until the resumed run goes on.
+    """
+    program, left_s = place.program, for_s
     while True:
+        since = time.monotonic()
         try:
-            code = engine.wait(max(0.0, deadline - time.monotonic()))
+            code = engine.wait(max(0.0, left_s))
         except subprocess.TimeoutExpired:
             return engine
+        left_s -= time.monotonic() - since
         if code != WAITS or not case.answer:
             assert code == 0, _output(place)
             return engine
         answered(place, case)
-        engine = program.start("resume", program.last, *place.consent)
+        known, engine = len(program.events()), program.start("resume", program.last, *place.consent)
+        _goes_on(place, engine, known)
+
+
+def _goes_on(place: Place, engine: subprocess.Popen[bytes], known: int) -> None:
+    """Wait until the run has more records than were known."""
+    until(lambda: engine.poll() is not None or len(place.program.events()) > known, ENDS_WITHIN_S, "the run goes on")
 
 
 def _output(place: Place) -> str:
@@ -173,13 +184,11 @@ def trial(place: G, case: Case[G], at_s: float, victim: Victim, expected: End) -
     program, words = place.program, case.before(place)
     earlier = {*program.runs}
     engine = _begun(place, program.start("apply", *place.arguments(case.plan, *words)), earlier)
-    began = time.monotonic()
-    engine = driven(place, case, engine, at_s)
-    took = time.monotonic() - began
-    met = Met(over_s=took if engine.poll() is not None else None)
-    place.struck(victim, engine)
+    place.struck(victim, driven(place, case, engine, at_s))
     events = program.events()
-    if not any(event["event"] == "run.finished" and event["status"] == "succeeded" for event in events):
+    if any(_succeeded(event) for event in events):
+        met = Met(over_s=_took(events))
+    else:
         met = Met(_going_on(events))
         ended(place, case, program.run("resume", program.last, *place.consent, within_s=ENDS_WITHIN_S))
     place.found_again()
@@ -208,6 +217,22 @@ def before_its_run(place: G, case: Case[G], at_s: float, expected: End) -> Met:
     found = {**case.after(place), **place.left()}
     assert found == expected, f"killed before its run\nexpected {expected}\nfound    {found}"
     return Met()
+
+
+def _took(events: list[dict[str, Any]]) -> float:
+    """From a run's first record to its end, without the time in which a person was waited for (seconds)."""
+    took_s, before = 0.0, events[0]
+    for event in events[1:]:
+        if before["event"] not in ("run.waiting", "step.confirmed"):
+            took_s += (datetime.fromisoformat(event["at"]) - datetime.fromisoformat(before["at"])).total_seconds()
+        before = event
+        if _succeeded(event):
+            break
+    return took_s
+
+
+def _succeeded(event: dict[str, Any]) -> bool:
+    return bool(event["event"] == "run.finished" and event["status"] == "succeeded")
 
 
 def _going_on(events: list[dict[str, Any]]) -> str:
