@@ -129,7 +129,9 @@ class Redactor:
         value = secret.reveal()
         if len(value) < SHORTEST_REDACTED or any(value in text for text in self._public):
             return
-        forms = {value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1], shlex.quote(value)}
+        forms = {value, quote(value, safe=""), quote_plus(value), shlex.quote(value)}
+        # most programs that print JSON keep letters beyond ASCII; some write them as escapes
+        forms |= {json.dumps(value, ensure_ascii=escaped)[1:-1] for escaped in (True, False)}
         raw = value.encode()
         for shift in range(3):
             encoded = base64.b64encode(b"\0" * shift + raw).decode().rstrip("=")

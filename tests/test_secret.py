@@ -54,3 +54,9 @@ def test_short_values_are_left_alone() -> None:
 def test_the_raw_value_never_passes(value: str, before: str, after: str) -> None:
     if value not in MASK:
         assert value not in Redactor((Secret(value),))(before + value + after).replace(MASK, "\0")
+
+
+def test_json_that_keeps_letters_beyond_ascii_is_masked_too() -> None:
+    value = 'köln "s3cr3t"'
+    for keeps in (True, False):
+        assert "s3cr3t" not in Redactor((Secret(value),))(json.dumps({"password": value}, ensure_ascii=not keeps))

@@ -42,7 +42,7 @@ class Canary:
             json.dumps(value)[1:-1],
             json.dumps(value, ensure_ascii=False)[1:-1],
         )
-        self._written = tuple({form.encode() for form in self._forms} | {json.dumps(value).encode()[1:-1]})
+        self._plain = tuple({form.replace("\\", "").encode() for form in self._forms})
         self._chance = chance
 
     def said(self) -> str:
@@ -50,8 +50,9 @@ class Canary:
         return f" logged in with {self._chance.choice(self._forms)}, all is well"
 
     def sings(self, content: bytes) -> bool:
-        """Whether the secret is in there."""
-        return any(form in content for form in self._written)
+        """Whether the secret is in there, however often what holds it was escaped."""
+        plain = content.replace(b"\\", b"")
+        return any(form in plain for form in self._plain)
 
 
 class Records:
