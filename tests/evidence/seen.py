@@ -23,6 +23,8 @@ from tests.fixtures.containers import ComposeProject
 
 WAITS = 6
 LEAVES_WITHIN_S = 30.0
+WHOLE = "65536"
+"""So many characters of an argument are recorded: a script and what it asks are compared to their last word."""
 LOGGED = ("-c", "log_statement=all", "-c", "log_line_prefix=%c|%a|%d|", "-c", "log_min_messages=log")
 _TRACED = f"trace=execve,{','.join(FORKS)}"
 
@@ -113,7 +115,7 @@ def taken(scene: Scene, plan: Path, folder: Path, *words: str) -> Evidence:
 
 def _traced(program: Program, trace: Path, *arguments: str | Path) -> int:
     """Run a command below a tracer that is not its parent: a server that it starts lives on, and is traced no more."""
-    program.under = (*STRACE, "-DDD", "-I", "waiting", "-e", _TRACED, "-o", str(trace))
+    program.under = (*STRACE, "-s", WHOLE, "-DDD", "-I", "waiting", "-e", _TRACED, "-o", str(trace))
     try:
         code = program.start(*arguments).wait(ENDS_WITHIN_S)
         until(
