@@ -55,7 +55,7 @@ def _subjects(paths: tuple[Path, ...], env: str, state: Path) -> list[Subject]:
     from runbook.doctor.gather import Subject
 
     if paths:
-        return [_subject(path, env, state) for path in paths]
+        return [_subject(path, env, state, alone=len(paths) == 1) for path in paths]
     if not env:
         return []
     place = Path(_PLANS) if Path(_PLANS).is_dir() else Path()
@@ -63,11 +63,18 @@ def _subjects(paths: tuple[Path, ...], env: str, state: Path) -> list[Subject]:
     return [Subject(None, None, named_environment(env, nobody, state))]
 
 
-def _subject(path: Path, env: str, state: Path) -> Subject:
+def _subject(path: Path, env: str, state: Path, *, alone: bool) -> Subject:
+    """A plan that its environment doesn't fit is refused where it is the only one, and is told of among others."""
     from runbook.doctor.gather import Subject
+    from runbook.errors import InvalidInput
+    from runbook.plan.environment import check_fits
 
     plan = _plan(path)
-    return Subject(plan, path, _environment(plan, path, env, state))
+    environment = _environment(plan, path, env, state)
+    problems = check_fits(plan, environment) if environment is not None else []
+    if problems and alone:
+        raise InvalidInput(*problems)
+    return Subject(plan, path, environment, problems[0] if problems else None)
 
 
 def _plan(path: Path) -> Plan:
@@ -91,15 +98,10 @@ def _environment(plan: Plan, path: Path, env: str, state: Path) -> Environment |
     """The environment that a run would take, or None where it would have to be said which."""
     from runbook.cli.opening import find_environment
     from runbook.errors import InvalidInput
-    from runbook.plan.environment import check_fits
 
     try:
-        found = find_environment(plan, path, env, state)
+        return find_environment(plan, path, env, state)
     except InvalidInput as refused:
         if env or refused.problems[0].code != _NO_ENVIRONMENT:
             raise
         return None
-    problems = check_fits(plan, found)
-    if problems:
-        raise InvalidInput(*problems)
-    return found

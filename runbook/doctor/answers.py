@@ -15,6 +15,10 @@ _GROUP = Group.SYSTEMS
 
 def judge(facts: Facts) -> Iterator[Finding]:
     """Findings on every system that was asked."""
+    for plan, problem in facts.misfits:
+        fix = problem.fix or "look at it in its own environment"
+        why = f"It can't run there, and was left out. {problem.detail}".strip()
+        yield look(Code.UNTOLD, _GROUP, plan, f"does not fit {facts.environment}", why=why, fix=fix)
     if facts.plans_given and not facts.environment:
         why = "Its systems are not known, so neither are the hosts on which its programs run."
         fix = "runbook doctor PLAN -e NAME"

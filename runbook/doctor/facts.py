@@ -135,7 +135,8 @@ class Program:
 class ServerFacts:
     """A PostgreSQL server. ``version`` as in ``server_version_num``; ``offset_s``: its clock less ours, known to ``slack_s``.
 
-    ``database_bytes`` is 0 where the database isn't there; ``free_bytes`` is what its disk has left.
+    ``database_bytes`` is 0 where the database isn't there; ``cluster_bytes`` are all databases'; ``free_bytes`` is what its disk
+    has left.
     """
 
     version: int
@@ -143,6 +144,7 @@ class ServerFacts:
     database_there: bool
     superuser: bool
     database_bytes: int = UNKNOWN
+    cluster_bytes: int = UNKNOWN
     data_directory: str = ""
     free_bytes: int = UNKNOWN
     offset_s: float = 0.0
@@ -205,7 +207,8 @@ class SecretFacts:
 class Facts:
     """Everything. ``programs`` by host and by what is called; ``silent``: hosts that could not be asked for programs.
 
-    ``environment`` is empty where none was looked at; ``plans_given``: whether a plan said what is needed.
+    ``environment`` is empty where none was looked at; ``plans_given``: whether a plan said what is needed; ``misfits``: plans that
+    their environment doesn't fit, which are left out.
     """
 
     python: Python
@@ -218,6 +221,7 @@ class Facts:
     plans: tuple[PlanFile, ...] = ()
     plans_given: bool = False
     environment: str = ""
+    misfits: tuple[tuple[str, Problem], ...] = ()
     needs: tuple[Need, ...] = ()
     programs: Mapping[tuple[str, str], Program] = field(default_factory=dict)
     silent: Mapping[str, Problem] = field(default_factory=dict)

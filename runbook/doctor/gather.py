@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is looked at together: a plan in an environment, or one of both."""
+    """What is looked at together: a plan in an environment, or one of both. ``misfit``: why the plan is left out."""
 
     plan: Plan | None
     path: Path | None
     environment: Environment | None
+    misfit: Problem | None = None
 
 
 def gather(subjects: Sequence[Subject], state: Path, actions: Mapping[str, AnyAction]) -> Facts:
@@ -57,6 +58,7 @@ def gather(subjects: Sequence[Subject], state: Path, actions: Mapping[str, AnyAc
         plans=machine.plan_files(subject.path for subject in subjects if subject.path is not None),
         plans_given=any(subject.plan is not None for subject in subjects),
         environment=", ".join(dict.fromkeys(one.environment.name for one in subjects if one.environment is not None)),
+        misfits=tuple((str(one.path), one.misfit) for one in subjects if one.misfit is not None),
         needs=wanted,
         programs=_programs(found),
         silent={str(host): answer for host, answer in found.items() if isinstance(answer, Problem)},
@@ -90,7 +92,7 @@ def _labelled(environment: Environment) -> Environment:
 
 def _systems(subject: Subject) -> dict[str, System]:
     """The systems that the plan needs, or all of the environment where there is no plan; by the name that is shown."""
-    if subject.environment is None:
+    if subject.environment is None or subject.misfit is not None:
         return {}
     known = subject.environment.systems
     wanted = known if subject.plan is None else [name for name in subject.plan.systems if name in known]
@@ -100,7 +102,7 @@ def _systems(subject: Subject) -> dict[str, System]:
 def _needs(subjects: Sequence[Subject], actions: Mapping[str, AnyAction]) -> tuple[Need, ...]:
     found: list[Need] = []
     for subject in subjects:
-        if subject.environment is None:
+        if subject.environment is None or subject.misfit is not None:
             continue
         if subject.plan is None:
             found += usual(subject.environment.systems.values())
@@ -112,7 +114,7 @@ def _needs(subjects: Sequence[Subject], actions: Mapping[str, AnyAction]) -> tup
 
 
 def _changed(subject: Subject, actions: Mapping[str, AnyAction]) -> frozenset[str]:
-    if subject.plan is None or subject.environment is None:
+    if subject.plan is None or subject.environment is None or subject.misfit is not None:
         return frozenset()
     systems = subject.environment.systems
     return frozenset(systems[name].key or name for name in changed(subject.plan, systems, actions))

@@ -63,7 +63,7 @@ POSTGRES_HOLES = (
         "CVE-2025-8714, CVE-2025-8715",
         {13: 22, 14: 19, 15: 14, 16: 10, 17: 6},
         _SCRIPTS,
-        "Whoever owns the dumped server can hide commands in a dump, which run as you when psql restores it.",
+        "Somebody on the dumped server can hide commands in a dump, which run as you when psql restores it.",
     ),
     Hole(
         "CVE-2026-6477",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runbook.doctor.facts import UNKNOWN, Facts, Seen, ServerFacts, StateDirectory, StoreFacts
-from runbook.doctor.finding import Code, Finding, Group, Mark, good, marked
+from runbook.doctor.finding import Code, Finding, Group, Mark, good, look, marked
 from runbook.units import show_size
 
 _GROUP = Group.SPACE
@@ -73,9 +73,21 @@ def _server(seen: Seen, server: ServerFacts) -> Iterator[Finding]:
     needed = int(server.database_bytes * RESTORE_FACTOR)
     says += f"; {server.database} has {show_size(server.database_bytes)}"
     if server.free_bytes >= needed:
-        yield good(_GROUP, seen.system, says)
+        yield from _cluster(seen, server, says)
         return
     mark = Mark.FAILS if seen.changed else Mark.LOOK
     why = f"A restore makes the new database beside the present one, and needs {show_size(needed)} for that."
     fix = f"make room there, or restore on another server    # df -h {server.data_directory}"
     yield marked(mark, Code.SPACE, _GROUP, seen.system, says, why=why, fix=fix)
+
+
+def _cluster(seen: Seen, server: ServerFacts, says: str) -> Iterator[Finding]:
+    """There is room for the database once more; is there for the whole cluster, as a recovery to a moment needs it?"""
+    if server.cluster_bytes <= server.free_bytes:
+        yield good(_GROUP, seen.system, says)
+        return
+    why = f"A recovery to a moment makes the whole cluster beside the present one: {show_size(server.cluster_bytes)}."
+    fix = f"make room there, or recover on another server    # df -h {server.data_directory}"
+    yield look(
+        Code.SPACE, _GROUP, seen.system, f"{says}, and the cluster {show_size(server.cluster_bytes)}", why=why, fix=fix
+    )

@@ -20,7 +20,7 @@ from runbook.doctor import redis
 from runbook.doctor.facts import UNKNOWN, Detail, Need, Program, SecretFacts, Seen, ServerFacts, StoreFacts, place
 from runbook.errors import Bug, InvalidInput, Problem, Refused
 from runbook.host import LOCAL, Compose, Docker, Host, Local, Ssh
-from runbook.operation import sql
+from runbook.operation import Connection, sql
 from runbook.secret import FromAws, FromCommand, FromEnv, FromFile, Redactor, SecretRef
 from runbook.system import Channel, ComposeProject, Machine, Postgres, Redis, Store, System, Volume, Web
 from runbook.transports.bound import Bound
@@ -42,6 +42,11 @@ _SERVER = sql(
     "(SELECT rolsuper FROM pg_roles WHERE rolname = current_user)::int AS superuser, "
     "(SELECT setting FROM pg_settings WHERE name = 'data_directory') AS directory"
 )
+_SIZES = sql(
+    "SELECT datname AS name, CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid) ELSE -1 END AS bytes "
+    "FROM pg_database WHERE NOT datistemplate"
+)
+_NAMES = sql("SELECT datname AS name, -1 AS bytes FROM pg_database WHERE NOT datistemplate")
 _SEARCH = r"""
 for p in "$@"; do
   n=${p##*/} a=
@@ -144,26 +149,28 @@ class Gatherer:
         before, before_s = time.time(), time.monotonic()
         row = self._look.query(at, _SERVER)[0]
         took = time.monotonic() - before_s
-        size = self._look.query(
-            at,
-            sql(
-                "SELECT CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid) ELSE -1 END AS bytes "
-                "FROM pg_database WHERE datname = {name}",
-                name=db.database,
-            ),
-        )
+        sizes = self._sizes(at)
         directory = str(row["directory"] or db.data_directory)
         return ServerFacts(
             version=int(row["version"] or 0),
             database=db.database,
-            database_there=bool(size),
+            database_there=db.database in sizes,
             superuser=bool(row["superuser"]),
-            database_bytes=int(size[0]["bytes"] or 0) if size else 0,
+            database_bytes=sizes.get(db.database, 0),
+            cluster_bytes=UNKNOWN if UNKNOWN in sizes.values() else sum(sizes.values()),
             data_directory=directory,
             free_bytes=self._free(db, directory),
             offset_s=float(row["clock"] or 0) - (before + took / 2),
             slack_s=took / 2,
         )
+
+    def _sizes(self, at: Connection) -> dict[str, int]:
+        """The databases with their sizes; unknown for those that this role may not enter, and for all where it takes too long."""
+        try:
+            rows = self._look.query(at, _SIZES)
+        except (Unreachable, CheckFailed):
+            rows = self._look.query(at, _NAMES)
+        return {str(row["name"]): int(row["bytes"] or 0) for row in rows}
 
     def _free(self, db: Postgres, directory: str) -> int:
         """What the server's disk has left, where it can be seen from the system's host."""

@@ -66,7 +66,7 @@ def python(found: Python, today: date) -> Finding:
         why = "Holes that are found now stay open in it."
         fix = "install a Python that is supported, and runbook in it"
         return look(Code.AGE, _GROUP, subject, f"is out of support since {ends}", why=why, fix=fix)
-    return good(_GROUP, subject, "tarfile's filter is mended")
+    return good(_GROUP, subject, "CVE-2025-4517 and its kin are mended")
 
 
 def _libraries(found: Iterable[Library]) -> Iterator[Finding]:
@@ -143,7 +143,8 @@ def _aged(subject: str, which: tuple[str, int, int], *, fix: str, today: date) -
     known = list(holes(program, major, minor))
     if known:
         says = f"has {', '.join(hole.cve for hole in known)}"
-        return look(Code.HOLE, _GROUP, subject, says, why=known[-1].why, fix=fix)
+        whys = [hole.why if len(known) == 1 else f"{hole.cve}: {hole.why}" for hole in known]
+        return look(Code.HOLE, _GROUP, subject, says, why="\n".join(whys), fix=fix)
     ends = POSTGRES_ENDS.get(major)
     if ends is not None and today > ends:
         why = "Holes and lost data that are found now are no longer mended in it."

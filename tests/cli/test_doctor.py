@@ -148,3 +148,20 @@ def test_a_plan_that_is_invalid_is_none(runbook: Terminal, tmp_path: Path) -> No
     assert runbook("doctor", str(tmp_path / "none.yaml")).code == 2
     said = runbook("doctor", plan(tmp_path, {"id": "a", "title": "A", "uses": "postgres.restrore"}))
     assert (said.code, "E220" in said.err) == (3, True)
+
+
+def test_of_several_plans_one_that_does_not_fit_is_left_out(runbook: Terminal, tmp_path: Path) -> None:
+    environment = tmp_path / "e.yaml"
+    environment.write_text(ENVIRONMENT.format(name="small", live="false", store=tmp_path))
+    fits, misfits = tmp_path / "fits.yaml", tmp_path / "misfits.yaml"
+    for path, system in ((fits, "backups: store"), (misfits, "db: postgres")):
+        path.write_text(
+            f"runbook: 1\nname: p\ntitle: P\nsystems: {{{system}}}\nsteps:\n"
+            "  - {id: a, title: A, uses: shell.run, with: {argv: [sh]}, timeout: 1m}\n"
+        )
+    alone = runbook("doctor", str(misfits), "-e", str(environment))
+    assert (alone.code, "E171" in alone.err) == (3, True)
+    said = runbook("doctor", str(fits), str(misfits), "-e", str(environment), "--json")
+    assert said.code == 0
+    (left_out,) = [check for check in checks(said) if check["subject"] == str(misfits)]
+    assert (left_out["mark"], left_out["detail"]) == ("look", "does not fit small")

@@ -9,7 +9,7 @@ from tests.doctor.given import healthy
 
 DIAGNOSIS = Diagnosis(
     (
-        good(Group.VERSIONS, "Python 3.13.5", "tarfile's filter is mended"),
+        good(Group.VERSIONS, "Python 3.13.5", "CVE-2025-4517 and its kin are mended"),
         fails(
             Code.HOLE,
             Group.VERSIONS,
@@ -37,7 +37,7 @@ GOLDEN = """\
                Others can read journals.
                And logs.
                → chmod 0700 /srv/.runbook
-✓ versions     Python 3.13.5: tarfile's filter is mended
+✓ versions     Python 3.13.5: CVE-2025-4517 and its kin are mended
 ✓ systems      db (postgres): answers in 12 ms
 = 1 will fail, 1 to look at, 2 good
 """

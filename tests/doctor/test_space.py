@@ -52,8 +52,8 @@ def test_a_store_has_room_for_the_next_backup(free: int, newest: int, changed: b
     assert (found.mark, found.code) == (mark, None if mark is Mark.GOOD else Code.SPACE)
 
 
-def servers(free: int, size: int, *, changed: bool = True, there: bool = True) -> Finding:
-    detail = replace(SERVER, free_bytes=free, database_bytes=size, database_there=there)
+def servers(free: int, size: int, *, changed: bool = True, there: bool = True, cluster: int = UNKNOWN) -> Finding:
+    detail = replace(SERVER, free_bytes=free, database_bytes=size, database_there=there, cluster_bytes=cluster)
     facts = replace(healthy(), seen=(replace(DB, detail=detail, changed=changed),))
     return next(found for found in space.judge(facts) if found.subject == "db")
 
@@ -66,3 +66,10 @@ def test_a_restore_beside_needs_the_database_once_more() -> None:
     assert short.says == "2.1 GB free beside /var/lib/postgresql/data; civicq has 2.1 GB"
     assert servers(2 * GIB, 2 * GIB, changed=False).mark is Mark.LOOK
     assert servers(1, 0, there=False).mark is Mark.GOOD
+
+
+def test_a_recovery_needs_the_whole_cluster_once_more() -> None:
+    assert servers(30 * GIB, 2 * GIB, cluster=20 * GIB).mark is Mark.GOOD
+    short = servers(30 * GIB, 2 * GIB, cluster=40 * GIB)
+    assert (short.mark, short.code) == (Mark.LOOK, Code.SPACE)
+    assert short.says.endswith("civicq has 2.1 GB, and the cluster 42.9 GB")

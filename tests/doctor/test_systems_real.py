@@ -91,6 +91,8 @@ def test_a_server_here(postgres_server: PostgresServer, fresh_database: FreshDat
     assert found.version == int(str(postgres_server.sql("SHOW server_version_num")[0][0]))
     assert (found.database_there, found.superuser) == (True, True)
     assert found.database_bytes == postgres_server.sql(f"SELECT pg_database_size('{name}')")[0][0]
+    (whole,) = postgres_server.sql("SELECT sum(pg_database_size(oid))::bigint FROM pg_database WHERE NOT datistemplate")
+    assert abs(found.cluster_bytes - int(str(whole[0]))) < 10_000_000
     assert found.data_directory == str(postgres_server.data_dir)
     assert found.free_bytes > 0
     assert abs(found.offset_s) < 2 + found.slack_s, "both read one clock"

@@ -120,6 +120,7 @@ def test_a_client_in_a_container_comes_with_an_image() -> None:
 def test_a_branch_that_was_given_up_has_every_hole() -> None:
     (found,) = versions.clients(["pg_dump"], (12, 22), "this machine", TODAY)
     assert found.says.count("CVE-") >= 4
+    assert all(line.startswith("CVE-") and line.endswith(".") for line in found.why.splitlines())
     assert "postgresql-client-18" in found.fix
 
 
