@@ -296,6 +296,8 @@ class Action(Generic[S, I, F, O]):
     repair: ClassVar[bool] = False
     holds: ClassVar[bool] = False
     example: ClassVar[str] = ""
+    verb: ClassVar[str] = "replaces"
+    """What a destructive step does to what :meth:`replaces` names, for whoever confirms it."""
     needs_programs: ClassVar[tuple[str, ...]] = ()
     """What its steps call beside a POSIX shell and its tools, by name: what ``runbook doctor`` looks for."""
 
@@ -332,6 +334,10 @@ class Action(Generic[S, I, F, O]):
 
     def tells(self, inputs: I) -> str:
         """What a person who has to confirm the step is told beside the plan's own words: a few lines, or none."""
+        return ""
+
+    def along(self, look: Look, system: S, inputs: I, scope: Scope) -> str:
+        """What goes along with what :meth:`replaces` names, in a sentence, or ''. Read before it is confirmed, and in a dry-run."""
         return ""
 
     def observe(self, look: Look, system: S, inputs: I, scope: Scope) -> F:

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 @options.run()
 @click.argument("step")
 @click.option("-i", "--input", "given", multiple=True, metavar="NAME=VALUE", help="An answer that the step asks for.")
-@click.option("--confirm", "named", default="", metavar="NAME", help="What a destructive step replaces, by its name.")
+@click.option(
+    "--confirm",
+    "named",
+    default="",
+    metavar="NAME",
+    help="The name that a destructive step asks for.",
+)
 @click.option("--as", "claimed", default="", metavar="NAME", help="Who says so; recorded as a claim.")
 @options.state
 @options.color
@@ -62,8 +68,8 @@ def _named(run: str, question: StepWaiting, named: str) -> None:
     again = f"runbook confirm {run} {question.step} --confirm {question.target}"
     if not question.target:
         if named:
-            detail = f"{question.step} replaces nothing, and {named!r} was named. {question.instructions.strip()}"
-            raise Refused(Problem("E411", "this is not what the step replaces", detail, "leave --confirm out"))
+            detail = f"{question.step} asks for no name, and {named!r} was given. {question.instructions.strip()}"
+            raise Refused(Problem("E411", "this is not the name that the step asks for", detail, "leave --confirm out"))
         return
     if not named and somebody_types():
         click.echo(f"{question.step}: {question.instructions.strip()}", err=True)
@@ -71,10 +77,14 @@ def _named(run: str, question: StepWaiting, named: str) -> None:
             f"Type {question.target!r} to go on, or nothing to stop here", default="", show_default=False, err=True
         )
     if not named:
-        raise Refused(Problem("E412", "the name of what is replaced is missing", question.instructions.strip(), again))
+        raise Refused(
+            Problem("E412", "the name that confirms the step is missing", question.instructions.strip(), again)
+        )
     if named != question.target:
-        detail = f"{question.step} replaces {question.target!r}, and {named!r} was named."
-        raise Refused(Problem("E411", "this is not what the step replaces", detail, f"if that is meant: {again}"))
+        detail = f"{question.step} asks for {question.target!r}, and {named!r} was given."
+        raise Refused(
+            Problem("E411", "this is not the name that the step asks for", detail, f"if that is meant: {again}")
+        )
 
 
 def _answers(run: str, question: StepWaiting, given: Iterable[str]) -> Mapping[str, Json]:

@@ -52,7 +52,7 @@ def color(function: F) -> F:
 def consent(function: F) -> F:
     """``--yes`` and ``--confirm NAME``."""
     function = click.option("--yes", is_flag=True, help="Answers confirmations that are not destructive.")(function)
-    text = "Answers a destructive step by the name of what it replaces; repeatable."
+    text = "Answers a destructive step by the name of what it replaces or deletes from; repeatable."
     return click.option("--confirm", "confirmed", multiple=True, metavar="NAME", help=text)(function)
 
 

@@ -23,7 +23,8 @@ from runbook.units import show_duration
 class Shown:
     """A step in a dry-run. ``known``: ``exact``, ``after:STEP`` or ``undetermined``; ``problem``: what would stop it now.
 
-    ``replaces`` names what a destructive step replaces; ``facts`` are what was read; ``skipped`` says why it would not run.
+    ``replaces`` names what a destructive step replaces, or what else ``verb`` says that it does to it; ``along`` is what goes
+    with it, in a sentence. ``facts`` are what was read; ``skipped`` says why it would not run.
     ``given_by``: steps for whose outputs something stands in the list; not ``listed``: no list can be made before they ran.
     ``only_if``: conditions that aren't decided yet; the list is what runs if they hold.
     """
@@ -33,6 +34,8 @@ class Shown:
     operations: Operations
     known: str
     replaces: str = ""
+    verb: str = "replaces"
+    along: str = ""
     skipped: str = ""
     problem: Problem | None = None
     refused: bool = False
@@ -95,6 +98,8 @@ def _step_json(shown: Shown, *, live: bool) -> dict[str, Json]:
         "given_by": list(shown.given_by),
         "only_if": list(shown.only_if),
         "replaces": shown.replaces or None,
+        "verb": shown.verb if shown.replaces else None,
+        "along": shown.along or None,
         "asks": _asks(shown, live=live) or None,
         "skipped": shown.skipped or None,
         "problem": None if problem is None else {"code": problem.code, "summary": problem.summary},
@@ -129,7 +134,8 @@ def _step_lines(number: int, shown: Shown, *, live: bool) -> list[str]:
     if shown.skipped:
         return [*lines, f"     would be skipped: {shown.skipped}"]
     if shown.replaces:
-        lines.append(f"     replaces {shown.replaces}")
+        lines.append(f"     {shown.verb} {shown.replaces}")
+    lines += [f"     {line}" for line in shown.along.splitlines()]
     if asks := _asks(shown, live=live):
         lines.append(f"     {asks}")
     if shown.problem:
@@ -145,7 +151,7 @@ def _asks(shown: Shown, *, live: bool) -> str:
     confirm = " ".join(shown.step.confirm.split())
     if live and shown.effect is Effect.DESTROYS:
         name = shell_word(shown.replaces) if shown.replaces else "NAME"
-        return f"asks for the name of what it replaces (--confirm {name})" + (f": {confirm}" if confirm else "")
+        return f"asks for the name of what it {shown.verb} (--confirm {name})" + (f": {confirm}" if confirm else "")
     return f"asks first (--yes): {confirm}" if confirm else ""
 
 
@@ -178,10 +184,12 @@ def _operation_lines(operations: Operations, *, indent: int) -> list[str]:
 
 
 def _foot(dry: DryRun) -> list[str]:
-    destroyed = [shown.replaces for shown in dry.steps if shown.replaces and not shown.skipped]
+    destroyed: dict[str, list[str]] = {}
+    for shown in dry.steps:
+        if shown.replaces and not shown.skipped:
+            destroyed.setdefault(shown.verb, []).append(shown.replaces)
     lines = ["? reads   ! changes something; nothing was changed by this dry-run"]
-    if destroyed:
-        lines.append(f"destroyed or replaced: {', '.join(destroyed)}")
+    lines += [f"{verb}: {', '.join(dict.fromkeys(names))}" for verb, names in destroyed.items()]
     if dry.critical.steps:
         lines.append(f"critical path: {' → '.join(dry.critical.steps)}")
     if dry.forecast_s is not None:

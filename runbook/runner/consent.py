@@ -94,4 +94,4 @@ def _question(order: Order, action: AnyAction, step: Step) -> StepWaiting | None
     if not destroys and not step.confirm:
         return None
     target = presumed_target(action, step, order.environment.systems.get(step.on)) if destroys else ""
-    return StepWaiting(step.id, "confirm", step.confirm or f"{step.title or step.id} replaces {target}.", target)
+    return StepWaiting(step.id, "confirm", step.confirm or f"{step.title or step.id} {action.verb} {target}.", target)

@@ -169,9 +169,13 @@ class Loop:
         destroys = prepared.effect is Effect.DESTROYS and prepared.scope.live
         if not destroys and not step.confirm:
             return None
-        target = prepared.action.replaces(prepared.system, prepared.inputs) if destroys else ""
-        text = step.confirm or f"{step.title or step.id} replaces {target}."
-        told = "\n".join(part for part in (text, prepared.action.tells(prepared.inputs)) if part)
+        action, system, inputs = prepared.action, prepared.system, prepared.inputs
+        target = action.replaces(system, inputs) if destroys else ""
+        text = step.confirm or f"{step.title or step.id} {action.verb} {target}."
+        along = ""
+        if prepared.effect is Effect.DESTROYS:
+            along = action.along(self._setting.look, system, inputs, prepared.scope)
+        told = "\n".join(part for part in (text, along, action.tells(inputs)) if part)
         return StepWaiting(step=step.id, kind=CONFIRM, instructions=told, target=target)
 
     def _begin(self, step: str) -> bool:

@@ -166,13 +166,16 @@ class _Preview:
         given_by: tuple[str, ...] = (),
         only_if: tuple[str, ...] = (),
     ) -> Shown:
-        destroys = prepared.effect is Effect.DESTROYS
+        action, system, inputs = prepared.action, prepared.system, prepared.inputs
+        destroys, looks = prepared.effect is Effect.DESTROYS, self._sight is Sight.LOOK
         return Shown(
             prepared.step,
             prepared.effect,
             operations,
             known,
-            replaces=prepared.action.replaces(prepared.system, prepared.inputs) if destroys else "",
+            replaces=action.replaces(system, inputs) if destroys else "",
+            verb=action.verb,
+            along=action.along(self._setting.look, system, inputs, prepared.scope) if destroys and looks else "",
             facts=facts or {},
             given_by=given_by,
             only_if=only_if,
@@ -185,7 +188,17 @@ class _Preview:
         self._effects[step.id] = effect = effect_of(action, step)
         system = self._setting.environment.systems.get(step.on)
         target = presumed_target(action, step, system) if effect is Effect.DESTROYS else ""
-        return Shown(step, effect, (), known, replaces=target, listed=False, given_by=given_by, only_if=sketch.only_if)
+        return Shown(
+            step,
+            effect,
+            (),
+            known,
+            replaces=target,
+            verb=action.verb,
+            listed=False,
+            given_by=given_by,
+            only_if=sketch.only_if,
+        )
 
     def _ordered(self, steps: frozenset[str]) -> tuple[str, ...]:
         return tuple(sorted(steps, key=lambda step: self._place.get(step, 0)))

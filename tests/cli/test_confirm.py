@@ -92,7 +92,7 @@ def test_a_destructive_step_is_confirmed_by_the_name_of_what_it_replaces(runbook
     name = runbook.run().name
     for words, said in (
         ((), f"→ runbook confirm {name} wipe --confirm disk-7"),
-        (("--confirm", "disk-9"), "wipe replaces 'disk-7', and 'disk-9' was named."),
+        (("--confirm", "disk-9"), "wipe asks for 'disk-7', and 'disk-9' was given."),
     ):
         refused = runbook("confirm", "last", "wipe", *words)
         assert refused.code == 4

@@ -80,6 +80,10 @@ def test_how_well_a_list_is_known(more: dict[str, Any], told: list[str]) -> None
             {"effect": Effect.DESTROYS, "replaces": "docs", "live": True, "confirm": "It is kept."},
             "asks for the name of what it replaces (--confirm docs): It is kept.",
         ),
+        (
+            {"effect": Effect.DESTROYS, "replaces": "backups", "verb": "deletes from", "live": True},
+            "asks for the name of what it deletes from (--confirm backups)",
+        ),
     ],
 )
 def test_what_a_person_will_be_asked_is_told_beforehand(more: dict[str, Any], told: str) -> None:
@@ -87,6 +91,18 @@ def test_what_a_person_will_be_asked_is_told_beforehand(more: dict[str, Any], to
     assert asked == ([told] if told else [])
     (one,) = cast("list[dict[str, Any]]", as_json(dry_run(**dict(more)))["steps"])
     assert one["asks"] == (told or None)
+
+
+def test_what_is_destroyed_is_told_in_its_own_word_with_what_goes_along() -> None:
+    dry = dry_run(effect=Effect.DESTROYS, replaces="shop", along="Also: crm.")
+    assert lines(effect=Effect.DESTROYS, replaces="shop", along="Also: crm.")[:2] == ["replaces shop", "Also: crm."]
+    assert "replaces: shop" in as_text(dry).splitlines()
+    (one,) = cast("list[dict[str, Any]]", as_json(dry)["steps"])
+    assert (one["replaces"], one["verb"], one["along"]) == ("shop", "replaces", "Also: crm.")
+    gone = as_text(dry_run(effect=Effect.DESTROYS, replaces="backups", verb="deletes from"))
+    assert gone.splitlines().count("     deletes from backups") == 1
+    assert "deletes from: backups" in gone.splitlines()
+    assert "replace" not in gone
 
 
 def test_json_says_the_same() -> None:

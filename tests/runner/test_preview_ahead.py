@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from runbook.action import CheckFailed, Effect, Scope
+from runbook.action import CheckFailed, Effect, Look, Scope
 from runbook.errors import Bug, ExitCode, Problem, Refused
+from runbook.host import LOCAL
 from runbook.operation import Operations, Process, Write, canonical
 from runbook.placeholder import stand_for
 from runbook.runner.prepare import Sketch, prepare, prepare_ahead, values
@@ -174,6 +175,29 @@ class Swap(Picky):
 
     def replaces(self, system: Machine | None, inputs: ThingInputs) -> str:
         return inputs.thing
+
+
+class Sweep(Swap):
+    """Deletes, and takes others along."""
+
+    verb = "deletes from"
+
+    def along(self, look: Look, system: Machine | None, inputs: ThingInputs, scope: Scope) -> str:
+        return f"Also: {look.text(LOCAL, 'others')}."
+
+
+def test_what_goes_along_is_read_for_a_dry_run_that_looks_and_before_it_is_confirmed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(ACTS, "sweep", Sweep())
+    steps = [step("ask", "once"), step("use", "sweep", "ask", thing="use", owner="none", value="1")]
+    run = MemoryRun(steps, World(facts={"others": "crm"}), live=True)
+    use = run.preview()["use"]
+    assert (use.verb, use.replaces, use.along) == ("deletes from", "use", "Also: crm.")
+    assert run.preview(Sight.OFFLINE)["use"].along == ""
+    run.apply()
+    (asked,) = run.asked
+    assert (asked.instructions, asked.target) == ("Do use deletes from use.\nAlso: crm.", "use")
 
 
 @pytest.mark.parametrize(

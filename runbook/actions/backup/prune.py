@@ -132,6 +132,7 @@ class Prune(Action[Store, PruneInputs, PruneFacts, Pruned]):
     """
 
     effect = Effect.DESTROYS
+    verb = "deletes from"
     needs_programs = ("pg_archivecleanup",)
     example = """\
 - id: prune
