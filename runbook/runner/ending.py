@@ -30,15 +30,17 @@ class Ending:
 def measure(run: Run, plan: Plan, status: RunStatus, now: datetime) -> RunFinished:
     """The last record of an execution. Recovery time: from the run's start, waits included. Recovery point: from the outputs
     named ``recovery_point`` (the instant up to which data was recovered), the oldest of them. A run that failed, or of which
-    a step's end isn't known, recovered nothing yet, so nothing is said to be met.
+    a step's end isn't known, recovered nothing yet, so nothing is said to be met; nor of one at whose end the clock stands before
+    its start.
     """
     started = parse_instant(run.header.started_at)
-    duration = (now - started).total_seconds()
+    elapsed = (now - started).total_seconds()
+    duration = max(0.0, elapsed)
     if status in (RunStatus.FAILED, RunStatus.UNKNOWN):
         return RunFinished(status.value, round(duration, 6), int(exit_code(run, status)))
     point = recovery_point(run)
     rpo = None if point is None else max(0.0, (started - point).total_seconds())
-    rto_json = _against(plan.objectives.rto_s, duration)
+    rto_json = None if elapsed < 0 else _against(plan.objectives.rto_s, duration)
     rpo_json = None if rpo is None else _against(plan.objectives.rpo_s, rpo)
     code = exit_code(run, status, missed=_missed(rto_json) or _missed(rpo_json))
     return RunFinished(status.value, round(duration, 6), int(code), rto_json, rpo_json)

@@ -63,6 +63,12 @@ def test_recovery_time_counts_from_the_runs_start(rto: float | None, code: ExitC
     assert finished.duration_s == 60.0
 
 
+def test_a_clock_that_was_set_back_before_the_start_measures_nothing() -> None:
+    plan = plan_of([step("a")], Objectives(rto_s=60.0))
+    finished = measure(done(), plan, RunStatus.SUCCEEDED, NOON - timedelta(hours=1))
+    assert (finished.duration_s, finished.rto, finished.exit_code) == (0.0, None, ExitCode.DONE)
+
+
 def test_the_recovery_point_is_the_oldest_that_a_step_recovered() -> None:
     run = done("2026-02-14T11:00:00Z", "2026-02-14T09:00:00Z")
     assert recovery_point(run) == datetime(2026, 2, 14, 9, tzinfo=UTC)

@@ -80,6 +80,8 @@ class Watch:
 
     def _as_recorded(self, code: ExitCode) -> None:
         match self._run.events[-1]:
+            case RunFinished(duration_s=duration) if duration < 0:
+                holds = False
             case RunFinished(exit_code=told, rto=rto):
                 missed = isinstance(rto, dict) and rto["met"] is False
                 holds = told == code and (
