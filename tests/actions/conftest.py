@@ -9,10 +9,11 @@ import pytest
 
 from runbook.action import Look
 from runbook.journal.layout import make_run
-from runbook.secret import FromFile, Redactor
+from runbook.secret import Redactor
 from runbook.system import Postgres, Store
 from runbook.transports.world import World
 from tests.actions.harness import RUN, Stage
+from tests.actions.systems import on_this_machine
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
 
 SHOP = (
@@ -42,19 +43,8 @@ def look(stage: Stage) -> Look:
 @pytest.fixture
 def db(stage: Stage, tmp_path: Path, postgres_server: PostgresServer, fresh_database: FreshDatabases) -> Postgres:
     """A small shop in a database of the session's server, as the system ``db``; its password is in a file."""
-    secret = tmp_path / "db.password"
-    secret.touch(mode=0o600)
-    secret.write_text(postgres_server.password + "\n")
-    system = Postgres(
-        type="postgres",
-        key="db",
-        address=postgres_server.host,
-        port=postgres_server.port,
-        user=postgres_server.user,
-        database=fresh_database(*SHOP),
-        password=FromFile(str(secret)),
-        binaries=str(postgres_server.bin_dir),
-    )
+    made = fresh_database(*SHOP)
+    system = on_this_machine(postgres_server, tmp_path, database=made, binaries=str(postgres_server.bin_dir))
     stage.systems = {**stage.systems, "db": system}
     return system
 

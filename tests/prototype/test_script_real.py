@@ -23,10 +23,11 @@ from runbook.actions.postgres.rotate_password import RotatePassword
 from runbook.journal.layout import make_run
 from runbook.operation import Generate, Operations, SetPassword, Wait
 from runbook.paste import paste
-from runbook.secret import FromEscrow, FromFile, Redactor
+from runbook.secret import FromEscrow, Redactor
 from runbook.system import Postgres, Store
 from runbook.transports.world import World
 from tests.actions.harness import RUN, Stage
+from tests.actions.systems import on_this_machine
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
 
 DESCRIBED = re.compile(r"\$?'<a 0600 file with: [^']*'")
@@ -43,20 +44,8 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 @pytest.fixture
 def db(stage: Stage, tmp_path: Path, postgres_server: PostgresServer, fresh_database: FreshDatabases) -> Postgres:
-    secret = tmp_path / "password"
-    secret.touch(mode=0o600)
-    secret.write_text(postgres_server.password)
     name = fresh_database("CREATE TABLE users (id int PRIMARY KEY)", "INSERT INTO users SELECT generate_series(1, 50)")
-    return Postgres(
-        type="postgres",
-        key="db",
-        address=postgres_server.host,
-        port=postgres_server.port,
-        user=postgres_server.user,
-        database=name,
-        password=FromFile(str(secret)),
-        binaries=str(postgres_server.bin_dir),
-    )
+    return on_this_machine(postgres_server, tmp_path, database=name, binaries=str(postgres_server.bin_dir))
 
 
 def shell(line: str, server: PostgresServer, directory: Path, typed: str = "") -> str:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from runbook.secret import FromFile
 from runbook.system import Postgres
+from tests.actions.systems import on_this_machine
 from tests.fixtures.postgres import PostgresServer
 
 PAGE = 8192
@@ -75,19 +75,7 @@ def _is_dead(pid: int) -> bool:
 @contextmanager
 def shop(server: PostgresServer, folder: Path) -> Iterator[Cluster]:
     """The cluster, with its password in a file."""
-    secret = folder / "db.password"
-    secret.touch(mode=0o600)
-    secret.write_text(server.password)
-    db = Postgres(
-        type="postgres",
-        key="db",
-        address=server.host,
-        port=server.port,
-        user=server.user,
-        database="postgres",
-        password=FromFile(str(secret)),
-        binaries=str(server.bin_dir),
-    )
+    db = on_this_machine(server, folder, binaries=str(server.bin_dir))
     server.sql("CREATE TABLE users (id int PRIMARY KEY, email text NOT NULL, note text)")
     server.sql("CREATE UNIQUE INDEX users_email ON users (email)")
     server.sql(

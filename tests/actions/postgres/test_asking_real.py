@@ -13,9 +13,9 @@ from runbook.action import CheckFailed, Undecidable
 from runbook.actions.postgres.assertion import Assert
 from runbook.actions.postgres.query import Query
 from runbook.actions.postgres.rotate_password import RotatePassword
-from runbook.secret import FromFile
 from runbook.system import Postgres
 from tests.actions.harness import Stage, StepFailed
+from tests.actions.systems import in_file
 from tests.fixtures.postgres import PostgresServer
 
 OLD = "the old password"
@@ -74,11 +74,9 @@ def test_a_query_can_not_write(stage: Stage, db: Postgres) -> None:
 def app(stage: Stage, db: Postgres, postgres_server: PostgresServer, tmp_path: Path) -> Iterator[Postgres]:
     """The application's own role on the same cluster, as a system."""
     role = f"{db.database}_app"
-    secret = tmp_path / "app.password"
-    secret.touch(mode=0o600)
-    secret.write_text(OLD)
+    secret = in_file(tmp_path / "app.password", OLD)
     postgres_server.sql(f"CREATE ROLE {role} LOGIN PASSWORD '{OLD}'")
-    system = db.model_copy(update={"user": role, "password": FromFile(str(secret)), "key": "app"})
+    system = db.model_copy(update={"user": role, "password": secret, "key": "app"})
     stage.systems = {**stage.systems, "app": system}
     yield system
     postgres_server.sql(f"DROP ROLE {role}")

@@ -13,7 +13,8 @@ from runbook.actions.postgres.restore_beside import RestoreBeside
 from runbook.system import Store
 from tests.actions.harness import Stage
 from tests.actions.postgres.life import Life
-from tests.actions.postgres.test_restore_container_real import inside, seen, system
+from tests.actions.postgres.test_restore_container_real import inside, seen
+from tests.actions.systems import in_container
 from tests.fixtures.containers import PostgresContainer
 
 pytestmark = [pytest.mark.docker]
@@ -25,7 +26,7 @@ def test_a_copy_in_a_container(
 ) -> None:
     pg = pg_container
     pg.psql("CREATE TABLE users AS SELECT i AS id FROM generate_series(1, 500) AS i")
-    db = system(pg, tmp_path)
+    db = in_container(pg, tmp_path)
     artifact = stage.live(Dump(), db, stage.scope("dump"), to=backups).artifact
     pg.psql("DELETE FROM users")
     step = Life(stage, RestoreBeside(), db, stage.scope("look"), {"artifact": artifact, "jobs": jobs})

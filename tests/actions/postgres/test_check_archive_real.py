@@ -14,9 +14,9 @@ from runbook.action import CheckFailed
 from runbook.actions.postgres.basebackup import Basebackup
 from runbook.actions.postgres.check_archive import ArchiveChecked, CheckArchive
 from runbook.actions.postgres.wal import HEADER_BYTES, cluster_of
-from runbook.secret import FromFile
 from runbook.system import Postgres, Store
 from tests.actions.harness import Stage
+from tests.actions.systems import on_this_machine
 from tests.fixtures.account import Account, server_folder
 from tests.fixtures.postgres import PostgresServer
 
@@ -76,20 +76,7 @@ def make(
             command = f"test ! -e {archive}/%f && cp %p {archive}/%f"
             given = {"archive_mode": "on", "archive_command": command, "archive_timeout": "300", **settings}
             server = postgres_cluster(**given)
-            secret = tmp_path / "db.password"
-            secret.touch(mode=0o600)
-            secret.write_text(server.password)
-            db = Postgres(
-                type="postgres",
-                key="db",
-                address=server.host,
-                port=server.port,
-                user=server.user,
-                database="postgres",
-                password=FromFile(str(secret)),
-                archive=f"file://{archive}",
-                binaries=str(server.bin_dir),
-            )
+            db = on_this_machine(server, tmp_path, archive=f"file://{archive}", binaries=str(server.bin_dir))
             return Site(stage, server, archive, db, backups)
 
         yield site

@@ -14,11 +14,10 @@ from runbook.actions.postgres.start import Start
 from runbook.actions.postgres.stop import Stop, StoppedServer
 from runbook.artifact import Proof
 from runbook.errors import Refused
-from runbook.host import Compose
-from runbook.secret import FromFile
 from runbook.system import Postgres, Store
 from tests.actions.harness import Stage, StepFailed
 from tests.actions.postgres.life import Life
+from tests.actions.systems import in_container
 from tests.fixtures.containers import PostgresContainer
 
 pytestmark = pytest.mark.docker
@@ -33,17 +32,7 @@ OPERATIONS = [
 def inside(stage: Stage, pg_container: PostgresContainer, tmp_path: Path) -> Postgres:
     """The container's cluster, with a table in it."""
     pg_container.psql("CREATE TABLE t AS SELECT generate_series(1, 1000) AS n")
-    secret = tmp_path / "container.password"
-    secret.touch(mode=0o600)
-    secret.write_text(pg_container.password)
-    system = Postgres(
-        type="postgres",
-        key="db",
-        host=Compose(pg_container.project.name, pg_container.service),
-        user=pg_container.user,
-        database=pg_container.database,
-        password=FromFile(str(secret)),
-    )
+    system = in_container(pg_container, tmp_path)
     stage.systems = {**stage.systems, "db": system}
     return system
 

@@ -15,11 +15,11 @@ from runbook.actions.postgres.check_archive import CheckArchive
 from runbook.actions.postgres.configure_archiving import ConfigureArchiving
 from runbook.errors import Refused
 from runbook.operation import Process, Write
-from runbook.secret import FromFile
 from runbook.system import Postgres, Store
 from tests.actions.harness import Stage, StepFailed
 from tests.actions.postgres.life import Life
 from tests.actions.postgres.test_configure_archiving_real import end_servers
+from tests.actions.systems import bucket, on_this_machine
 from tests.fixtures.account import Account, server_folder
 from tests.fixtures.own_program import runnable_by
 from tests.fixtures.postgres import PostgresServer
@@ -68,34 +68,13 @@ def make(
     s3_server: S3Server,
 ) -> Iterator[Callable[..., Site]]:
     made: list[Site] = []
-    secrets = {"access": s3_server.access_key, "secret": s3_server.secret_key}
     with server_folder(postgres_account, "program") as folder:
 
         def site(**settings: str) -> Site:
             server = postgres_cluster(**settings)
-            for name, value in {**secrets, "db": server.password}.items():
-                (tmp_path / name).touch(mode=0o600)
-                (tmp_path / name).write_text(value)
-            bucket = Store(
-                type="store",
-                key="wal",
-                url=f"s3://{s3_server.bucket}",
-                endpoint=s3_server.endpoint,
-                region="us-east-1",
-                access_key=FromFile(str(tmp_path / "access")),
-                secret_key=FromFile(str(tmp_path / "secret")),
-            )
-            stage.systems = {**stage.systems, "wal": bucket}
-            db = Postgres(
-                type="postgres",
-                key="db",
-                address=server.host,
-                port=server.port,
-                user=server.user,
-                database="postgres",
-                password=FromFile(str(tmp_path / "db")),
-                archive=f"s3://{s3_server.bucket}/{server.data_dir.parent.name}",
-            )
+            stage.systems = {**stage.systems, "wal": bucket(s3_server, tmp_path)}
+            archive = f"s3://{s3_server.bucket}/{server.data_dir.parent.name}"
+            db = on_this_machine(server, tmp_path, archive=archive)
             made.append(Site(stage, server, runnable_by(postgres_account, folder), s3_server, db))
             return made[-1]
 

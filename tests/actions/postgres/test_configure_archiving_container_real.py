@@ -11,11 +11,11 @@ import pytest
 from runbook.actions.postgres.archiving import command_for
 from runbook.actions.postgres.configure_archiving import ConfigureArchiving
 from runbook.errors import Refused
-from runbook.host import Compose, Docker
-from runbook.secret import FromFile
+from runbook.host import Docker
 from runbook.system import Postgres
 from tests.actions.harness import Stage
 from tests.actions.postgres.life import Life
+from tests.actions.systems import in_container
 from tests.fixtures.containers import BASE, POSTGRES, ComposeProject, PostgresContainer, address, wait_healthy
 
 pytestmark = pytest.mark.docker
@@ -61,19 +61,8 @@ def make(stage: Stage, tmp_path: Path, compose_project: Callable[..., ComposePro
             volumes={"postgres_data": "/var/lib/postgresql/data", **volumes},
         )
         wait_healthy(container)
-        secret = tmp_path / "container.password"
-        secret.touch(mode=0o600)
-        secret.write_text(PostgresContainer.password)
-        db = Postgres(
-            type="postgres",
-            key="db",
-            host=Compose(project.name, "postgres"),
-            user=PostgresContainer.user,
-            database=PostgresContainer.database,
-            password=FromFile(str(secret)),
-            archive=f"file://{archive or ARCHIVE}",
-        )
-        return Site(stage, PostgresContainer(project, container, address(container)), db)
+        pg = PostgresContainer(project, container, address(container))
+        return Site(stage, pg, in_container(pg, tmp_path, archive=f"file://{archive or ARCHIVE}"))
 
     return site
 

@@ -15,10 +15,10 @@ from runbook.action import CheckFailed
 from runbook.actions.postgres.archiving import command_for
 from runbook.actions.postgres.configure_archiving import ConfigureArchiving
 from runbook.errors import Refused
-from runbook.secret import FromFile
 from runbook.system import Postgres
 from tests.actions.harness import Stage, StepFailed
 from tests.actions.postgres.life import Life
+from tests.actions.systems import on_this_machine
 from tests.fixtures.account import Account, server_folder
 from tests.fixtures.postgres import PostgresServer
 
@@ -69,19 +69,7 @@ def make(
 
         def site(**settings: str) -> Site:
             server = postgres_cluster(**settings)
-            secret = tmp_path / "db.password"
-            secret.touch(mode=0o600)
-            secret.write_text(server.password)
-            db = Postgres(
-                type="postgres",
-                key="db",
-                address=server.host,
-                port=server.port,
-                user=server.user,
-                database="postgres",
-                password=FromFile(str(secret)),
-                archive=f"file://{folder}/wal",
-            )
+            db = on_this_machine(server, tmp_path, archive=f"file://{folder}/wal")
             made.append(Site(stage, server, folder, db))
             return made[-1]
 

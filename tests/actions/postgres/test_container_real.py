@@ -14,10 +14,10 @@ from runbook.actions.postgres.rotate_password import RotatePassword
 from runbook.actions.postgres.verify_dump import VerifyDump
 from runbook.artifact import Format, Proof
 from runbook.errors import Refused
-from runbook.host import LOCAL, Compose
-from runbook.secret import FromFile
+from runbook.host import LOCAL
 from runbook.system import Postgres, Store
 from tests.actions.harness import Stage, StepFailed
+from tests.actions.systems import in_container
 from tests.fixtures.containers import PostgresContainer
 
 pytestmark = pytest.mark.docker
@@ -27,17 +27,7 @@ pytestmark = pytest.mark.docker
 def inside(stage: Stage, pg_container: PostgresContainer, tmp_path: Path) -> Postgres:
     """The container's database, found by its Compose labels, with three rows in it."""
     pg_container.psql("CREATE TABLE t AS SELECT generate_series(1, 3) AS n")
-    secret = tmp_path / "container.password"
-    secret.touch(mode=0o600)
-    secret.write_text(pg_container.password)
-    system = Postgres(
-        type="postgres",
-        key="db",
-        host=Compose(pg_container.project.name, pg_container.service),
-        user=pg_container.user,
-        database=pg_container.database,
-        password=FromFile(str(secret)),
-    )
+    system = in_container(pg_container, tmp_path)
     stage.systems = {**stage.systems, "db": system}
     return system
 

@@ -19,9 +19,9 @@ from runbook.actions.postgres.dump import Dump
 from runbook.actions.postgres.verify_dump import VerifyDump
 from runbook.artifact import Artifact, Format, Manifest, Proof
 from runbook.errors import Refused
-from runbook.secret import FromFile
 from runbook.system import Postgres, Store
 from tests.actions.harness import Stage, StepFailed
+from tests.actions.systems import in_file
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
 
 STEPS = ["snapshot", "ended", "globals", "sums", "draft"]
@@ -171,11 +171,9 @@ def test_a_plain_role_can_dump_what_it_owns(
     role = f"{db.database}_owner"
     postgres_server.sql(f"CREATE ROLE {role} LOGIN PASSWORD 'pa:ss\\w o''rd'")
     postgres_server.sql(f"CREATE DATABASE {role} OWNER {role}")
-    secret = tmp_path / "plain.password"
-    secret.touch(mode=0o600)
-    secret.write_text("pa:ss\\w o'rd")
+    secret = in_file(tmp_path / "plain.password", "pa:ss\\w o'rd")
     try:
-        plain = db.model_copy(update={"user": role, "database": role, "password": FromFile(str(secret))})
+        plain = db.model_copy(update={"user": role, "database": role, "password": secret})
         made = dump(stage, plain, backups, format="custom")
         assert "SCRAM-SHA-256" not in (folder(backups) / f"{made.name}.globals.sql").read_text()
     finally:

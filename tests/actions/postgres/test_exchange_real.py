@@ -17,13 +17,12 @@ from runbook.actions.postgres.in_container import MOVE
 from runbook.actions.postgres.restore_to_time import RestoreToTime
 from runbook.artifact import Artifact
 from runbook.errors import Refused
-from runbook.host import Compose
 from runbook.operation import changes
-from runbook.secret import FromFile
 from runbook.system import Postgres, Store
 from runbook.units import parse_instant
 from tests.actions.harness import Stage
 from tests.actions.postgres.life import Life
+from tests.actions.systems import in_container
 from tests.fixtures.containers import POSTGRES, ComposeProject, PostgresContainer, address, wait_healthy
 
 if TYPE_CHECKING:
@@ -126,18 +125,7 @@ def stand(
         container.exec_run(["chown", "postgres:postgres", ARCHIVE])
         wait_healthy(container)
         pg = PostgresContainer(project, container, address(container))
-        secret = tmp_path / "pg.password"
-        secret.touch(mode=0o600)
-        secret.write_text(pg.password)
-        db = Postgres(
-            type="postgres",
-            key="db",
-            host=Compose(project.name, "postgres"),
-            user=pg.user,
-            database=pg.database,
-            password=FromFile(str(secret)),
-            archive=f"file://{ARCHIVE}",
-        )
+        db = in_container(pg, tmp_path, archive=f"file://{ARCHIVE}")
         pg.psql("CREATE TABLE notes (word text)")
         pg.psql("INSERT INTO notes VALUES ('0 base')")
         base = stage.live(Basebackup(), db, stage.scope("base"), to=backups).artifact

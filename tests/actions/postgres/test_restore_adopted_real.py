@@ -18,7 +18,7 @@ from tests.actions.harness import Stage
 from tests.actions.in_a_run import Rehearsal
 from tests.actions.postgres.restored import BESIDE, RESTORE, drop_copies, rehearsal
 from tests.actions.postgres.test_restore_reopens_real import rows
-from tests.actions.postgres.test_restore_trouble_real import system
+from tests.actions.systems import on_this_machine
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
 
 SLOW = (
@@ -31,7 +31,8 @@ SLOW = (
 
 @pytest.fixture
 def db(postgres_server: PostgresServer, tmp_path: Path, fresh_database: FreshDatabases) -> Postgres:
-    return system(postgres_server, tmp_path, fresh_database(*SLOW))
+    name = fresh_database(*SLOW)
+    return on_this_machine(postgres_server, tmp_path, database=name, binaries=str(postgres_server.bin_dir))
 
 
 @pytest.fixture

@@ -22,12 +22,12 @@ from runbook.actions.postgres.restore_to_time import RestoreToTime
 from runbook.artifact import Artifact
 from runbook.errors import Refused
 from runbook.host import Docker
-from runbook.secret import FromFile
 from runbook.system import Postgres, Store
 from runbook.units import parse_instant
 from tests.actions.harness import Stage, StepFailed
 from tests.actions.postgres.life import Life
 from tests.actions.postgres.test_restore_to_time_real import Cluster
+from tests.actions.systems import bucket, on_this_machine
 from tests.fixtures.account import Account, server_folder
 from tests.fixtures.own_program import runnable_by
 from tests.fixtures.postgres import PostgresServer
@@ -88,31 +88,9 @@ def cluster(
 
 
 def _system(stage: Stage, tmp_path: Path, server: PostgresServer, s3: S3Server, prefix: str) -> Postgres:
-    secrets = {"db": server.password, "access": s3.access_key, "secret": s3.secret_key}
-    for name, value in secrets.items():
-        (tmp_path / name).touch(mode=0o600)
-        (tmp_path / name).write_text(value)
-    bucket = Store(
-        type="store",
-        key="wal",
-        url=f"s3://{s3.bucket}/",
-        endpoint=s3.endpoint,
-        region="us-east-1",
-        access_key=FromFile(str(tmp_path / "access")),
-        secret_key=FromFile(str(tmp_path / "secret")),
-    )
-    stage.systems = {**stage.systems, "wal": bucket}
-    return Postgres(
-        type="postgres",
-        key="db",
-        address=server.host,
-        port=server.port,
-        user=server.user,
-        database="postgres",
-        password=FromFile(str(tmp_path / "db")),
-        binaries=str(server.bin_dir),
-        archive=f"s3://{s3.bucket}/{prefix}/",
-    )
+    stage.systems = {**stage.systems, "wal": bucket(s3, tmp_path)}
+    archive = f"s3://{s3.bucket}/{prefix}/"
+    return on_this_machine(server, tmp_path, archive=archive, binaries=str(server.bin_dir))
 
 
 @pytest.fixture

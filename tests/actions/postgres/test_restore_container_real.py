@@ -14,26 +14,17 @@ from runbook.actions.postgres.dump import Dump
 from runbook.actions.postgres.restore import Restore
 from runbook.actions.postgres.restore_to_time import RestoreToTime
 from runbook.artifact import Artifact
-from runbook.host import Compose, Docker
-from runbook.secret import FromFile
-from runbook.system import Postgres, Store
+from runbook.host import Docker
+from runbook.system import Store
 from runbook.units import parse_instant
 from tests.actions.harness import Stage
 from tests.actions.postgres.life import Life
+from tests.actions.systems import in_container
 from tests.fixtures.containers import POSTGRES, ComposeProject, PostgresContainer, address, wait_healthy
 
 pytestmark = [pytest.mark.docker]
 
 ARCHIVE = "/var/lib/postgresql/archive"
-
-
-def system(pg: PostgresContainer, tmp_path: Path, **more: object) -> Postgres:
-    secret = tmp_path / "pg.password"
-    secret.touch(mode=0o600)
-    secret.write_text(pg.password)
-    host = Compose(pg.project.name, pg.service)
-    body = {"type": "postgres", "key": "db", "host": host, "user": pg.user, "database": pg.database}
-    return Postgres.model_validate({**body, "password": FromFile(str(secret)), **more})
 
 
 def inside(pg: PostgresContainer, *argv: str) -> str:
@@ -55,7 +46,7 @@ def test_a_database_in_a_container(
     pg = pg_container
     pg.psql("CREATE TABLE users AS SELECT i AS id FROM generate_series(1, 500) AS i")
     pg.psql("ALTER DATABASE civicq SET work_mem TO '7MB'")
-    db = system(pg, tmp_path)
+    db = in_container(pg, tmp_path)
     artifact = stage.live(Dump(), db, stage.scope("dump"), to=backups, format=form).artifact
     assert isinstance(artifact, Artifact)
     pg.psql("DELETE FROM users")
@@ -101,7 +92,7 @@ def test_a_moment_is_recovered_beside_the_server(
     pg = archiving
     pg.psql("CREATE TABLE notes (word text)")
     pg.psql("SELECT pg_switch_wal()")
-    db = system(pg, tmp_path, archive=f"file://{ARCHIVE}")
+    db = in_container(pg, tmp_path, archive=f"file://{ARCHIVE}")
     pg.psql("INSERT INTO notes VALUES ('0 base')")
     artifact = stage.live(Basebackup(), db, stage.scope("base"), to=backups).artifact
     assert isinstance(artifact, Artifact)
@@ -129,7 +120,7 @@ def test_a_container_is_known_by_its_name_too(
 ) -> None:
     name = pg_container.container.name
     assert isinstance(name, str)
-    db = system(pg_container, tmp_path, host=Docker(name))
+    db = in_container(pg_container, tmp_path, host=Docker(name))
     artifact = stage.live(Dump(), db, stage.scope("dump"), to=backups).artifact
     step = Life(stage, Restore(), db, stage.scope("restore"), {"artifact": artifact})
     step.go()

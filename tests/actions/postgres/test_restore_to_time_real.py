@@ -17,10 +17,10 @@ from runbook.actions.postgres.basebackup import Basebackup
 from runbook.actions.postgres.restore_to_time import RestoreToTime
 from runbook.artifact import Artifact, Format
 from runbook.errors import Refused
-from runbook.secret import FromFile
 from runbook.system import Postgres, Store
 from tests.actions.harness import Stage, StepFailed
 from tests.actions.postgres.life import Life
+from tests.actions.systems import on_this_machine
 from tests.fixtures.account import Account, server_folder
 from tests.fixtures.postgres import PostgresServer
 
@@ -86,19 +86,7 @@ def cluster(
     with server_folder(postgres_account, "wal") as archive:
         command = f"test ! -e {archive}/%f && cp %p {archive}/%f"
         server = postgres_cluster(archive_mode="on", wal_level="replica", archive_command=command, wal_keep_size="64MB")
-        secret = tmp_path / "db.password"
-        secret.touch(mode=0o600)
-        secret.write_text(server.password)
-        db = Postgres(
-            type="postgres",
-            key="db",
-            address=server.host,
-            port=server.port,
-            user=server.user,
-            database="postgres",
-            password=FromFile(str(secret)),
-            archive=f"file://{archive}",
-        )
+        db = on_this_machine(server, tmp_path, archive=f"file://{archive}")
         found = Cluster(server, archive, db)
         server.sql("CREATE TABLE notes (word text)")
         yield found

@@ -17,27 +17,11 @@ from runbook.actions.postgres.dump import Dump
 from runbook.actions.postgres.restore import Restore
 from runbook.artifact import Artifact
 from runbook.errors import Refused
-from runbook.secret import FromFile
 from runbook.system import Postgres, Store
 from tests.actions.harness import Stage, StepFailed
 from tests.actions.postgres.life import Life
+from tests.actions.systems import on_this_machine
 from tests.fixtures.postgres import PostgresServer
-
-
-def system(server: PostgresServer, tmp_path: Path, database: str) -> Postgres:
-    secret = tmp_path / "own.password"
-    secret.touch(mode=0o600)
-    secret.write_text(server.password)
-    return Postgres(
-        type="postgres",
-        key="db",
-        address=server.host,
-        port=server.port,
-        user=server.user,
-        database=database,
-        password=FromFile(str(secret)),
-        binaries=str(server.bin_dir),
-    )
 
 
 def dumped(stage: Stage, db: Postgres, backups: Store, **written: str) -> Artifact:
@@ -128,7 +112,7 @@ def test_a_server_that_dies_in_the_middle(
     server.sql(
         "CREATE TABLE users AS SELECT i AS id, md5(i::text) AS name FROM generate_series(1, 150000) AS i", "shop"
     )
-    db = system(server, tmp_path, "shop")
+    db = on_this_machine(server, tmp_path, database="shop", binaries=str(server.bin_dir))
     artifact = dumped(stage, db, backups, format="custom")
     step = life(stage, db, artifact)
     assert step.go(stop_after=1) == ["create"]
@@ -182,7 +166,7 @@ def test_a_full_disk_leaves_the_live_database_intact(
         server.sql(
             "CREATE TABLE users AS SELECT i AS id, md5(i::text) AS name FROM generate_series(1, 60000) AS i", "shop"
         )
-        db = system(server, tmp_path, "shop")
+        db = on_this_machine(server, tmp_path, database="shop", binaries=str(server.bin_dir))
         artifact = dumped(stage, db, backups, format="custom")
         with pytest.raises(Refused, match="not enough space"):
             life(stage, db, artifact).plan()
@@ -204,7 +188,7 @@ def test_what_holds_on_to_the_database_is_named(
     server = postgres_cluster(wal_level="logical", max_prepared_transactions="5")
     server.sql("CREATE DATABASE shop")
     server.sql("CREATE TABLE users AS SELECT 1 AS id", "shop")
-    db = system(server, tmp_path, "shop")
+    db = on_this_machine(server, tmp_path, database="shop", binaries=str(server.bin_dir))
     artifact = dumped(stage, db, backups)
     server.sql("SELECT pg_create_logical_replication_slot('feed', 'pgoutput')", "shop")
     with server.connect("shop") as link:

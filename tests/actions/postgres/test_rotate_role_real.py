@@ -22,6 +22,7 @@ from runbook.secret import FromFile
 from runbook.system import Postgres
 from tests.actions.harness import Stage, StepFailed
 from tests.actions.postgres.life import Life
+from tests.actions.systems import on_this_machine
 from tests.evidence import program as evidence
 from tests.evidence.program import PLANS
 from tests.evidence.site import site
@@ -51,11 +52,7 @@ def server(postgres_cluster: Callable[..., PostgresServer]) -> PostgresServer:
 
 @pytest.fixture
 def system(server: PostgresServer, tmp_path: Path) -> Postgres:
-    secret = tmp_path / "admin.password"
-    secret.touch(mode=0o600)
-    secret.write_text(server.password)
-    body = {"type": "postgres", "key": "db", "address": server.host, "port": server.port, "user": server.user}
-    return Postgres.model_validate({**body, "database": "shop", "password": FromFile(str(secret))})
+    return on_this_machine(server, tmp_path, database="shop")
 
 
 def life(stage: Stage, system: Postgres, **written: object) -> Life:

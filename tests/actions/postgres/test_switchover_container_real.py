@@ -15,10 +15,10 @@ from runbook.actions.postgres.rewind import Rewind
 from runbook.actions.postgres.standby_status import StandbyStatus
 from runbook.errors import Refused
 from runbook.host import Docker
-from runbook.secret import FromFile
 from runbook.system import Postgres
 from tests.actions.harness import Stage
 from tests.actions.postgres.steps import Steps
+from tests.actions.systems import in_file
 from tests.fixtures.containers import POSTGRES, ComposeProject, address, wait_healthy
 from tests.fixtures.pair import eventually
 
@@ -66,9 +66,7 @@ def pair(compose_project: Callable[..., ComposeProject]) -> ComposeProject:
 
 
 def systems(pair: ComposeProject, folder: Path) -> tuple[Postgres, Postgres]:
-    secret = folder / "password"
-    secret.touch(mode=0o600)
-    secret.write_text(PASSWORD)
+    secret = in_file(folder / "password", PASSWORD)
     one, other = (
         Postgres(
             type="postgres",
@@ -76,7 +74,7 @@ def systems(pair: ComposeProject, folder: Path) -> tuple[Postgres, Postgres]:
             host=Docker(str(pair.containers[service].name)),
             user=USER,
             database=USER,
-            password=FromFile(str(secret)),
+            password=secret,
         )
         for service in ("a", "b")
     )
