@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import takewhile
@@ -24,6 +25,11 @@ AROUND = ("SET statement_timeout", "SET idle_in_transaction_session_timeout", "S
 """What is sent beside an operation's own statements: limits, the transaction's id before COMMIT, a look at the connection."""
 GOES_ON = "SELECT set_config('rb.after',"
 """With this the script of a diagnosis, which is shown whole, tells its statement from where to go on."""
+INSIDE = ("exec_create", "exec_start", "exec_die", "exec_detach")
+FOLLOWS = ("kill", "die")
+"""What follows from a stop or a restart."""
+_COPIED = re.compile(r"\bdocker cp ([^\s:]+):")
+_WRITTEN = re.compile(r" on docker:(\S+) \(mode")
 FAR_OBSERVERS = ("id", "stat", "test", "readlink", "df", "od", "cat", "head", "du", "find", "sync")
 FAR_CHANGERS = ("mkdir", "rm", "mv", "chmod", "chown")
 
@@ -143,18 +149,32 @@ def the_statements_are_those(evidence: Evidence) -> None:
 
 
 def the_engine_did_that(evidence: Evidence) -> None:
-    """Containers were stopped and started as the lines say; what ran in the server's container is a line's, or observes."""
-    lines = [told for told in evidence.operations if told.kind == "call" and told.text.startswith("docker ")]
+    """Containers were stopped and started, read and written as the lines say; what ran inside is a line's, or observes."""
+    containers_are_as_told(evidence)
+    what_ran_inside_was_told(evidence)
+
+
+def containers_are_as_told(evidence: Evidence) -> None:
+    """Nothing happened to a container but what the lines say, and what follows from that."""
     names = evidence.containers
-    wanted = Counter(
-        (line.words[1], next(word for word in line.words if word in names.values()))
-        for line in lines
-        if not line.reads and line.words[1] != "run"
-    )
-    done = Counter(
-        (action, names[service]) for service, action, _ in evidence.engine if action in ("stop", "start", "restart")
-    )
+    wanted: Counter[tuple[str, str]] = Counter()
+    for line in evidence.operations:
+        if line.kind == "call" and line.text.startswith("docker ") and not line.reads and line.words[1] != "run":
+            wanted[next(word for word in line.words if word in names.values()), line.words[1]] += 1
+        for name in _COPIED.findall(line.text):
+            wanted[name, "archive-path"] += 1
+        if line.kind == "write" and (into := _WRITTEN.search(line.text)):
+            wanted[into[1], "extract-to-dir"] += 1
+    done = Counter((names[service], action) for service, action, _ in evidence.engine if action not in INSIDE + FOLLOWS)
     assert done == wanted, f"done {done}, told {wanted}"
+    ended = {name for name, action in done if action in ("stop", "restart")}
+    died = {names[service] for service, action, _ in evidence.engine if action in FOLLOWS}
+    assert died == ended, f"died {died}, stopped {ended}"
+
+
+def what_ran_inside_was_told(evidence: Evidence) -> None:
+    """Each program in the server's container is a line's, or observes; each line's program ran."""
+    names = evidence.containers
     places = [word for line in evidence.operations if line.kind in ("make_directory", "remove") for word in line.words]
     far: dict[str, Told] = {}
     for told in evidence.operations:
@@ -167,7 +187,7 @@ def the_engine_did_that(evidence: Evidence) -> None:
     for service, action, command in evidence.engine:
         if action != "exec_create":
             continue
-        assert service == evidence.server
+        assert service == evidence.server, f"nobody was told of {command} in {service}"
         # the worker's own script comes first, and tells of itself
         _, worker, given = command.rpartition(" runbook-worker ")
         if worker and given.startswith("run "):
