@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from runbook.plan.file import FrozenReader
 from runbook.plan.load import load_plan
 from tests.evidence.program import PLANS, Program
+from tests.evidence.site import broken_site
 from tests.evidence.stacks import InContainer, Stack
 from tests.evidence.witness import rows_of
 
@@ -24,30 +21,6 @@ systems: {site: web}
 steps:
   - {id: answers, uses: http.check, on: site, with: {path: /api/health, status: 200}, timeout: 10s}
 """
-
-
-class _Broken(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(500)
-        self.end_headers()
-        self.wfile.write(b'{"detail": "Internal Server Error"}')
-
-    def log_message(self, *arguments: object) -> None:
-        """Nobody reads it."""
-
-
-@contextmanager
-def broken_site() -> Iterator[str]:
-    """A service that answers everything with 500."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Broken)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
 
 
 def test_fault_10_an_error_page_passes_for_health(tmp_path: Path) -> None:
