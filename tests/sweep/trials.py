@@ -147,12 +147,11 @@ def driven(place: G, case: Case[G], engine: subprocess.Popen[bytes], for_s: floa
     """
     program, left_s = place.program, for_s
     while True:
-        since = time.monotonic()
         try:
             code = engine.wait(max(0.0, left_s))
         except subprocess.TimeoutExpired:
             return engine
-        left_s -= time.monotonic() - since
+        left_s = for_s - _took(program.events())
         if code != WAITS or not case.answer:
             assert code == 0, _output(place)
             return engine
