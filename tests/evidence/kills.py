@@ -126,7 +126,7 @@ class Trials:
             until(lambda: not processes_about(runs), SETTLES_IN_S, "a supervisor without a run leaves, with its locks")
             applied = program.run("apply", *stack.arguments("restore-db"), within_s=RESUMED_WITHIN_S)
             assert applied.code == 0, applied.said
-        elif not any(event["event"] == "run.finished" for event in program.events()):
+        elif not any(one["event"] == "run.finished" and one["status"] == "succeeded" for one in program.events()):
             self._resume(damaged)
         self._right(damaged, live, before)
         return code != 0
