@@ -167,6 +167,14 @@ def containers_are_as_told(evidence: Evidence) -> None:
             wanted[into[1], "extract-to-dir"] += 1
     done = Counter((names[service], action) for service, action, _ in evidence.engine if action not in INSIDE + FOLLOWS)
     assert done == wanted, f"done {done}, told {wanted}"
+    alone = {
+        (event["step"], one["name"])
+        for event in evidence.events
+        if event["event"] == "step.planned"
+        for one in event["operations"]
+        if one["text"].startswith("docker run ")
+    }
+    assert set(evidence.beside) == alone, f"containers were made for {set(evidence.beside)}, told {alone}"
     ended = {name for name, action in done if action in ("stop", "restart")}
     died = {names[service] for service, action, _ in evidence.engine if action in FOLLOWS}
     assert died == ended, f"died {died}, stopped {ended}"

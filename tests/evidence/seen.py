@@ -59,7 +59,7 @@ class Evidence:
     """What a dry-run showed of a plan, what its run wrote down, and what others saw of the run.
 
     ``programs``: without the first, which is the program itself. ``engine``: service, action, command. ``containers``: their names
-    by service.
+    by service. ``beside``: containers that were made only to run something in them, by step and operation.
     """
 
     shown: Mapping[str, tuple[str, list[Told]]]
@@ -70,6 +70,7 @@ class Evidence:
     containers: Mapping[str, str] = field(default_factory=dict)
     server: str = ""
     commands: tuple[str, ...] = ()
+    beside: Sequence[tuple[str, str]] = ()
 
     @property
     def planned(self) -> Mapping[str, list[Told]]:
@@ -94,7 +95,7 @@ def taken(scene: Scene, plan: Path, folder: Path, *words: str) -> Evidence:
         return _traced(program, traces[-1], *arguments)
 
     since = len(scene.log())
-    with DockerWitness(scene.project) as engine:
+    with DockerWitness(scene.project) as engine, DockerWitness(scene.project, "runbook.run") as beside:
         code = run("apply", plan, "--env", scene.environment, *scene.consent, *words)
         while code == WAITS:
             scene.answer()
@@ -110,6 +111,7 @@ def taken(scene: Scene, plan: Path, folder: Path, *words: str) -> Evidence:
         {service: str(container.name) for service, container in scene.project.containers.items()},
         scene.server,
         scene.commands,
+        beside.created(program.last),
     )
 
 

@@ -200,6 +200,16 @@ def test_an_event_of_a_container_that_nobody_was_told_of(event: tuple[str, str, 
         all_witnesses_agree(replace(evidence(), engine=(*ENGINE_DID, event)))
 
 
+def test_a_container_that_is_made_only_to_run_something_in_it() -> None:
+    beside = Told("call", "docker run --rm --volumes-from shop_db_1 shop sh -c 'mv /a /b'", reads=False)
+    seen = evidence(shown=[*RUN, beside], ran=[*RUN, beside])
+    all_witnesses_agree(replace(seen, beside=[("make", "o5")]))
+    with pytest.raises(AssertionError, match="containers were made"):
+        all_witnesses_agree(seen)
+    with pytest.raises(AssertionError, match="containers were made"):
+        all_witnesses_agree(replace(evidence(), beside=[("make", "o5")]))
+
+
 @pytest.mark.parametrize("action", ["stop", "exec_create"])
 def test_a_call_that_the_engine_never_got(action: str) -> None:
     left = [event for event in ENGINE_DID if event[1] != action]

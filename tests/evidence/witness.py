@@ -141,19 +141,19 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 class DockerWitness:
-    """Listens to what the Docker Engine says of a project's containers, from ``with`` to its end.
+    """Listens to what the Docker Engine says of a project's containers, from ``with`` to its end; or of those with a ``label``.
 
     It has to listen all the while: an engine remembers its last 64 events only.
     """
 
-    def __init__(self, project: ComposeProject) -> None:
+    def __init__(self, project: ComposeProject, label: str = "") -> None:
         self._project = project
+        self._label = label or f"com.docker.compose.project={project.name}"
         self._seen: list[dict[str, Any]] = []
 
     def __enter__(self) -> Self:
-        label = f"com.docker.compose.project={self._project.name}"
         self._client = type(self._project.client).from_env(timeout=600)
-        self._stream = self._client.events(filters={"label": label, "type": "container"}, decode=True)
+        self._stream = self._client.events(filters={"label": self._label, "type": "container"}, decode=True)
         self._thread = Thread(target=lambda: self._seen.extend(self._stream), daemon=True)
         self._thread.start()
         return self
@@ -163,6 +163,12 @@ class DockerWitness:
         self._stream.close()
         self._thread.join(10)
         self._client.close()
+
+    def created(self, run: str) -> list[tuple[str, str]]:
+        """Step and operation of each container that was made for a run, by its labels."""
+        made = [event["Actor"]["Attributes"] for event in self._seen if event["Action"] == "create"]
+        mine = [about for about in made if about.get("runbook.run") == run]
+        return [(str(about["runbook.step"]), str(about["runbook.operation"])) for about in mine]
 
     @property
     def events(self) -> list[tuple[str, str, str]]:
