@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field
 import runbook
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard
 from runbook.actions.backup.archive import MAGIC, read_head
+from runbook.actions.backup.chosen import unreliable
 from runbook.actions.backup.layout import (
     DATA,
     MANIFEST,
@@ -189,14 +190,7 @@ def _said(look: Look, where: Layout, inputs: AdoptInputs, form: Format) -> tuple
         return (_number(said[1].decode()) if said else 0), ""
     archive = read_head(head)
     if archive is None:
-        raise CheckFailed(
-            Problem(
-                "E626",
-                "the backup can't be relied on",
-                f"{path}: the head of the archive can't be read.",
-                "Use another.",
-            )
-        )
+        raise unreliable(path, "the head of the archive can't be read")
     if archive.database != inputs.database:
         raise Refused(
             Problem(

@@ -23,6 +23,7 @@ from runbook.action import (
     current,
     guard,
 )
+from runbook.actions.backup.chosen import unreliable
 from runbook.actions.backup.layout import (
     COUNTS,
     GLOBALS,
@@ -298,15 +299,11 @@ def _named(look: Look, directory: str, entries: Mapping[str, FileFacts], inputs:
                 )
             )
         case Broken(why):
-            raise CheckFailed(
-                Problem("E626", "the backup can't be relied on", f"{name}: {why}.", "Choose another one.")
-            )
+            raise unreliable(name, why)
         case (manifest, text):
             why = flaw(look, directory, manifest)
             if why:
-                raise CheckFailed(
-                    Problem("E626", "the backup can't be relied on", f"{name}: {why}.", "Choose another one.")
-                )
+                raise unreliable(name, why)
             if inputs.before is not None and manifest.finished_at >= inputs.before:
                 raise _too_young(manifest, f"not before {show_instant(inputs.before)}")
             return manifest, text

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Interrupted, Look, Outputs, Scope, current, guard
-from runbook.actions.backup.layout import Broken, directory_of, flaw, is_tree, read_manifest, sha256_of
-from runbook.artifact import Artifact, Manifest, Proof, carried
-from runbook.errors import Problem, Refused
+from runbook.action import Action, Done, Effect, Inputs, Interrupted, Look, Outputs, Scope, current, guard
+from runbook.actions.backup.chosen import read_chosen, replaced, unreliable
+from runbook.actions.backup.layout import directory_of, flaw, is_tree, sha256_of
+from runbook.artifact import Artifact, Proof, carried
 from runbook.operation import Operations, Pipeline, Process
 from runbook.system import Store
 
@@ -55,10 +55,9 @@ class Verify(Action[Store, VerifyInputs, VerifyFacts, Verified]):
 
     def observe(self, look: Look, system: Store, inputs: VerifyInputs, scope: Scope) -> VerifyFacts:
         """Reads the manifest and the sizes; refuses a backup that has no manifest, or another than was chosen."""
-        manifest, text = _manifest(look, system, inputs.artifact)
+        manifest, text = read_chosen(look, directory_of(system), inputs.artifact)
         if why := flaw(look, directory_of(system), manifest):
-            fix = "Choose another backup (backup.select with `name` or `before`)."
-            raise CheckFailed(Problem("E626", "the backup can't be relied on", f"{manifest.name}: {why}.", fix))
+            raise unreliable(manifest.name, why)
         return VerifyFacts(sha256_of(text), text)
 
     def assume(self, system: Store, inputs: VerifyInputs, scope: Scope) -> VerifyFacts:
@@ -94,9 +93,9 @@ class Verify(Action[Store, VerifyInputs, VerifyFacts, Verified]):
 
     def verify(self, look: Look, system: Store, inputs: VerifyInputs, done: Done[VerifyFacts]) -> Verified:
         """The manifest is still the one whose pieces were read."""
-        _, text = _manifest(look, system, inputs.artifact)
+        _, text = read_chosen(look, directory_of(system), inputs.artifact)
         if sha256_of(text) != done.facts.manifest_sha256:
-            raise _replaced(inputs.artifact)
+            raise replaced(inputs.artifact.name)
         return _outputs(inputs, done.facts)
 
 
@@ -104,24 +103,3 @@ def _outputs(inputs: VerifyInputs, facts: VerifyFacts) -> Verified:
     manifest = carried(facts.text)
     update = {"proof": Proof.HASHED, "sha256": facts.manifest_sha256, "manifest": manifest}
     return Verified(artifact=inputs.artifact.model_copy(update=update))
-
-
-def _manifest(look: Look, store: Store, artifact: Artifact) -> tuple[Manifest, str]:
-    match read_manifest(look, directory_of(store), artifact.name):
-        case None:
-            detail = f"{artifact.name}: nothing is known of it that it could be compared with."
-            fix = "For a dump, add a step `uses: backup.adopt` before this one."
-            raise Refused(Problem("E623", "the backup has no manifest", detail, fix))
-        case Broken(why):
-            fix = "Choose another one."
-            raise CheckFailed(Problem("E626", "the backup can't be relied on", f"{artifact.name}: {why}.", fix))
-        case (manifest, text):
-            if artifact.sha256 and sha256_of(text) != artifact.sha256:
-                raise _replaced(artifact)
-            return manifest, text
-
-
-def _replaced(artifact: Artifact) -> Refused:
-    detail = f"The manifest of {artifact.name} is not the one that was chosen: its hash differs."
-    fix = "Find out by whom; choose again."
-    return Refused(Problem("E644", "the backup was replaced since it was chosen", detail, fix))

@@ -7,10 +7,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Interrupted, Look, Outputs, Scope, current, guard
+from runbook.action import Action, Done, Effect, Inputs, Interrupted, Look, Outputs, Scope, current, guard
 from runbook.actions.backup.adopt import HEAD_BYTES, read_plain
 from runbook.actions.backup.archive import read_head
-from runbook.actions.backup.layout import Broken, directory_of, flaw, read_manifest, sha256_of
+from runbook.actions.backup.chosen import read_chosen, replaced, unreliable
+from runbook.actions.backup.layout import directory_of, flaw, sha256_of
 from runbook.actions.postgres.client import argv, read_client, read_server
 from runbook.artifact import Artifact, Format, Manifest, Proof, carried
 from runbook.errors import Problem, Refused
@@ -133,7 +134,7 @@ class VerifyDump(Action[Postgres, VerifyDumpInputs, VerifyDumpFacts, VerifiedDum
         """The manifest is still the one whose pieces were read."""
         manifest, text = _manifest(look, done.facts.directory, inputs.artifact)
         if sha256_of(text) != done.facts.manifest_sha256:
-            raise _replaced(manifest)
+            raise replaced(manifest.name)
         return _outputs(inputs, done.facts)
 
 
@@ -159,34 +160,11 @@ def _directory(artifact: Artifact, scope: Scope) -> str:
 
 
 def _manifest(look: Look, directory: str, artifact: Artifact) -> tuple[Manifest, str]:
-    match read_manifest(look, directory, artifact.name):
-        case None:
-            raise Refused(
-                Problem(
-                    "E623",
-                    "the backup has no manifest",
-                    f"{directory}/{artifact.name}: nothing is known of it that it could be compared with.",
-                    f"Add a step `uses: backup.adopt` with {{name: {artifact.name}, database: …}} before this one.",
-                )
-            )
-        case Broken(why):
-            raise CheckFailed(
-                Problem("E626", "the backup can't be relied on", f"{artifact.name}: {why}.", "Choose another one.")
-            )
-        case (manifest, text):
-            if artifact.sha256 and sha256_of(text) != artifact.sha256:
-                raise _replaced(manifest)
-            if manifest.format is Format.BASE_BACKUP:
-                fix = "Use postgres.restore_to_time for it."
-                raise Refused(Problem("E643", "this is no dump", f"{manifest.name} is a base backup.", fix))
-            return manifest, text
-
-
-def _replaced(manifest: Manifest) -> Refused:
-    detail = f"The manifest of {manifest.name} is not the one that was chosen: its hash differs."
-    return Refused(
-        Problem("E644", "the backup was replaced since it was chosen", detail, "Find out by whom; choose again.")
-    )
+    manifest, text = read_chosen(look, directory, artifact)
+    if manifest.format is Format.BASE_BACKUP:
+        fix = "Use postgres.restore_to_time for it."
+        raise Refused(Problem("E643", "this is no dump", f"{manifest.name} is a base backup.", fix))
+    return manifest, text
 
 
 def _refuse_other_database(manifest: Manifest, *, wanted: str) -> None:
@@ -223,8 +201,7 @@ def _fail_flawed(look: Look, directory: str, manifest: Manifest) -> None:
     if not why and manifest.format is Format.DIRECTORY and not _sums(manifest):
         why = "its manifest has no list of the directory's files"
     if why:
-        fix = "Choose another backup (backup.select with `name` or `before`)."
-        raise CheckFailed(Problem("E626", "the backup can't be relied on", f"{manifest.name}: {why}.", fix))
+        raise unreliable(manifest.name, why)
 
 
 def _sums(manifest: Manifest) -> str:
