@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from runbook.actions.backup.prune import Prune
 from runbook.actions.backup.verify import Verify
 from runbook.actions.postgres.basebackup import Basebackup
 from runbook.errors import Refused
 from runbook.system import Store
 from tests.actions.harness import Stage, StepFailed
+from tests.actions.postgres.life import Life
 from tests.actions.postgres.spaced import NAMES, backed_up, spaced
 from tests.actions.postgres.test_restore_to_time_real import Cluster, cluster, with_tools  # noqa: F401 - fixtures
 
@@ -48,6 +52,26 @@ def test_it_is_a_directory_with_a_tar_each(
         with pytest.raises(StepFailed, match="not the expected ones"):
             stage.live(Verify(), backups, stage.scope("prove"), artifact=made)
         path.write_bytes(kept)
+
+
+def test_it_is_pruned_with_its_directory(
+    stage: Stage,
+    cluster: Cluster,  # noqa: F811
+    places: dict[str, Path],
+    backups: Store,
+) -> None:
+    older = backed_up(stage, cluster, backups)
+    newer = stage.live(
+        Basebackup(), with_tools(cluster), stage.scope("newer"), to=backups, name="cluster-newer.tar"
+    ).artifact
+    proven = stage.live(Verify(), backups, stage.scope("prove"), artifact=newer).artifact
+    now = replace(stage.scope("prune"), started_at=datetime.now(UTC))
+    step = Life(stage, Prune(), backups, now, {"proven": proven, "keep_last": 1, "minimum": 1, "max_delete": 1})
+    step.go()
+    out = step.end()
+    assert out.freed_bytes == older.bytes and len(out.removed) == 1
+    left = {path.name for path in Path(backups.directory).iterdir()}
+    assert left == {newer.name, f"{newer.name}.manifest.json"}
 
 
 STEPS = ["began", "copy", "ended", "has_all", "read_base", "read_backup_manifest", "draft", "publish_data"]
