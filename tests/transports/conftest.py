@@ -14,6 +14,7 @@ from runbook.secret import FromFile, Redactor
 from runbook.transports.outcome import Failed, Lost, Outcome, Progress, Succeeded, Use
 from runbook.transports.world import World, boot_clock
 from tests.fixtures.postgres import PostgresServer
+from tests.transports.breaking import CuttingProxy
 
 
 @dataclass
@@ -100,3 +101,12 @@ def fields_of(outcome: Outcome) -> Fields:
 def problem_of(outcome: Outcome) -> str:
     assert isinstance(outcome, Failed | Lost), outcome
     return outcome.problem.render()
+
+
+@pytest.fixture(params=["delivered", "not delivered"])
+def proxy(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Iterator[tuple[CuttingProxy, bool]]:
+    """A way to the server that is cut at COMMIT, and whether the server has got the COMMIT then."""
+    deliver = request.param == "delivered"
+    made = CuttingProxy(postgres_server.port, deliver=deliver)
+    yield made, deliver
+    made.close()

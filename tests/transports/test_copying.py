@@ -6,7 +6,7 @@ import hashlib
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -16,8 +16,8 @@ from runbook.paste import paste
 from runbook.transports.outcome import Begun, Failed, Lost, Succeeded, Unsettled
 from runbook.transports.world import World
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
+from tests.transports.breaking import CuttingProxy, kill_backend_soon
 from tests.transports.conftest import Uses, problem_of, statements
-from tests.transports.test_commit import CuttingProxy, kill_backend_soon
 
 Connect = Callable[..., Connection]
 ODD = "E'tab\\t line\\n back\\\\ é'"
@@ -145,14 +145,6 @@ def test_it_needs_a_transaction_of_a_session(
     bare = Session(name="merge", connection=live, begin=statements("SELECT 1"), body=(copy(source, live),))
     with pytest.raises(Bug):
         world.perform(bare, uses())
-
-
-@pytest.fixture(params=["delivered", "not delivered"])
-def proxy(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Iterator[tuple[CuttingProxy, bool]]:
-    deliver = request.param == "delivered"
-    made = CuttingProxy(postgres_server.port, deliver=deliver)
-    yield made, deliver
-    made.close()
 
 
 def test_a_sessions_lost_commit_is_settled_by_the_server(

@@ -16,7 +16,7 @@ from tests.actions.in_a_run import Rehearsal
 from tests.actions.postgres.rows import ACCIDENT, Accident, happened
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
 from tests.runner.killed_program import Program, eventually
-from tests.transports.test_commit import CuttingProxy
+from tests.transports.breaking import CuttingProxy
 
 PLAN = """\
 runbook: 1
