@@ -297,6 +297,14 @@ def _local_user(user: str) -> tuple[User | None, Mapping[str, str]]:
     return User(uid, gid, groups), about
 
 
+MOST_FILES = 12
+"""Changed files that are named."""
+
+_OTHER_BYTES = (
+    "it is damaged, or was changed since it was made: choose another one, in a new run, as this run keeps its choice"
+)
+
+
 def _ok_codes(operation: Process | Pipeline) -> tuple[tuple[int, ...], ...]:
     if isinstance(operation, Process):
         return (operation.ok_codes,)
@@ -310,14 +318,28 @@ def _ended_itself(operation: Process | Pipeline, ended: Ended, fields: Fields, s
     if killed and ended.why is Why.EXITED:
         problem = Problem("E302", "a process was ended before it was done", _last_words(ended), see())
         return Failed(problem, fields) if operation.reads else Lost(problem)
+    if changed := _changed_files(operation, ended):
+        return Failed(Problem("E303", "the bytes are not the expected ones", changed, _OTHER_BYTES), fields)
     if bad or ended.why is Why.BROKEN or len(ended.exits) < len(codes):
         return Failed(Problem("E300", "a process failed", _last_words(ended), see()), fields)
     wanted = operation.expect_sha256 if isinstance(operation, Pipeline) else ""
     if wanted and ended.sha256 != wanted:
-        detail = f"expected sha256 {wanted}\nfound    sha256 {ended.sha256} ({ended.bytes} bytes)"
-        fix = "what was read is not what its manifest says: take another one, or find out what changed it"
-        return Failed(Problem("E303", "the bytes are not the expected ones", detail, fix), fields)
+        read = f"{operation.source}\n" if isinstance(operation, Pipeline) and operation.source else ""
+        detail = f"{read}expected sha256 {wanted}\nfound    sha256 {ended.sha256} ({ended.bytes} bytes)"
+        return Failed(Problem("E303", "the bytes are not the expected ones", detail, _OTHER_BYTES), fields)
     return Succeeded(fields)
+
+
+def _changed_files(operation: Process | Pipeline, ended: Ended) -> str:
+    """What a checksum program found changed: that says nothing against the program; '' where it found nothing."""
+    if not isinstance(operation, Process) or operation.argv[:2] != ("sha256sum", "--check"):
+        return ""
+    lines = [
+        line for line in ended.stdout.text.splitlines() if line.rstrip().endswith(("FAILED", "FAILED open or read"))
+    ]
+    more = f"\n… and {len(lines) - MOST_FILES} more" if len(lines) > MOST_FILES else ""
+    where = f"in {operation.cwd}:\n" if lines and operation.cwd else ""
+    return where + "\n".join(lines[:MOST_FILES]) + more
 
 
 def _fields(operation: Process | Pipeline, ended: Ended, log: str) -> Fields:

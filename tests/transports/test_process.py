@@ -184,7 +184,28 @@ def test_a_wrong_checksum_is_a_failure_with_both_sums(world: World, uses: Uses, 
     )
     said = failed(world.perform(operation, uses()))
     assert hashlib.sha256(b"abc").hexdigest() in said
+    assert f"{tmp_path}/in\n" in said, "which file it is"
     assert "00" * 32 in said
+
+
+def test_files_that_changed_are_named_and_the_program_that_found_them_is_not_blamed(
+    world: World, uses: Uses, tmp_path: Path
+) -> None:
+    sums = []
+    for name in ("a", "b", "gone"):
+        (tmp_path / name).write_text(name)
+        sums.append(f"{hashlib.sha256(name.encode()).hexdigest()}  {name}\n")
+    (tmp_path / "sums").write_text("".join(sums))
+    argv = ("sha256sum", "--check", "--strict", "--quiet", "--", str(tmp_path / "sums"))
+    operation = Process(name="p", argv=argv, cwd=str(tmp_path), reads=True)
+    assert isinstance(world.perform(operation, uses("s/1/1/whole")), Succeeded)
+    (tmp_path / "b").write_text("B")
+    (tmp_path / "gone").unlink()
+    outcome = world.perform(operation, uses("s/1/1/changed"))
+    assert isinstance(outcome, Failed)
+    assert outcome.problem.code == "E303"
+    assert outcome.problem.detail.splitlines() == [f"in {tmp_path}:", "b: FAILED", "gone: FAILED open or read"]
+    assert "choose another one" in outcome.problem.fix
 
 
 def test_any_stage_that_fails_fails_the_pipeline(world: World, uses: Uses, tmp_path: Path) -> None:
