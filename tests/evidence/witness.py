@@ -29,6 +29,8 @@ CATALOGS = (
     "pg_rewrite",
 )
 LATEST_EVENT_S = 0.3
+MAY_LEAVE_WITHIN_S = 1.0
+"""How long the backends of connections that were just closed may take to be gone."""
 SHARED = ("pg_database", "pg_authid", "pg_auth_members", "pg_db_role_setting", "pg_shdescription", "pg_tablespace")
 
 
@@ -116,17 +118,27 @@ def catalogs(cluster: Cluster, database: str) -> dict[str, str]:
 
 
 def written(cluster: Cluster) -> dict[str, tuple[int, ...]]:
-    """Per database, the tuples inserted, updated and deleted so far, as the statistics tell once they are flushed."""
+    """Per database, the tuples inserted, updated and deleted so far.
+
+    A backend tells what it counted when it ends, before it leaves the list of those that live; one that stays tells it at most
+    once a second.
+    """
     question = "SELECT coalesce(datname, ''), tup_inserted, tup_updated, tup_deleted FROM pg_stat_database ORDER BY 1"
+    others = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    leaving_until = time.monotonic() + MAY_LEAVE_WITHIN_S
     before: dict[str, tuple[int, ...]] = {}
     while True:
         with cluster.connect("postgres") as connection:
             connection.execute("SELECT pg_stat_force_next_flush()")
+            alone = connection.execute(others.encode()).fetchall() == [(0,)]
             now = {str(row[0]): tuple(row[1:]) for row in connection.execute(question.encode())}
-        if now == before:
+        if alone or now == before:
             return now
-        before = now
-        time.sleep(1.1)  # backends send what they counted at most once a second
+        if time.monotonic() < leaving_until:
+            time.sleep(0.02)
+        else:
+            before = now
+            time.sleep(1.1)
 
 
 def tree(folder: Path) -> dict[str, str]:
