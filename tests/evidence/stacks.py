@@ -385,6 +385,7 @@ def _server(project: ComposeProject, guide: Guide, settings: Sequence[str], wal:
         "POSTGRES_USER": guide.user,
         "POSTGRES_PASSWORD": PASSWORD,
         "POSTGRES_DB": guide.database,
+        "POSTGRES_INITDB_ARGS": "--no-sync",
     }
     container = project.add(
         guide.service,
