@@ -53,7 +53,10 @@ class Word:
         """The step, which has to be in that state. :class:`UsageFault` with what can be said now."""
         if step not in self.graph.steps:
             near = suggest(step, list(self.graph.order))
-            raise UsageFault(Problem("E264", "the run has no such step", step, near or f"runbook show {self.run.run}"))
+            detail = f"{step} is no step of {self.run.run}."
+            raise UsageFault(
+                Problem("E264", "the run has no such step", detail, near or f"runbook show {self.run.run}")
+            )
         found = self.state.step(step)
         if found.status is not wanted:
             raise self.not_now(f"{step} is {found.status}, not {wanted}.")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from runbook.engine.decide import open_holds
-from runbook.engine.events import StepApproved, StepWaiting
+from runbook.engine.events import CONFIRM, StepApproved, StepWaiting
 from runbook.engine.run import Run, StepRun
 from runbook.engine.transitions import RunStatus, Status
 from runbook.operation import Json
@@ -99,7 +99,7 @@ def as_lines(
     for step in run.graph.listed:
         state = run.step(step)
         spent = f"  {doing.get(step) or (show_duration(state.duration_s) if state.duration_s else '')}".rstrip()
-        tries = f"  ({state.attempt} attempts)" if state.attempt > 1 else ""
+        tries = f"  ({state.attempt} attempts)" if state.attempt > 1 and not _people(state) else ""
         title = run.graph.steps[step].title or step
         tone = _TONES.get(state.status, "plain" if state.status is Status.RUNNING else "dim")
         why = f"  ({state.reason})" if state.reason else ""
@@ -109,8 +109,15 @@ def as_lines(
         if state.status is Status.WAITING and state.question is not None:
             lines += _asked(state.question)
         lines += _approved(run, state)
+        if state.status is Status.PENDING and (said := state.answer or state.consent) is not None:
+            lines.append(Line("   ", f"answered by {said.claimed or said.by}; a resume goes on with it"))
     foot = (*results.as_lines(given), *ending(run, holds), *what_next(name, run, status))
     return (*lines, Line(" ", ""), *foot) if foot else tuple(lines)
+
+
+def _people(state: StepRun) -> bool:
+    """Whether the step is one that people answer: that it was asked, and then gone on with, is no second attempt."""
+    return state.question is not None and state.question.kind != CONFIRM
 
 
 def _asked(question: StepWaiting) -> list[Line]:
@@ -134,6 +141,10 @@ def _given(state: StepRun) -> list[StepApproved]:
 
 def _stands(run: Run, status: RunStatus) -> str:
     finished = run.finished
+    if status is RunStatus.WAITING and not run.waiting:
+        return f"{status.value} for a resume: all is answered"
+    if status is RunStatus.UNKNOWN and not run.unknown:
+        return "stopped: nothing is unknown any more"
     if finished is None or status is RunStatus.RUNNING:
         return status.value
     reason = f" ({finished.reason}; by {finished.by})" if finished.reason else ""

@@ -33,6 +33,8 @@ ANSWER_WITHIN_S = 30.0
 MOST_BYTES = 64 * 1024
 MOST_ROWS = 10_000
 _CANCELLED = "57014"
+LONGEST_ASKED = 200
+"""Characters of a refused statement that are shown."""
 _CONNECTION_CLASSES = ("08", "53", "57", "58", "XX")
 """SQLSTATE classes that say something of the server's state, not of the question."""
 
@@ -78,7 +80,9 @@ class LiveLook:
                     raise unreachable("E327", "the time was over", words, fix) from None
                 if is_lost(link) or state.startswith(_CONNECTION_CLASSES):
                     raise Unreachable(lost_problem(words)) from None
-                raise CheckFailed(Problem("E310", "the database refused a statement", words, REFUSED_FIX)) from None
+                asked = self._databases.redact(" ".join(text.split()))[:LONGEST_ASKED]
+                detail = f"{words}\nIt was asked: {asked}"
+                raise CheckFailed(Problem("E310", "the database refused a statement", detail, REFUSED_FIX)) from None
 
     def login(self, connection: Connection, password: SecretRef | None) -> bool:
         """Whether the server accepts this password for ``connection.user``; False only if it said no.

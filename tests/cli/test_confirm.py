@@ -35,6 +35,15 @@ def events(runbook: Terminal) -> list[dict[str, Json]]:
     return [json.loads(line) for line in (runbook.run() / "journal.jsonl").read_text().splitlines()]
 
 
+def test_what_was_answered_is_no_second_attempt_and_waits_for_nobody(waiting: Terminal) -> None:
+    waiting("confirm", "last", "order", "-i", "address=1", "-i", "count=1", "--as", "ada")
+    told = waiting("show").out.splitlines()
+    assert told[1].startswith("  waiting for a resume: all is answered; begun ")
+    assert "    answered by ada; a resume goes on with it" in told
+    assert waiting("resume").code == 0
+    assert "attempts" not in waiting("show").out
+
+
 def test_the_question_and_the_command_that_answers_it_are_shown(waiting: Terminal) -> None:
     told = waiting("show").out
     assert "    Order a server, then give its address.\n" in told

@@ -25,6 +25,7 @@ def test_what_is_done_gives_its_outputs(unknown: Terminal) -> None:
     assert (told.code, told.err) == (0, "")
     assert told.out.startswith("✓ slow: taken as done\n→ runbook resume ")
     assert "goes on: nothing is unknown now" in told.out
+    assert "  stopped: nothing is unknown any more; begun " in unknown("show").out
     assert unknown("resume").code == 0
     assert "│ seen\n" in unknown("logs", "last", "use").out
     assert "✓ slow: Run slow  (I saw it)" in unknown("show").out

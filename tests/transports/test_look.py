@@ -32,6 +32,14 @@ def test_a_query_cannot_change_anything(world: World, connect_to: Connect, fresh
     assert "read-only transaction" in str(caught.value)
 
 
+def test_a_query_that_is_refused_is_shown_with_what_to_mend(world: World, connect_to: Connect) -> None:
+    with pytest.raises(CheckFailed) as caught:
+        world.look.query(connect_to(), sql("SELECT count(*)\n  FROM documentz"))
+    (problem,) = caught.value.problems
+    assert problem.detail.splitlines()[-1] == "It was asked: SELECT count(*) FROM documentz"
+    assert "then try again" in problem.fix
+
+
 @pytest.mark.parametrize("text", ["SELECT generate_series(1, 20000)", "SELECT repeat('x', 70000)"])
 def test_a_query_is_bounded_in_size(text: str, world: World, connect_to: Connect) -> None:
     with pytest.raises(CheckFailed, match="too large"):
