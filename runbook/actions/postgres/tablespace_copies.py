@@ -36,6 +36,7 @@ MAP = "tablespace_map"
 NOT_UNPACKED = (MAP, f"{LINKS}/*")
 
 _SHARED = """\
+[ -d "$2" ] || exit 0
 all=$(find "$1" "$2" -mindepth 1 -maxdepth 1 -exec readlink -m {} +) || exit 2
 both=$(printf '%s\n' "$all" | sort | uniq -d)
 [ -z "$both" ] || { echo "in use by both clusters: $both" >&2; exit 1; }"""
