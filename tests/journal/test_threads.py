@@ -43,7 +43,8 @@ def test_threads_share_syncs() -> None:
     journal = create(disk=disk)
     before = disk.calls.count("fdatasync")
     results = append_from_threads(journal, threads=8, times=25)
-    assert disk.calls.count("fdatasync") - before < 8 * 25
+    alone = 2 * 8 * 25  # an append by itself syncs its lines, then the head
+    assert disk.calls.count("fdatasync") - before < 0.75 * alone
     records = reopen(disk=disk).records
     assert len(records) == 8 * 25 * 2
     for mine in results:
