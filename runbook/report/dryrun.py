@@ -133,7 +133,7 @@ def _step_lines(number: int, shown: Shown, *, live: bool) -> list[str]:
     lines = [f"{number:>3}. {step.title or step.id}", f"     {step.id}: {step.uses}{where} · {_EFFECTS[shown.effect]}"]
     if shown.skipped:
         return [*lines, f"     would be skipped: {shown.skipped}"]
-    if shown.replaces:
+    if _destroys(shown):
         lines.append(f"     {shown.verb} {shown.replaces}")
     lines += [f"     {line}" for line in shown.along.splitlines()]
     if asks := _asks(shown, live=live):
@@ -144,6 +144,12 @@ def _step_lines(number: int, shown: Shown, *, live: bool) -> list[str]:
     if note := _known(shown):
         lines.append(f"     {note}")
     return lines + _operation_lines(shown.operations, indent=5)
+
+
+def _destroys(shown: Shown) -> bool:
+    """Whether the step is about to destroy something: not where it was looked at, and nothing is left to do."""
+    nothing = shown.known == "exact" and shown.listed and not shown.operations
+    return bool(shown.replaces) and not shown.skipped and not nothing
 
 
 def _asks(shown: Shown, *, live: bool) -> str:
@@ -186,7 +192,7 @@ def _operation_lines(operations: Operations, *, indent: int) -> list[str]:
 def _foot(dry: DryRun) -> list[str]:
     destroyed: dict[str, list[str]] = {}
     for shown in dry.steps:
-        if shown.replaces and not shown.skipped:
+        if _destroys(shown):
             destroyed.setdefault(shown.verb, []).append(shown.replaces)
     lines = ["? reads   ! changes something; nothing was changed by this dry-run"]
     lines += [f"{verb}: {', '.join(dict.fromkeys(names))}" for verb, names in destroyed.items()]

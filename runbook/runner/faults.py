@@ -52,12 +52,12 @@ def cannot_know(run: str, step: str, operation: str) -> Problem:
     )
 
 
-def no_longer_needed(run: str, step: str, condition: str) -> Problem:
+def no_longer_needed(run: str, step: str, why: str) -> Problem:
     """A step that was begun is to be settled, and its condition has become false."""
     return Problem(
         "E604",
         "it was begun, and its condition has become false since",
-        f"step {step}: when: {condition}",
+        f"step {step}: {why}",
         f"look at the system, then `runbook resolve {run} {step} --as done|not-done --reason …`",
     )
 

@@ -142,10 +142,10 @@ class Loop:
         if isinstance(prepared, NotNeeded):
             if state.status is Status.UNKNOWN:
                 self._ledger.commit(
-                    StepUnknown(step_id, problem_json(no_longer_needed(self._setting.run, step_id, step.when)))
+                    StepUnknown(step_id, problem_json(no_longer_needed(self._setting.run, step_id, prepared.why)))
                 )
             else:
-                self._ledger.commit(StepSkipped(step_id, f"when: {step.when} is false"))
+                self._ledger.commit(StepSkipped(step_id, prepared.why))
             return None
         question = self.question(prepared) if state.status is Status.PENDING and state.consent is None else None
         if question is not None:

@@ -18,7 +18,7 @@ from runbook.errors import InvalidInput, Problem
 from runbook.operation import Json
 from runbook.placeholder import AHEAD, Placeholder
 from runbook.plan.model import Plan, Step
-from runbook.plan.render import render_ahead, render_step
+from runbook.plan.render import condition, render_ahead, render_step
 from runbook.plan.scope import RunAhead, Values
 from runbook.runner.setting import AnyAction, Setting
 from runbook.system import System
@@ -59,9 +59,10 @@ class Sketch:
 
 @dataclass(frozen=True, slots=True)
 class NotNeeded:
-    """The step's ``when`` is false."""
+    """The step's ``when`` is false, or that of a plan that includes it. ``why`` says so."""
 
     step: Step
+    why: str = ""
 
 
 class WrongInput(InvalidInput):
@@ -102,7 +103,7 @@ def prepare(
     """Render the step's inputs and check them. Raises MissingOutput, or InvalidInput with the place in the plan."""
     rendered = render_step(setting.plan, step, given)
     if rendered.when is False:
-        return NotNeeded(step)
+        return NotNeeded(step, _why_not(setting.plan, step))
     inputs = _bound(setting, step, rendered.with_)
     return _prepared(setting, step, inputs, held=held, resumed=resumed)
 
@@ -113,7 +114,7 @@ def prepare_ahead(
     """The same for a dry-run: the inputs may hold placeholders, and a condition may be open."""
     ahead = render_ahead(setting.plan, step, given)
     if ahead.when is False:
-        return NotNeeded(step)
+        return NotNeeded(step, _why_not(setting.plan, step))
     prepared: Prepared | None = None
     try:
         inputs = _bound(setting, step, ahead.with_, context=AHEAD if ahead.given_by else None)
@@ -134,6 +135,18 @@ def _stands(value: object) -> frozenset[str]:
         case list() | tuple():
             return frozenset[str]().union(*map(_stands, value))
     return frozenset()
+
+
+def _why_not(plan: Plan, step: Step) -> str:
+    """The conditions of a step that doesn't run, as they are written, without their braces."""
+    written = [_bare(text.strip()) for _, text in condition(plan, step)]
+    said = "its condition is false" if len(written) == 1 else "one of its conditions is false"
+    return f"{said}: {'; '.join(written)}"
+
+
+def _bare(text: str) -> str:
+    whole = text.startswith("{{") and text.endswith("}}") and text.count("{{") == 1
+    return text[2:-2].strip() if whole else text
 
 
 def _bound(

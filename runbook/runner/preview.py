@@ -73,7 +73,7 @@ class _Preview:
             return Shown(step, action.effect, (), "undetermined", problem=error.problems[0])
         if isinstance(sketch, NotNeeded):
             self._outputs[step.id] = {}
-            return Shown(step, action.effect, (), "exact", skipped=f"when: {step.when} is false")
+            return Shown(step, action.effect, (), "exact", skipped=sketch.why)
         if step.releases in self._vague:
             return self._unlisted(step, replace(sketch, given_by=sketch.given_by | {step.releases}), changed)
         if sketch.prepared is None:

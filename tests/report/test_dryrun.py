@@ -105,6 +105,13 @@ def test_what_is_destroyed_is_told_in_its_own_word_with_what_goes_along() -> Non
     assert "replace" not in gone
 
 
+def test_where_nothing_is_left_to_do_nothing_is_said_to_be_destroyed() -> None:
+    more: dict[str, Any] = {"effect": Effect.DESTROYS, "replaces": "backups", "verb": "deletes from", "known": "exact"}
+    assert "deletes" in as_text(dry_run(**more))
+    assert "deletes" not in as_text(dry_run(**more, operations=()))
+    assert "deletes" in as_text(dry_run(**more, operations=(), listed=False))
+
+
 def test_json_says_the_same() -> None:
     dry = dry_run(given_by=("ask",), only_if=("inputs.x",))
     (one,) = cast("list[dict[str, Any]]", json.loads(json.dumps(as_json(dry)))["steps"])

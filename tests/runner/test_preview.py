@@ -112,7 +112,7 @@ def test_what_follows_the_steps_is_a_forecast_after_the_last_that_changes_its_sy
 def test_a_skipped_step_is_shown_as_such_and_gives_nothing() -> None:
     steps = [step("a", when="inputs.no"), step("b", "make", "a", thing="b", value="{{ steps.a.value | default('d') }}")]
     shown = MemoryRun(steps, inputs={"no": False}).preview()
-    assert shown["a"].skipped == "when: inputs.no is false"
+    assert shown["a"].skipped == "its condition is false: inputs.no"
     assert shown["b"].known == "exact"
 
 
