@@ -141,7 +141,7 @@ class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
         at = system.connection(application=scope.application, database=MAINTENANCE_DATABASE)
         row, spaces = look.query(at, _CLUSTER)[0], spaces_of(look.query(at, TABLESPACES))
         if spaces and not client_packs:
-            packing = _packed_by_itself(packing, inputs, client.text)
+            packing = packed_by_itself(packing, inputs, client.text)
         where = _where(inputs, packing, scope)
         state = present(look, where, parts=(DATA,), made_by=maker(scope))
         size = int(row["bytes"] or 0)
@@ -205,8 +205,8 @@ def _where(inputs: BasebackupInputs, packing: Packing, scope: Scope) -> Layout:
     return layout(inputs.to, name if told(name) is packing else f"{name}{packing.suffix}", scope)
 
 
-def _packed_by_itself(packing: Packing, inputs: BasebackupInputs, client: str) -> Packing:
-    """What pg_basebackup can pack with where it writes the files itself: gzip, unless zstd was asked for."""
+def packed_by_itself(packing: Packing, inputs: BasebackupInputs, client: str) -> Packing:
+    """What pg_basebackup can pack with where it writes the files itself: gzip, unless zstd was asked for (refused, exit 4)."""
     if packing is not Packing.ZSTD:
         return packing
     if inputs.compress == "auto" and told(inputs.name) is Packing.NONE:

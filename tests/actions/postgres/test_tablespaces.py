@@ -11,13 +11,14 @@ import pytest
 from runbook.action import FileFacts, Look, Ran
 from runbook.actions.backup.layout import DATA, size_of
 from runbook.actions.postgres import tablespaces
-from runbook.actions.postgres.basebackup import Basebackup, BasebackupInputs
+from runbook.actions.postgres.basebackup import Basebackup, BasebackupInputs, packed_by_itself
 from runbook.actions.postgres.basebackup_files import base_of
 from runbook.actions.postgres.packing import Packing
 from runbook.actions.postgres.recovery_step import RestoreToTimeInputs
 from runbook.actions.postgres.restore_to_time import RestoreToTime
 from runbook.actions.postgres.tablespaces import Space, SpaceCopy
 from runbook.artifact import Format, Manifest, Piece, Tablespace
+from runbook.errors import Refused
 from runbook.host import LOCAL, Docker, Host
 from runbook.operation import MakeDirectory, Operations, Pipeline, Process, Remove, Wait, changes
 from runbook.paste import paste
@@ -206,3 +207,15 @@ def test_the_size_is_that_of_all_pieces() -> None:
     assert size_of(cast(Look, Files()), "/backups", spaced()) == 105
     assert base_of(manifest("x.tar.gz", format=Format.BASE_BACKUP)) == "x.tar.gz"
     assert Packing.ZSTD.suffix in base_of(spaced())
+
+
+def test_a_program_without_zstd_packs_with_gzip_unless_zstd_was_asked_for() -> None:
+    for written in ({}, {"compress": "gzip"}):
+        inputs = BasebackupInputs.model_validate({"to": store(), **written})
+        packing = Packing.GZIP if written else Packing.ZSTD
+        assert packed_by_itself(packing, inputs, "pg_basebackup 14") is Packing.GZIP
+    for asked in ({"compress": "zstd"}, {"name": "base.tar.zst"}):
+        with pytest.raises(Refused, match="can't pack with zstd"):
+            packed_by_itself(
+                Packing.ZSTD, BasebackupInputs.model_validate({"to": store(), **asked}), "pg_basebackup 14"
+            )
