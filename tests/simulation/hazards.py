@@ -25,9 +25,12 @@ HOUR_S = 3600.0
 
 
 class Hazards:
-    """See the module. ``stop`` asks the loop to stop, ``turn`` lets another thread go on, ``story`` is told what happened."""
+    """See the module. ``stop`` asks the loop to stop, ``turn`` lets another thread go on, ``story`` is told what happened;
+    ``ends`` are the steps of the run's end."""
 
-    def __init__(self, chance: Random, world: World, machine: Machine, story: list[str]) -> None:
+    def __init__(
+        self, chance: Random, world: World, machine: Machine, story: list[str], *, ends: frozenset[str]
+    ) -> None:
         self.calm = False
         self.stop: Callable[[], None] = lambda: None
         self.turn: Callable[[], None] = lambda: None
@@ -36,6 +39,7 @@ class Hazards:
         self._world = world
         self._machine = machine
         self._story = story
+        self._ends = ends
         self._failures = chance.random() < 0.5
         self._crashes_ahead = 0
         world.fate, world.turn, world.on_crash = self._fate, self._moment, self._cut_disk
@@ -126,6 +130,8 @@ class Hazards:
         if self.calm:
             return Fate.WELL
         dice = self._chance.random()
+        if use.id.split("/")[0] in self._ends:
+            dice *= 0.4  # a run's end is short, and as much goes wrong in it
         fate = Fate.WELL
         if dice < 0.04:
             fate = self._chance.choice(_CRASHES)

@@ -14,7 +14,7 @@ from random import Random
 
 from runbook.engine.events import StepWaiting
 from runbook.errors import Busy, ExitCode, JournalFault
-from runbook.plan.model import Objectives
+from runbook.plan.model import Objectives, Section
 from runbook.runner.loop import Loop
 from runbook.runner.setting import Reply
 from tests.journal.memory_disk import MemoryDisk, PowerCut
@@ -48,7 +48,8 @@ class Trial:
         self.people = {one.id: cycle(("ada", "ben")) for one in self.plan.steps}
         self.world = World(facts=dict(self.plan.facts))
         self.machine = Machine(self.world)
-        self.hazards = Hazards(self.chance, self.world, self.machine, self.story)
+        ends = frozenset(one.id for one in self.plan.steps if one.section is not Section.STEPS)
+        self.hazards = Hazards(self.chance, self.world, self.machine, self.story, ends=ends)
         self.hazards.turn = lambda: self.turns.turn()
         self.run = self._run(self.world)
         self.run.executor = self.machine.executor
