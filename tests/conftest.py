@@ -2,6 +2,7 @@
 
 pytest_plugins = (
     "tests.fixtures.needs",
+    "tests.fixtures.longest_first",
     "tests.fixtures.postgres",
     "tests.fixtures.pair",
     "tests.fixtures.redis",
