@@ -5,6 +5,7 @@ Owns the problems that the runner itself raises; actions and transports bring th
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from runbook.errors import Problem
@@ -27,9 +28,31 @@ def drifted(step: str, name: str, before: Json, now: Json) -> Problem:
     return Problem(
         "E401",
         "the target is not the one that this step began on",
-        f"step {step}: {name} was {before!r} and is {now!r}",
-        "find out who changed it; `runbook show` has the run's targets, `runbook abandon` ends the run",
+        "\n".join(f"step {step}: {line}" for line in differing(name, before, now)),
+        "find out who changed it and put it back, then resume; or `runbook abandon` ends the run",
     )
+
+
+def differing(name: str, before: Json, now: Json) -> list[str]:
+    """What was recorded and what is, in lines: of two objects only what differs."""
+    if isinstance(before, dict) and isinstance(now, dict) and before.keys() == now.keys():
+        return [
+            line
+            for key in before
+            if before[key] != now[key]
+            for line in differing(f"{name}: {key}", before[key], now[key])
+        ]
+    return [f"{name} was {_plain(before)}, and is {_plain(now)}"]
+
+
+def _plain(value: Json) -> str:
+    match value:
+        case None | "" | [] | {} | {"absent": True}:
+            return "not there"
+        case str():
+            return value
+        case _:
+            return json.dumps(value, ensure_ascii=False)
 
 
 def not_approved(step: str, operation: Operation) -> Problem:

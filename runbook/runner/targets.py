@@ -21,6 +21,7 @@ from runbook.host import LOCAL, Compose, Docker, host_json
 from runbook.operation import Json, canonical, sql
 from runbook.own_address import addresses_of, is_own
 from runbook.plan.model import Plan, Step
+from runbook.runner.faults import differing
 from runbook.runner.prepare import visible_systems
 from runbook.runner.setting import AnyAction
 from runbook.system import Channel, ComposeProject, Machine, Postgres, Redis, Store, System, Volume, Web
@@ -179,7 +180,8 @@ def compare(before: Mapping[str, Json], now: Iterable[Claim], excused: frozenset
                 Problem(
                     "E403",
                     "a target is not the one that this run began on",
-                    f"{claim.system} was {bound!r} and is {claim.identity!r}",
-                    "check the environment: is this the right machine? `runbook abandon` ends the run",
+                    "\n".join(differing(claim.system, bound, claim.identity)),
+                    "is this the right machine, and the right server? If it is, and it was replaced, `runbook abandon` the run"
+                    " and apply anew",
                 )
             )

@@ -181,6 +181,7 @@ def test_a_guard_that_differs_is_refused() -> None:
     crashed(run).world.facts["a.owner"] = "them"
     assert run.resume() is ExitCode.REFUSED
     assert run.problem("a") == "E401"
+    assert "step a: owner was us, and is them" in str(run.step("a").problem)
     assert not run.world.ledger
 
 

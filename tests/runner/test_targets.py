@@ -132,8 +132,11 @@ def test_servers_of_two_machines_with_the_same_paths_are_two_targets(look: Look,
     assert isinstance(found[0], dict) and found[0]["place"] == [tmp_path.stat().st_dev, tmp_path.stat().st_ino]
     assert identify(pair, ours.model_copy(update={"address": "localhost"})) == found[0], "two names, one target"
     assert identify(pair, one.model_copy(update={"database": "e"})) == found[1]
-    with pytest.raises(Refused, match="E403"):
+    with pytest.raises(Refused, match="E403") as refused:
         compare({"db": found[1]}, [Claim("db", found[2], changed=True)], frozenset())
+    (problem,) = refused.value.problems
+    said = 'db: place was ["192.0.2.7", 5432], and is ["192.0.2.8", 5432]'
+    assert problem.detail == said, "what differs, and nothing else"
 
 
 def test_absent_and_unreached_are_identities(look: Look, tmp_path: Path) -> None:
