@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from runbook.action import Look
+from runbook.actions.postgres.basebackup import Basebackup
+from runbook.artifact import Artifact
 from runbook.journal.layout import make_run
 from runbook.secret import Redactor
 from runbook.system import Postgres, Store
 from runbook.transports.world import World
 from tests.actions.harness import RUN, Stage
+from tests.actions.postgres.archived import Cluster, with_tools
 from tests.actions.systems import on_this_machine
+from tests.fixtures.account import Account, server_folder
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
 
 SHOP = (
@@ -56,3 +61,29 @@ def backups(stage: Stage, tmp_path: Path) -> Store:
     system = Store(type="store", url=f"file://{tmp_path}/backups", key="backups")
     stage.systems = {**stage.systems, "backups": system}
     return system
+
+
+@pytest.fixture
+def cluster(
+    stage: Stage, tmp_path: Path, postgres_account: Account, postgres_cluster: Callable[..., PostgresServer]
+) -> Iterator[Cluster]:
+    """A cluster that archives into a folder, as the system ``db``; all servers of its folder end with the test."""
+    with server_folder(postgres_account, "wal") as archive:
+        command = f"test ! -e {archive}/%f && cp %p {archive}/%f"
+        server = postgres_cluster(archive_mode="on", wal_level="replica", archive_command=command, wal_keep_size="64MB")
+        db = on_this_machine(server, tmp_path, archive=f"file://{archive}")
+        found = Cluster(server, archive, db)
+        server.sql("CREATE TABLE notes (word text)")
+        yield found
+        found.stop_all()
+        server.stop(signal.SIGQUIT)
+
+
+@pytest.fixture
+def base(stage: Stage, cluster: Cluster, backups: Store) -> Artifact:
+    """A base backup of it, made after the note ``0 base``."""
+    """A base backup with one note in it."""
+    cluster.commit("0 base")
+    made = stage.live(Basebackup(), with_tools(cluster), stage.scope("base"), to=backups).artifact
+    assert isinstance(made, Artifact)
+    return made

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.actions.conftest import backups, base, cluster, stage  # noqa: F401 - fixtures
 from tests.evidence.stacks import CIVICQ, Guide, Stack, stack
 
 if TYPE_CHECKING:

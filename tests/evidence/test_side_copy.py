@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from runbook.artifact import Artifact
-from tests.actions.conftest import backups, stage  # noqa: F401 - fixtures
-from tests.actions.postgres.test_restore_to_time_real import Cluster, base, cluster  # noqa: F401 - fixtures
+from tests.actions.postgres.archived import Cluster
 from tests.evidence.kills import near
 from tests.evidence.program import Program, Ran
 from tests.evidence.witness import until
@@ -42,7 +41,7 @@ finally:
 
 
 @pytest.fixture
-def program(cluster: Cluster, base: Artifact, tmp_path: Path) -> Program:  # noqa: F811
+def program(cluster: Cluster, base: Artifact, tmp_path: Path) -> Program:
     server = cluster.server
     (tmp_path / "plan.yaml").write_text(PLAN)
     (tmp_path / "environment.yaml").write_text(
@@ -59,7 +58,7 @@ def arguments(target: datetime, least: int) -> tuple[str, ...]:
     return ("apply", "plan.yaml", "--env", "environment.yaml", "--yes", *given)
 
 
-def damaged(cluster: Cluster) -> datetime:  # noqa: F811
+def damaged(cluster: Cluster) -> datetime:
     moment = cluster.commit("1 kept")
     cluster.commit("2 accident")
     return moment
@@ -71,7 +70,7 @@ def steps(program: Program) -> dict[str, str]:
     return {event["step"]: event["event"] for event in program.events() if event["event"] in ends}
 
 
-def test_it_is_dropped_after_success_and_after_a_failure(program: Program, cluster: Cluster) -> None:  # noqa: F811
+def test_it_is_dropped_after_success_and_after_a_failure(program: Program, cluster: Cluster) -> None:
     target = damaged(cluster)
     held: Ran = program.run(*arguments(target, 2))
     assert held.code == 0, held.said
@@ -89,7 +88,7 @@ def test_it_is_dropped_after_success_and_after_a_failure(program: Program, clust
 
 @pytest.mark.slow
 @pytest.mark.parametrize("operation", ["extract", "start_side", "recovered", "promote"])
-def test_killed_and_resumed_it_is_dropped(program: Program, cluster: Cluster, operation: str) -> None:  # noqa: F811
+def test_killed_and_resumed_it_is_dropped(program: Program, cluster: Cluster, operation: str) -> None:
     engine = program.start(*arguments(damaged(cluster), 2))
 
     def begun() -> bool:

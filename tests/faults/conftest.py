@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.actions.conftest import backups, base, cluster, stage  # noqa: F401 - fixtures
 from tests.evidence.stacks import CIVICQ, Stack, stack
 from tests.faults.house import House, build
 from tests.fixtures.postgres import PostgresServer

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,15 +20,14 @@ from runbook.host import Docker
 from runbook.operation import Write
 from runbook.paste import paste
 from runbook.system import Store
-from tests.actions.conftest import backups, stage  # noqa: F401 - fixtures
 from tests.actions.harness import Stage
+from tests.actions.postgres.archived import Cluster, with_tools
 from tests.actions.postgres.life import Life
-from tests.actions.postgres.test_restore_to_time_real import Cluster, base, cluster, with_tools  # noqa: F401 - fixtures
 
 GUIDES_TARGET = "2026-02-14 12:00:00"
 
 
-def disaster(cluster: Cluster) -> datetime:  # noqa: F811
+def disaster(cluster: Cluster) -> datetime:
     """Work that has to stay, a moment, and the disaster."""
     cluster.commit("1 kept")
     moment = cluster.commit("2 kept")
@@ -36,7 +36,7 @@ def disaster(cluster: Cluster) -> datetime:  # noqa: F811
     return moment
 
 
-def guides_base(cluster: Cluster, folder: Path) -> None:  # noqa: F811
+def guides_base(cluster: Cluster, folder: Path) -> None:
     """The guide's command, as the server's account."""
     server = cluster.server
     command: list[str | Path] = [
@@ -51,7 +51,7 @@ def guides_base(cluster: Cluster, folder: Path) -> None:  # noqa: F811
     server.account.run([*command, "-D", folder, "-Fp", "-Xs"])
 
 
-def started(cluster: Cluster, folder: Path, *settings: str) -> str:  # noqa: F811
+def started(cluster: Cluster, folder: Path, *settings: str) -> str:
     """Start a server there by hand, as the guide has it; what it says until it ends, or for ten seconds."""
     words = [word for setting in (*settings, "listen_addresses=", "archive_mode=off") for word in ("-c", setting)]
     sockets = ("-c", f"unix_socket_directories={folder}", "-c", "logging_collector=off")
@@ -64,16 +64,16 @@ def started(cluster: Cluster, folder: Path, *settings: str) -> str:  # noqa: F81
         return process.communicate(timeout=30)[0].decode()
 
 
-def recovery(stage: Stage, cluster: Cluster, artifact: Artifact, target: object) -> Life:  # noqa: F811
+def recovery(stage: Stage, cluster: Cluster, artifact: Artifact, target: object) -> Life:
     given = {"artifact": artifact, "target": target}
     return Life(stage, RestoreToTime(), cluster.db, stage.scope("recover"), given)
 
 
 def test_fault_16_a_base_backup_that_is_taken_after_the_disaster_holds_it(
-    stage: Stage,  # noqa: F811
-    cluster: Cluster,  # noqa: F811
-    base: Artifact,  # noqa: F811
-    backups: Store,  # noqa: F811
+    stage: Stage,
+    cluster: Cluster,
+    base: Artifact,
+    backups: Store,
 ) -> None:
     moment = disaster(cluster)
     folder = cluster.data.parent / "guide"
@@ -90,7 +90,8 @@ def test_fault_16_a_base_backup_that_is_taken_after_the_disaster_holds_it(
     ).artifact
     with pytest.raises(Refused, match="the target is before the base backup's end"):
         recovery(stage, cluster, late, moment).plan()
-    chosen = stage.live(Select(), backups, stage.scope("pick"), pattern="cluster-*", before=moment).artifact
+    since = replace(stage.scope("pick"), started_at=datetime.now(UTC))
+    chosen = stage.live(Select(), backups, since, pattern="cluster-*", before=moment).artifact
     assert chosen.name == base.name, "the plan's first step chooses the one before the moment"
     life = recovery(stage, cluster, chosen, moment)
     life.go()
@@ -99,9 +100,9 @@ def test_fault_16_a_base_backup_that_is_taken_after_the_disaster_holds_it(
 
 
 def test_fault_17_recovery_conf_is_not_supported_and_settings_outlast_the_recovery(
-    stage: Stage,  # noqa: F811
-    cluster: Cluster,  # noqa: F811
-    backups: Store,  # noqa: F811
+    stage: Stage,
+    cluster: Cluster,
+    backups: Store,
 ) -> None:
     conf = f"restore_command = 'cp {cluster.archive}/%f %p'\nrecovery_target_time = '{GUIDES_TARGET}'\n"
     lies = cluster.data / "recovery.conf"
@@ -128,9 +129,9 @@ def test_fault_17_recovery_conf_is_not_supported_and_settings_outlast_the_recove
 
 
 def test_fault_18_a_cluster_inside_the_data_directory_and_a_file_beside_nobody(
-    stage: Stage,  # noqa: F811
-    cluster: Cluster,  # noqa: F811
-    base: Artifact,  # noqa: F811
+    stage: Stage,
+    cluster: Cluster,
+    base: Artifact,
     tmp_path: Path,
 ) -> None:
     guides_base(cluster, cluster.data / "restore")

@@ -14,19 +14,18 @@ from runbook.actions.postgres.restore_to_time import RestoreToTime
 from runbook.artifact import Artifact
 from runbook.errors import Refused
 from runbook.system import Store
-from tests.actions.conftest import backups, stage  # noqa: F401 - fixtures
 from tests.actions.harness import Stage, StepFailed
+from tests.actions.postgres.archived import Cluster, with_tools
 from tests.actions.postgres.life import Life
-from tests.actions.postgres.test_restore_to_time_real import Cluster, cluster, with_tools  # noqa: F401 - fixtures
 
 
-def work(cluster: Cluster, mark: str) -> None:  # noqa: F811
+def work(cluster: Cluster, mark: str) -> None:
     """What a service does all the time: it writes, and the server takes a checkpoint."""
     cluster.server.sql(f"INSERT INTO notes SELECT '{mark} ' || n FROM generate_series(1, 2000) n")
     cluster.server.sql("CHECKPOINT")
 
 
-def guides_archive(cluster: Cluster, into: Path) -> None:  # noqa: F811
+def guides_archive(cluster: Cluster, into: Path) -> None:
     """`tar -czf … -C /source .`: one file after the other, while the server works; a long time lies between two of them."""
     data, tar = cluster.data, into.with_suffix("")
     subprocess.run(["tar", "-cf", tar, "-C", data, "base"], check=True)
@@ -36,7 +35,7 @@ def guides_archive(cluster: Cluster, into: Path) -> None:  # noqa: F811
     subprocess.run(["gzip", tar], check=True)
 
 
-def started_from(cluster: Cluster, archive: Path, folder: Path) -> str:  # noqa: F811
+def started_from(cluster: Cluster, archive: Path, folder: Path) -> str:
     """Unpack the guide's archive and count its notes, by a server of its own; or what went wrong."""
     folder.mkdir(mode=0o700)
     subprocess.run(["tar", "-xzf", archive, "-C", folder], check=True)
@@ -60,9 +59,9 @@ def started_from(cluster: Cluster, archive: Path, folder: Path) -> str:  # noqa:
 
 
 def test_fault_22_the_files_of_a_running_server_are_no_backup(
-    stage: Stage,  # noqa: F811
-    cluster: Cluster,  # noqa: F811
-    backups: Store,  # noqa: F811
+    stage: Stage,
+    cluster: Cluster,
+    backups: Store,
 ) -> None:
     work(cluster, "before")
     archive = Path(backups.directory) / "postgres-data-20260214.tar.gz"

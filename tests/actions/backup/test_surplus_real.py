@@ -15,10 +15,8 @@ from runbook.artifact import Artifact
 from runbook.errors import Refused
 from runbook.system import Store
 from tests.actions.harness import Stage
+from tests.actions.postgres.archived import Cluster, life, with_tools
 from tests.actions.postgres.life import Life
-from tests.actions.postgres.test_restore_to_time_real import Cluster, cluster, life, with_tools
-
-__all__ = ["cluster"]
 
 
 def bases(stage: Stage, cluster: Cluster, backups: Store, count: int) -> list[Artifact]:

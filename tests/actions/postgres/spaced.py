@@ -11,7 +11,7 @@ from runbook.actions.postgres.basebackup import Basebackup
 from runbook.artifact import Artifact
 from runbook.system import Store
 from tests.actions.harness import Stage
-from tests.actions.postgres.test_restore_to_time_real import Cluster, with_tools
+from tests.actions.postgres.archived import Cluster, with_tools
 from tests.fixtures.account import server_folder
 
 NAMES = ("fast", "slow")

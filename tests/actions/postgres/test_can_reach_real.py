@@ -10,10 +10,10 @@ from runbook.actions.postgres.can_reach import CanReach
 from runbook.artifact import Artifact
 from runbook.errors import Refused
 from tests.actions.harness import Stage
-from tests.actions.postgres.test_restore_to_time_real import Cluster, base, cluster  # noqa: F401 - fixtures
+from tests.actions.postgres.archived import Cluster
 
 
-def test_what_can_be_reached_is_told_and_the_rest_refused(stage: Stage, cluster: Cluster, base: Artifact) -> None:  # noqa: F811
+def test_what_can_be_reached_is_told_and_the_rest_refused(stage: Stage, cluster: Cluster, base: Artifact) -> None:
     target = cluster.commit("1 kept")
     for mode in ("swap", "side"):
         out = stage.live(CanReach(), cluster.db, artifact=base, target=target, mode=mode)

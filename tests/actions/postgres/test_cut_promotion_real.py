@@ -17,7 +17,7 @@ import pytest
 
 from runbook.artifact import Artifact
 from tests.actions.harness import Stage
-from tests.actions.postgres.test_restore_to_time_real import Cluster, base, cluster, life  # noqa: F401 - two are fixtures
+from tests.actions.postgres.archived import Cluster, life
 
 HISTORY = "1\t{lsn}\tbefore 2026-02-14 12:00:00+00\n"
 
@@ -26,8 +26,8 @@ HISTORY = "1\t{lsn}\tbefore 2026-02-14 12:00:00+00\n"
 @pytest.mark.parametrize("history", ["written", "not yet"])
 def test_a_promotion_that_was_cut_off_is_not_taken_for_one(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811 - the fixture
-    base: Artifact,  # noqa: F811
+    cluster: Cluster,
+    base: Artifact,
     history: str,
 ) -> None:
     target = cluster.commit("1 kept")

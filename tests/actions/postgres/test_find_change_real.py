@@ -14,18 +14,18 @@ from runbook.actions.postgres.restore_to_time import RestoreToTime
 from runbook.artifact import Artifact
 from runbook.errors import Refused
 from tests.actions.harness import Stage
+from tests.actions.postgres.archived import Cluster
 from tests.actions.postgres.life import Life
 from tests.actions.postgres.test_restore_targets_real import there
-from tests.actions.postgres.test_restore_to_time_real import Cluster, base, cluster  # noqa: F401 - fixtures
 
 
-def now(cluster: Cluster) -> datetime:  # noqa: F811
+def now(cluster: Cluster) -> datetime:
     found = cluster.server.sql("SELECT clock_timestamp()")[0][0]
     assert isinstance(found, datetime)
     return found
 
 
-def transaction(cluster: Cluster, *statements: str) -> int:  # noqa: F811
+def transaction(cluster: Cluster, *statements: str) -> int:
     """One transaction with these statements; its id."""
     with cluster.server.connect() as connection, connection.transaction():
         for statement in statements:
@@ -35,13 +35,13 @@ def transaction(cluster: Cluster, *statements: str) -> int:  # noqa: F811
     return int(str(row[0]))
 
 
-def found(stage: Stage, cluster: Cluster, since: datetime, **given: Any) -> Any:  # noqa: F811
+def found(stage: Stage, cluster: Cluster, since: datetime, **given: Any) -> Any:
     until = given.pop("until", now(cluster) + timedelta(seconds=1))
     return stage.live(FindChange(), cluster.db, stage.scope("find"), since=since, until=until, **given)
 
 
 @pytest.mark.parametrize("archived", [True, False], ids=["archived", "not yet"])
-def test_each_kind_of_damage_is_found(stage: Stage, cluster: Cluster, base: Artifact, archived: bool) -> None:  # noqa: F811
+def test_each_kind_of_damage_is_found(stage: Stage, cluster: Cluster, base: Artifact, archived: bool) -> None:
     cluster.server.sql("CREATE TABLE users AS SELECT n FROM generate_series(1, 500) n")
     cluster.server.sql("CREATE TABLE emptied AS SELECT 1 AS n")
     cluster.server.sql("CREATE TABLE gone AS SELECT 1 AS n")
@@ -70,7 +70,7 @@ def test_each_kind_of_damage_is_found(stage: Stage, cluster: Cluster, base: Arti
     assert {one.xid for one in only.transactions} == {emptied, dropped}, "files are told in any case"
 
 
-def test_what_is_found_is_where_a_recovery_ends(stage: Stage, cluster: Cluster, base: Artifact) -> None:  # noqa: F811
+def test_what_is_found_is_where_a_recovery_ends(stage: Stage, cluster: Cluster, base: Artifact) -> None:
     since = now(cluster)
     cluster.commit("1 kept")
     cluster.commit("2 kept")
@@ -85,7 +85,7 @@ def test_what_is_found_is_where_a_recovery_ends(stage: Stage, cluster: Cluster, 
         life.undo()
 
 
-def test_what_can_not_be_looked_for_is_refused(stage: Stage, cluster: Cluster, base: Artifact) -> None:  # noqa: F811
+def test_what_can_not_be_looked_for_is_refused(stage: Stage, cluster: Cluster, base: Artifact) -> None:
     since = now(cluster)
     cluster.commit("1 kept")
     with pytest.raises(CheckFailed, match="no such change was found"):

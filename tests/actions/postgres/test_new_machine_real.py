@@ -13,14 +13,14 @@ from runbook.artifact import Artifact
 from runbook.errors import Refused
 from runbook.system import Postgres
 from tests.actions.harness import Stage
+from tests.actions.postgres.archived import Cluster, with_tools
 from tests.actions.postgres.life import Life
-from tests.actions.postgres.test_restore_to_time_real import Cluster, base, cluster, with_tools  # noqa: F401 - fixtures
 
 OPERATIONS = 20
 
 
 @pytest.fixture
-def lost(cluster: Cluster, base: Artifact) -> Callable[..., Postgres]:  # noqa: F811
+def lost(cluster: Cluster, base: Artifact) -> Callable[..., Postgres]:
     """Commit, lose the machine, and give the system as the environment of a new one has it."""
 
     def lose(*words: str) -> Postgres:
@@ -34,14 +34,14 @@ def lost(cluster: Cluster, base: Artifact) -> Callable[..., Postgres]:  # noqa: 
     return lose
 
 
-def step(stage: Stage, db: Postgres, base: Artifact, **given: object) -> Life:  # noqa: F811
+def step(stage: Stage, db: Postgres, base: Artifact, **given: object) -> Life:
     return Life(stage, RestoreToTime(), db, stage.scope("recover"), {"artifact": base, "new": True, **given})
 
 
 def test_everything_that_was_archived_is_back(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
-    base: Artifact,  # noqa: F811
+    cluster: Cluster,
+    base: Artifact,
     lost: Callable[..., Postgres],
 ) -> None:
     db = lost("1 kept", "2 kept")
@@ -68,8 +68,8 @@ def test_everything_that_was_archived_is_back(
 
 def test_what_is_there_is_never_recovered_over(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
-    base: Artifact,  # noqa: F811
+    cluster: Cluster,
+    base: Artifact,
     lost: Callable[..., Postgres],
 ) -> None:
     with pytest.raises(Refused, match="there is a data directory already"):
@@ -90,8 +90,8 @@ def test_what_is_there_is_never_recovered_over(
 
 def test_undo_leaves_nothing_in_its_place(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
-    base: Artifact,  # noqa: F811
+    cluster: Cluster,
+    base: Artifact,
     lost: Callable[..., Postgres],
 ) -> None:
     life = step(stage, lost("1 kept"), base, latest=True)
@@ -107,8 +107,8 @@ def test_undo_leaves_nothing_in_its_place(
 @pytest.mark.parametrize("stop_after", range(OPERATIONS))
 def test_stopped_anywhere_and_resumed(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
-    base: Artifact,  # noqa: F811
+    cluster: Cluster,
+    base: Artifact,
     lost: Callable[..., Postgres],
     stop_after: int,
 ) -> None:

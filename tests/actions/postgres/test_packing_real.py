@@ -14,9 +14,7 @@ from runbook.errors import Refused
 from runbook.operation import Operation
 from runbook.system import Store
 from tests.actions.harness import Stage, StepFailed
-from tests.actions.postgres.test_restore_to_time_real import Cluster, cluster, life, with_tools
-
-__all__ = ["cluster"]
+from tests.actions.postgres.archived import Cluster, life, with_tools
 
 PACKINGS = [
     pytest.param("auto", id="auto"),

@@ -25,8 +25,8 @@ from runbook.host import Docker
 from runbook.system import Postgres, Store
 from runbook.units import parse_instant
 from tests.actions.harness import Stage, StepFailed
+from tests.actions.postgres.archived import Cluster
 from tests.actions.postgres.life import Life
-from tests.actions.postgres.test_restore_to_time_real import Cluster
 from tests.actions.systems import bucket, on_this_machine
 from tests.fixtures.account import Account, server_folder
 from tests.fixtures.own_program import runnable_by

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import pytest
 
+from runbook.actions.postgres.basebackup import Basebackup
 from runbook.actions.postgres.restore_to_time import RestoreToTime
 from runbook.artifact import Artifact
 from runbook.units import parse_instant
 from tests.actions.harness import Stage, StepFailed
+from tests.actions.postgres.archived import Cluster, with_tools
 from tests.actions.postgres.life import Life
-from tests.actions.postgres.test_restore_to_time_real import Cluster, base, cluster  # noqa: F401 - fixtures
 
 Given = dict[str, object]
 
 
-def sided(stage: Stage, cluster: Cluster, base: Artifact, step: str, given: Given) -> Life:  # noqa: F811
+def sided(stage: Stage, cluster: Cluster, base: Artifact, step: str, given: Given) -> Life:
     written = {"artifact": base, "mode": "side", **given}
     return Life(stage, RestoreToTime(), cluster.db, stage.scope(step), written)
 
 
-def there(cluster: Cluster, out: object) -> list[str]:  # noqa: F811
+def there(cluster: Cluster, out: object) -> list[str]:
     """The notes in a side copy."""
     argv = [cluster.server.tool("psql"), "-h", getattr(out, "address", ""), "-p", str(getattr(out, "port", 0))]
     asked = ["-U", cluster.server.user, "-XAtc", "SELECT word FROM notes ORDER BY 1", "postgres"]
     return cluster.server.account.run([*argv, *asked]).split("\n")[:-1]
 
 
-def commit(cluster: Cluster, word: str) -> tuple[int, str, str]:  # noqa: F811
+def commit(cluster: Cluster, word: str) -> tuple[int, str, str]:
     """Commit a note; its transaction's id, and the position before and after its commit record."""
     with cluster.server.connect() as connection:
         row = connection.execute(f"INSERT INTO notes VALUES ('{word}') RETURNING pg_current_xact_id()::text").fetchone()
@@ -36,7 +37,7 @@ def commit(cluster: Cluster, word: str) -> tuple[int, str, str]:  # noqa: F811
     return int(str(row[0])), str(row[0]), str(after[0])
 
 
-def test_to_a_transaction_a_position_a_name_and_the_end(stage: Stage, cluster: Cluster, base: Artifact) -> None:  # noqa: F811
+def test_to_a_transaction_a_position_a_name_and_the_end(stage: Stage, cluster: Cluster, base: Artifact) -> None:
     commit(cluster, "1 kept")
     cluster.server.sql("SELECT pg_create_restore_point('before the migration')")
     good, _, after = commit(cluster, "2 kept")
@@ -64,7 +65,7 @@ def test_to_a_transaction_a_position_a_name_and_the_end(stage: Stage, cluster: C
     assert out.target == "the end of the archive"
 
 
-def test_the_end_takes_the_live_ones_place(stage: Stage, cluster: Cluster, base: Artifact) -> None:  # noqa: F811
+def test_the_end_takes_the_live_ones_place(stage: Stage, cluster: Cluster, base: Artifact) -> None:
     commit(cluster, "1 kept")
     life = Life(stage, RestoreToTime(), cluster.db, stage.scope("recover"), {"artifact": base, "latest": True})
     life.go()
@@ -78,8 +79,8 @@ def test_the_end_takes_the_live_ones_place(stage: Stage, cluster: Cluster, base:
 @pytest.mark.parametrize("stop_after", ["name_side", "start_side", "recovered", "promote", "set_aside"])
 def test_the_end_stopped_anywhere_and_resumed(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
-    base: Artifact,  # noqa: F811
+    cluster: Cluster,
+    base: Artifact,
     stop_after: str,
 ) -> None:
     commit(cluster, "1 kept")
@@ -91,7 +92,7 @@ def test_the_end_stopped_anywhere_and_resumed(
     assert cluster.notes() == ["0 base", "1 kept"]
 
 
-def test_just_before_a_moment_leaves_its_commit_out(stage: Stage, cluster: Cluster, base: Artifact) -> None:  # noqa: F811
+def test_just_before_a_moment_leaves_its_commit_out(stage: Stage, cluster: Cluster, base: Artifact) -> None:
     cluster.server.sql("ALTER SYSTEM SET track_commit_timestamp = on")
     cluster.server.restart()
     commit(cluster, "1 kept")
@@ -108,8 +109,8 @@ def test_just_before_a_moment_leaves_its_commit_out(stage: Stage, cluster: Clust
 
 def test_a_transaction_that_was_rolled_back_is_not_what_was_meant(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
-    base: Artifact,  # noqa: F811
+    cluster: Cluster,
+    base: Artifact,
 ) -> None:
     with cluster.server.connect() as connection, connection.transaction(force_rollback=True):
         row = connection.execute("INSERT INTO notes VALUES ('never') RETURNING pg_current_xact_id()::text").fetchone()
@@ -125,8 +126,8 @@ def test_a_transaction_that_was_rolled_back_is_not_what_was_meant(
 @pytest.mark.parametrize("given", [{"xid": 900_000}, {"name": "nobody made it"}], ids=["xid", "name"])
 def test_what_is_not_in_the_wal_is_never_reached(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
-    base: Artifact,  # noqa: F811
+    cluster: Cluster,
+    base: Artifact,
     given: Given,
 ) -> None:
     life = sided(stage, cluster, base, "recover", given)
@@ -137,11 +138,8 @@ def test_what_is_not_in_the_wal_is_never_reached(
     assert cluster.beside() == set()
 
 
-def test_what_the_base_backup_has_configured_does_not_matter(stage: Stage, cluster: Cluster, base: Artifact) -> None:  # noqa: F811
+def test_what_the_base_backup_has_configured_does_not_matter(stage: Stage, cluster: Cluster, base: Artifact) -> None:
     """Recovery settings of an earlier recovery, a standby's delay, and a command that would empty the archive."""
-    from runbook.actions.postgres.basebackup import Basebackup
-    from tests.actions.postgres.test_restore_to_time_real import with_tools
-
     for setting in (
         "recovery_target_time = '2001-01-01 00:00:00+00'",
         "recovery_min_apply_delay = '1h'",
@@ -164,8 +162,8 @@ def test_what_the_base_backup_has_configured_does_not_matter(stage: Stage, clust
 @pytest.mark.parametrize("stop_after", ["promote", "check_1", "checked", "stop_side", "set_aside"])
 def test_a_check_of_the_table_that_was_dropped_just_after_the_target(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
-    base: Artifact,  # noqa: F811
+    cluster: Cluster,
+    base: Artifact,
     stop_after: str,
 ) -> None:
     """While recovery is paused it holds the lock of the transaction that the target has cut: the very one of the accident."""
@@ -186,7 +184,7 @@ def test_a_check_of_the_table_that_was_dropped_just_after_the_target(
     assert cluster.notes() == ["0 base", "1 kept"]
 
 
-def test_a_check_that_does_not_hold_leaves_the_live_one_alone(stage: Stage, cluster: Cluster, base: Artifact) -> None:  # noqa: F811
+def test_a_check_that_does_not_hold_leaves_the_live_one_alone(stage: Stage, cluster: Cluster, base: Artifact) -> None:
     commit(cluster, "1 kept")
     given = {"artifact": base, "latest": True, "checks": [{"query": "SELECT count(*) FROM notes", "at_least": 9}]}
     life = Life(stage, RestoreToTime(), cluster.db, stage.scope("recover"), {**given, "database": "postgres"})
@@ -200,7 +198,7 @@ def test_a_check_that_does_not_hold_leaves_the_live_one_alone(stage: Stage, clus
 
 
 @pytest.mark.parametrize("which", ["last", "another"])
-def test_a_flaw_in_the_wal_is_not_its_end(stage: Stage, cluster: Cluster, base: Artifact, which: str) -> None:  # noqa: F811
+def test_a_flaw_in_the_wal_is_not_its_end(stage: Stage, cluster: Cluster, base: Artifact, which: str) -> None:
     for word in ("1", "2", "3"):
         commit(cluster, word)
         cluster.server.sql("SELECT pg_switch_wal()")
@@ -223,7 +221,7 @@ def test_a_flaw_in_the_wal_is_not_its_end(stage: Stage, cluster: Cluster, base: 
         life.undo()
 
 
-def named(cluster: Cluster) -> Cluster:  # noqa: F811
+def named(cluster: Cluster) -> Cluster:
     """The cluster, whose server is down, with its directory in the environment."""
     update = {"data_directory": str(cluster.data), "binaries": str(cluster.server.bin_dir)}
     cluster.db = cluster.db.model_copy(update=update)

@@ -13,26 +13,26 @@ from runbook.actions.postgres.restore_to_time import RestoreToTime
 from runbook.artifact import Artifact
 from runbook.errors import Refused
 from tests.actions.harness import Stage, StepFailed
+from tests.actions.postgres.archived import Cluster
 from tests.actions.postgres.life import Life
 from tests.actions.postgres.test_restore_targets_real import there
-from tests.actions.postgres.test_restore_to_time_real import Cluster, base, cluster  # noqa: F401 - fixtures
 
 
-def damaged(cluster: Cluster) -> datetime:  # noqa: F811
+def damaged(cluster: Cluster) -> datetime:
     target = cluster.commit("1 kept")
     cluster.commit("2 accident")
     return target
 
 
-def recovering(stage: Stage, cluster: Cluster, base: Artifact, **given: object) -> Life:  # noqa: F811
+def recovering(stage: Stage, cluster: Cluster, base: Artifact, **given: object) -> Life:
     return Life(stage, RestoreToTime(), cluster.db, stage.scope("recover"), {"artifact": base, **given})
 
 
-def dropping(stage: Stage, cluster: Cluster, scope: Scope | None = None) -> Life:  # noqa: F811
+def dropping(stage: Stage, cluster: Cluster, scope: Scope | None = None) -> Life:
     return Life(stage, DropSide(), cluster.db, scope or stage.scope("drop"), {"step": "recover"})
 
 
-def test_a_side_copy_is_asked_at_its_address_and_dropped(stage: Stage, cluster: Cluster, base: Artifact) -> None:  # noqa: F811
+def test_a_side_copy_is_asked_at_its_address_and_dropped(stage: Stage, cluster: Cluster, base: Artifact) -> None:
     life = recovering(stage, cluster, base, target=damaged(cluster), mode="side")
     life.go()
     out = life.end()
@@ -51,8 +51,8 @@ def test_a_side_copy_is_asked_at_its_address_and_dropped(stage: Stage, cluster: 
 @pytest.mark.parametrize("again", [0, 1, 2])
 def test_a_copy_that_was_cut_off_anywhere_is_dropped(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
-    base: Artifact,  # noqa: F811
+    cluster: Cluster,
+    base: Artifact,
     stop_after: str,
     again: int,
 ) -> None:
@@ -66,7 +66,7 @@ def test_a_copy_that_was_cut_off_anywhere_is_dropped(
     assert cluster.notes() == ["0 base", "1 kept", "2 accident"]
 
 
-def test_what_another_step_made_and_what_a_swap_keeps_stay(stage: Stage, cluster: Cluster, base: Artifact) -> None:  # noqa: F811
+def test_what_another_step_made_and_what_a_swap_keeps_stay(stage: Stage, cluster: Cluster, base: Artifact) -> None:
     target = damaged(cluster)
     assert dropping(stage, cluster).go() == [], "nothing was begun"
     other = Life(
@@ -86,8 +86,8 @@ def test_what_another_step_made_and_what_a_swap_keeps_stay(stage: Stage, cluster
 
 def test_a_copy_that_fails_its_checks_does_not_take_the_live_ones_place(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
-    base: Artifact,  # noqa: F811
+    cluster: Cluster,
+    base: Artifact,
 ) -> None:
     cluster.server.sql("CREATE TABLE lost (id int)")
     target = damaged(cluster)

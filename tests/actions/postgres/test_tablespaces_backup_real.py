@@ -15,13 +15,13 @@ from runbook.actions.postgres.basebackup import Basebackup
 from runbook.errors import Refused
 from runbook.system import Store
 from tests.actions.harness import Stage, StepFailed
+from tests.actions.postgres.archived import Cluster, with_tools
 from tests.actions.postgres.life import Life
 from tests.actions.postgres.spaced import NAMES, backed_up, spaced
-from tests.actions.postgres.test_restore_to_time_real import Cluster, cluster, with_tools  # noqa: F401 - fixtures
 
 
 @pytest.fixture
-def places(cluster: Cluster) -> Iterator[dict[str, Path]]:  # noqa: F811
+def places(cluster: Cluster) -> Iterator[dict[str, Path]]:
     with spaced(cluster) as found:
         yield found
 
@@ -29,7 +29,7 @@ def places(cluster: Cluster) -> Iterator[dict[str, Path]]:  # noqa: F811
 @pytest.mark.parametrize(("compress", "suffix"), [("auto", ".zst"), ("gzip", ".gz"), ("none", "")])
 def test_it_is_a_directory_with_a_tar_each(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
+    cluster: Cluster,
     places: dict[str, Path],
     backups: Store,
     compress: str,
@@ -56,7 +56,7 @@ def test_it_is_a_directory_with_a_tar_each(
 
 def test_it_is_pruned_with_its_directory(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
+    cluster: Cluster,
     places: dict[str, Path],
     backups: Store,
 ) -> None:
@@ -80,7 +80,7 @@ STEPS = ["began", "copy", "ended", "has_all", "read_base", "read_backup_manifest
 @pytest.mark.parametrize("stop_after", STEPS)
 def test_stopped_anywhere_it_is_made_whole(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
+    cluster: Cluster,
     places: dict[str, Path],
     backups: Store,
     stop_after: str,
@@ -95,7 +95,7 @@ def test_stopped_anywhere_it_is_made_whole(
 
 def test_a_tablespace_that_is_made_meanwhile_ends_it(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
+    cluster: Cluster,
     places: dict[str, Path],
     backups: Store,
 ) -> None:
@@ -113,7 +113,7 @@ def test_a_tablespace_that_is_made_meanwhile_ends_it(
 
 def test_one_inside_the_data_directory_is_refused(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
+    cluster: Cluster,
     backups: Store,
 ) -> None:
     with cluster.server.connect() as connection:

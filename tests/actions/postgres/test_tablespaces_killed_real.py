@@ -12,8 +12,8 @@ import pytest
 from runbook.errors import ExitCode
 from runbook.system import Store
 from tests.actions.harness import Stage
+from tests.actions.postgres.archived import Cluster
 from tests.actions.postgres.spaced import backed_up, links, rows, spaced
-from tests.actions.postgres.test_restore_to_time_real import Cluster, cluster  # noqa: F401 - fixture
 from tests.runner.killed_program import Program
 
 PLAN = """\
@@ -60,7 +60,7 @@ def program(tmp_path: Path) -> Iterator[Program]:
 @pytest.mark.slow
 def test_killed_at_every_record_of_the_journal(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
+    cluster: Cluster,
     backups: Store,
     program: Program,
 ) -> None:

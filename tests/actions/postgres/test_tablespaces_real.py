@@ -16,10 +16,10 @@ from runbook.artifact import Artifact
 from runbook.errors import Refused
 from runbook.system import Store
 from tests.actions.harness import Stage, StepFailed
+from tests.actions.postgres.archived import Cluster
 from tests.actions.postgres.life import Life
 from tests.actions.postgres.spaced import backed_up, beside, links, quiet, rows, spaced, witness
 from tests.actions.postgres.test_restore_targets_real import there
-from tests.actions.postgres.test_restore_to_time_real import Cluster, cluster  # noqa: F401 - fixture
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Accident:
 
 
 @pytest.fixture
-def accident(stage: Stage, cluster: Cluster, backups: Store) -> Iterator[Accident]:  # noqa: F811
+def accident(stage: Stage, cluster: Cluster, backups: Store) -> Iterator[Accident]:
     with spaced(cluster) as places:
         cluster.commit("0 base")
         base = backed_up(stage, cluster, backups)
@@ -59,7 +59,7 @@ def own(places: dict[str, Path], name: str, oid: str) -> Path:
 
 
 def test_rows_come_back_and_the_live_files_stay(stage: Stage, accident: Accident) -> None:
-    cluster, places = accident.cluster, accident.places  # noqa: F811
+    cluster, places = accident.cluster, accident.places
     untouched, live = witness(places), links(cluster.data)
     step = accident.life(stage)
     names = [one.name for one in step.plan()]
@@ -98,7 +98,7 @@ def test_rows_come_back_and_the_live_files_stay(stage: Stage, accident: Accident
 
 
 def test_undo_puts_the_former_cluster_back_with_its_tablespaces(stage: Stage, accident: Accident) -> None:
-    cluster = accident.cluster  # noqa: F811
+    cluster = accident.cluster
     damaged, live = rows(cluster), links(cluster.data)
     step = accident.life(stage)
     step.go()
@@ -110,7 +110,7 @@ def test_undo_puts_the_former_cluster_back_with_its_tablespaces(stage: Stage, ac
 
 
 def test_a_side_copy_shares_nothing_and_is_dropped(stage: Stage, accident: Accident) -> None:
-    cluster, places = accident.cluster, accident.places  # noqa: F811
+    cluster, places = accident.cluster, accident.places
     untouched, damaged = witness(places), rows(cluster)
     step = accident.life(stage, mode="side")
     step.go()
@@ -131,7 +131,7 @@ def test_a_side_copy_shares_nothing_and_is_dropped(stage: Stage, accident: Accid
 
 
 def test_a_copy_that_shares_a_directory_is_not_started(stage: Stage, accident: Accident) -> None:
-    cluster = accident.cluster  # noqa: F811
+    cluster = accident.cluster
     step = accident.life(stage, mode="side")
     names = [one.name for one in step.plan()]
     first = names.index("extract")
@@ -152,7 +152,7 @@ def test_a_copy_that_shares_a_directory_is_not_started(stage: Stage, accident: A
 @pytest.mark.slow
 @pytest.mark.parametrize("stop_after", range(31))
 def test_stopped_anywhere_and_resumed(stage: Stage, accident: Accident, stop_after: int) -> None:
-    cluster, places = accident.cluster, accident.places  # noqa: F811
+    cluster, places = accident.cluster, accident.places
     untouched = witness(places)
     step = accident.life(stage)
     first = step.go(stop_after=stop_after)
@@ -169,7 +169,7 @@ def test_stopped_anywhere_and_resumed(stage: Stage, accident: Accident, stop_aft
 @pytest.mark.parametrize("again", range(5))
 @pytest.mark.parametrize("stop_after", ["remember", "extract", "name_side", "start_side", "promote"])
 def test_a_side_copy_cut_off_anywhere_is_dropped(stage: Stage, accident: Accident, stop_after: str, again: int) -> None:
-    cluster, places = accident.cluster, accident.places  # noqa: F811
+    cluster, places = accident.cluster, accident.places
     untouched = witness(places)
     step = accident.life(stage, mode="side")
     step.go(stop_after=[one.name for one in step.plan()].index(stop_after) + 1)
@@ -182,7 +182,7 @@ def test_a_side_copy_cut_off_anywhere_is_dropped(stage: Stage, accident: Acciden
 
 
 def test_what_can_not_be_kept_apart_is_refused(stage: Stage, accident: Accident) -> None:
-    cluster, places = accident.cluster, accident.places  # noqa: F811
+    cluster, places = accident.cluster, accident.places
     third = places["fast"].parent / "third"
     third.mkdir(mode=0o700)
     cluster.server.account.give(third)
@@ -197,7 +197,7 @@ def test_what_can_not_be_kept_apart_is_refused(stage: Stage, accident: Accident)
 
 
 def test_a_dropped_tablespace_and_a_lost_one_come_back(stage: Stage, accident: Accident) -> None:
-    cluster, places = accident.cluster, accident.places  # noqa: F811
+    cluster, places = accident.cluster, accident.places
     for statement in ("DROP TABLE quick", "DROP INDEX parted_word", "DROP TABLESPACE fast"):
         cluster.server.sql(statement)
     places["fast"].rmdir()
@@ -210,7 +210,7 @@ def test_a_dropped_tablespace_and_a_lost_one_come_back(stage: Stage, accident: A
 
 
 def test_on_a_new_machine_they_are_made_beside_where_they_were(stage: Stage, accident: Accident) -> None:
-    cluster, places = accident.cluster, accident.places  # noqa: F811
+    cluster, places = accident.cluster, accident.places
     cluster.server.sql("SELECT pg_switch_wal()")
     cluster.server.stop()
     for lost in (cluster.data, *places.values()):

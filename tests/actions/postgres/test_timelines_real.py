@@ -14,12 +14,12 @@ from runbook.actions.postgres.restore_to_time import RestoreToTime
 from runbook.artifact import Artifact
 from runbook.errors import Refused
 from tests.actions.harness import Stage, StepFailed
+from tests.actions.postgres.archived import Cluster, with_tools
 from tests.actions.postgres.life import Life
 from tests.actions.postgres.test_restore_targets_real import commit, there
-from tests.actions.postgres.test_restore_to_time_real import Cluster, base, cluster, with_tools  # noqa: F401 - fixtures
 
 
-def step(stage: Stage, cluster: Cluster, base: Artifact, called: str, **given: object) -> Life:  # noqa: F811
+def step(stage: Stage, cluster: Cluster, base: Artifact, called: str, **given: object) -> Life:
     return Life(stage, RestoreToTime(), cluster.db, stage.scope(called), {"artifact": base, **given})
 
 
@@ -30,8 +30,8 @@ def performed(life: Life) -> object:
 
 def test_a_second_recovery_follows_the_new_timeline_and_a_third_goes_back(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
-    base: Artifact,  # noqa: F811
+    cluster: Cluster,
+    base: Artifact,
 ) -> None:
     before_fork = cluster.commit("1 kept")
     target = cluster.commit("2 kept")
@@ -71,8 +71,8 @@ def test_a_second_recovery_follows_the_new_timeline_and_a_third_goes_back(
 
 def test_a_base_backup_of_the_new_timeline_does_not_lead_to_what_was_discarded(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
-    base: Artifact,  # noqa: F811
+    cluster: Cluster,
+    base: Artifact,
 ) -> None:
     target = cluster.commit("1 kept")
     discarded = cluster.commit("2 discarded")
@@ -91,8 +91,8 @@ def test_a_base_backup_of_the_new_timeline_does_not_lead_to_what_was_discarded(
 
 def test_a_history_that_the_archive_has_lost_is_missed_by_name(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
-    base: Artifact,  # noqa: F811
+    cluster: Cluster,
+    base: Artifact,
 ) -> None:
     target = cluster.commit("1 kept")
     cluster.commit("2 discarded")
@@ -108,7 +108,7 @@ def test_a_history_that_the_archive_has_lost_is_missed_by_name(
     assert cluster.notes() == ["0 base", "1 kept", "3 afterwards"]
 
 
-def test_a_gap_is_named_before_anything_is_made(stage: Stage, cluster: Cluster, base: Artifact) -> None:  # noqa: F811
+def test_a_gap_is_named_before_anything_is_made(stage: Stage, cluster: Cluster, base: Artifact) -> None:
     early = cluster.commit("1 early")
     for word in ("2", "3", "4"):
         cluster.server.sql("SELECT pg_switch_wal()")
@@ -131,7 +131,7 @@ def test_a_gap_is_named_before_anything_is_made(stage: Stage, cluster: Cluster, 
         (cluster.data.parent / "lost").unlink()
 
 
-def archived(cluster: Cluster, count: int) -> None:  # noqa: F811
+def archived(cluster: Cluster, count: int) -> None:
     for _ in range(200):
         if sum(len(path.name) == 24 for path in cluster.archive.iterdir()) >= count:
             return
@@ -141,8 +141,8 @@ def archived(cluster: Cluster, count: int) -> None:  # noqa: F811
 
 def test_an_archive_that_the_servers_account_can_not_read_ends_it_at_once(
     stage: Stage,
-    cluster: Cluster,  # noqa: F811
-    base: Artifact,  # noqa: F811
+    cluster: Cluster,
+    base: Artifact,
 ) -> None:
     if cluster.server.account.own:
         pytest.skip("needs root: the files belong to the account that runs this")

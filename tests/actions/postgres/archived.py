@@ -1,0 +1,81 @@
+"""A cluster whose WAL is archived, and what tests of a recovery do with it: commit, look, end its servers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from runbook.actions.postgres.restore_to_time import RestoreToTime
+from runbook.artifact import Artifact
+from runbook.system import Postgres
+from tests.actions.harness import Stage
+from tests.actions.postgres.life import Life
+from tests.fixtures.postgres import PostgresServer
+
+
+@dataclass
+class Cluster:
+    """A cluster that archives, as the fixture started it, and as the system ``db``. Daemons of its folder end with the test."""
+
+    server: PostgresServer
+    archive: Path
+    db: Postgres
+    moments: dict[str, datetime] = field(default_factory=dict)
+
+    @property
+    def data(self) -> Path:
+        return self.server.data_dir
+
+    def commit(self, word: str) -> datetime:
+        """Commit a row; a moment after it and before the next one."""
+        self.server.sql(f"INSERT INTO notes VALUES ('{word}')")
+        found = self.server.sql("SELECT clock_timestamp()")[0][0]
+        assert isinstance(found, datetime)
+        time.sleep(0.03)
+        self.moments[word] = found + timedelta(milliseconds=10)
+        return self.moments[word]
+
+    def notes(self) -> list[str]:
+        return [str(row[0]) for row in self.server.sql("SELECT word FROM notes ORDER BY 1")]
+
+    def beside(self) -> set[str]:
+        """What lies beside the data directory, without what was there before."""
+        found = {path.name for path in self.data.parent.iterdir() if not path.name.startswith(".s.PGSQL")}
+        return found - {"data", "log", "password"}
+
+    def end_beside(self) -> None:
+        """A kill of every server in this folder but the live one."""
+        self.stop_all(but=self.data)
+
+    def stop_all(self, but: Path | None = None) -> None:
+        """End every server of a data directory in this folder by its own process id."""
+        for lock in self.data.parent.glob("*/postmaster.pid"):
+            if lock.parent == but:
+                continue
+            pid = int(lock.read_text().split()[0])
+            if pid == os.getpid():
+                continue  # a lock file that a test has written
+            try:
+                os.kill(pid, signal.SIGQUIT)
+            except ProcessLookupError:
+                continue
+            for _ in range(200):
+                if not lock.exists() or not Path(f"/proc/{pid}").exists():
+                    break
+                if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                    break
+                time.sleep(0.05)
+
+
+def with_tools(cluster: Cluster) -> Postgres:
+    return cluster.db.model_copy(update={"binaries": str(cluster.server.bin_dir)})
+
+
+def life(stage: Stage, cluster: Cluster, base: Artifact, target: datetime, **written: object) -> Life:
+    return Life(
+        stage, RestoreToTime(), cluster.db, stage.scope("recover"), {"artifact": base, "target": target, **written}
+    )
