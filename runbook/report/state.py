@@ -103,7 +103,11 @@ def as_lines(
         title = run.graph.steps[step].title or step
         tone = _TONES.get(state.status, "plain" if state.status is Status.RUNNING else "dim")
         why = f"  ({state.reason})" if state.reason else ""
-        lines.append(Line(_MARKS[state.status], f"{step}: {title}{spent}{tries}{why}", tone))
+        mark = _MARKS[state.status]
+        if state.status is Status.RUNNING and status is not RunStatus.RUNNING:
+            found_out = "how it ended was not found out" if status.final else "a resume finds out how it ended"
+            mark, tone, why = _MARKS[Status.UNKNOWN], "ask", f"  (begun; {found_out})"
+        lines.append(Line(mark, f"{step}: {title}{spent}{tries}{why}", tone))
         if state.status in (Status.FAILED, Status.UNKNOWN):
             lines += problem_lines(state.problem)
         if state.status is Status.WAITING and state.question is not None:

@@ -34,6 +34,7 @@ def test_not_while_a_program_of_the_run_lives(runbook: Terminal, tmp_path: Path)
     assert runbook("abandon", "last", "--reason", "x").code == 5, "its engine works"
     engine.kill()
     engine.communicate()
+    assert "? a: Run a  (begun; a resume finds out how it ended)" in runbook("show").out.splitlines()
     orphaned = runbook("abandon", "last", "--reason", "x")
     assert orphaned.code == 5
     assert "E502" in orphaned.err
@@ -43,3 +44,4 @@ def test_not_while_a_program_of_the_run_lives(runbook: Terminal, tmp_path: Path)
         assert time.monotonic() < end
         time.sleep(0.2)
     assert "abandoned" in runbook("runs").out
+    assert "? a: Run a  (begun; how it ended was not found out)" in runbook("show").out.splitlines()
