@@ -70,7 +70,7 @@ def cannot_know(run: str, step: str, operation: str) -> Problem:
     return Problem(
         "E601",
         "it was begun, and how it ended can't be known from here",
-        f"step {step}: {operation} left no record of its end",
+        f"step {step}: no record shows that {operation} ended well",
         f"look at the system, then `runbook resolve {run} {step} --as done|not-done --reason …`",
     )
 
