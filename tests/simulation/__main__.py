@@ -45,11 +45,12 @@ def _asked() -> argparse.Namespace:
 
 def _many(first: int, last: int, workers: int, *, most_faults: int) -> int:
     began, told = time.monotonic(), -TELL_EVERY_S
-    cases = executions = records = failures = 0
+    cases, cpu_s, executions, records, failures = 0, 0.0, 0, 0, 0
     chunks = [range(at, min(at + CHUNK, last)) for at in range(first, last, CHUNK)]
     with _tallies(chunks, workers) as tallies:
         for found in tallies:
             cases, executions, records = cases + found.cases, executions + found.executions, records + found.records
+            cpu_s += found.cpu_s
             failures += len(found.faults)
             for seed, fault in found.faults:
                 print(f"seed {seed}: {fault}\n  again: python -m tests.simulation --seed {seed}", flush=True)
@@ -62,8 +63,8 @@ def _many(first: int, last: int, workers: int, *, most_faults: int) -> int:
                 break
     spent = time.monotonic() - began
     print(
-        f"{cases:,} cases of the seeds {first}:{last} ({executions:,} executions, {records:,} records) in {spent:,.0f} s:"
-        f" {failures} failures"
+        f"{cases:,} cases of the seeds {first}:{last} ({executions:,} executions, {records:,} records) in {spent:,.0f} s"
+        f" ({cpu_s:,.0f} s of CPU): {failures} failures"
     )
     return int(failures > 0)
 

@@ -6,6 +6,7 @@ Owns :class:`Tally` and :func:`tally`.
 from __future__ import annotations
 
 import gc
+import time
 from dataclasses import dataclass
 
 from tests.simulation.trial import Trial
@@ -13,9 +14,13 @@ from tests.simulation.trial import Trial
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a chunk of seeds came to: how many cases, executions and records there were, and what broke, by seed."""
+    """What a chunk of seeds came to: how many cases, executions and records there were, and what broke, by seed.
+
+    ``cpu_s`` is the processor's time, in seconds.
+    """
 
     cases: int
+    cpu_s: float
     executions: int
     records: int
     faults: tuple[tuple[int, str], ...]
@@ -23,7 +28,7 @@ class Tally:
 
 def tally(seeds: range) -> Tally:
     """Carry these seeds out, whatever becomes of them."""
-    executions = records = 0
+    began, executions, records = time.process_time(), 0, 0
     faults: list[tuple[int, str]] = []
     for seed in seeds:
         trial = Trial(seed)
@@ -34,4 +39,4 @@ def tally(seeds: range) -> Tally:
         executions += trial.executions
         records += len(trial.run.acknowledged)
     gc.collect()
-    return Tally(len(seeds), executions, records, tuple(faults))
+    return Tally(len(seeds), time.process_time() - began, executions, records, tuple(faults))

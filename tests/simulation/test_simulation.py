@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.simulation.mutations import MUTATIONS
+from tests.simulation.__main__ import main
+from tests.simulation.mutations import MUTATIONS, without_the_head
 from tests.simulation.trial import Trial
 
 SEEDS = 2000
@@ -47,3 +49,28 @@ def test_a_missing_defence_is_found(takes_out: Callable[[pytest.MonkeyPatch], No
         except Exception:
             return
     pytest.fail(f"{SEEDS} seeds show nothing")
+
+
+def typed(patch: pytest.MonkeyPatch, *arguments: str) -> int:
+    patch.setattr("sys.argv", ["tests.simulation", *arguments])
+    return main()
+
+
+def test_the_command_counts_its_cases(patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert typed(patch, "--seeds", "3:9", "--workers", "1") == 0
+    assert re.search(
+        r"6 cases of the seeds 3:9 \(\d+ executions, [\d,]+ records\) .*: 0 failures$", capsys.readouterr().out
+    )
+
+
+def test_the_command_prints_the_seed_of_a_failure_and_replays_it(
+    patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without_the_head(patch)
+    assert typed(patch, "--seeds", "7:9", "--workers", "1") == 1
+    assert "seed 7: Violation: I3" in (told := capsys.readouterr().out)
+    assert "again: python -m tests.simulation --seed 7" in told
+    assert typed(patch, "--seed", "7") == 1
+    seen = capsys.readouterr()
+    assert "I3: record 1 is acknowledged, and the durable head doesn't know it" in seen.err
+    assert "seed 7: a rule is broken" in seen.out
