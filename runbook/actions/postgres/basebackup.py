@@ -23,6 +23,7 @@ from runbook.actions.backup.layout import (
     published_artifact,
     swept,
 )
+from runbook.actions.backup.room import no_room
 from runbook.actions.postgres import basebackup_files as files
 from runbook.actions.postgres.client import (
     MAINTENANCE_DATABASE,
@@ -40,13 +41,11 @@ from runbook.actions.postgres.packing import Packing, chosen, ended, options, pa
 from runbook.actions.postgres.tablespaces import TABLESPACES, Space, elsewhere, inside, spaces_of
 from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
-from runbook.host import LOCAL
 from runbook.operation import Document, DocumentValue, Operation, Operations, Pipeline, Ref, Sql, Stage, Write, sql
 from runbook.paste import on_host
 from runbook.placeholder import Foreseeable
 from runbook.quoting import shell_word
 from runbook.system import Postgres, Store
-from runbook.units import show_size
 
 SPACE_FACTOR = {Packing.ZSTD: 0.6, Packing.GZIP: 0.6, Packing.NONE: 1.1}
 """Free space that must be there, as a part of the databases' size."""
@@ -151,7 +150,7 @@ class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
             kept = _kept_inside(look, system, str(row["directory"]))
             apart = elsewhere(system.key or "the cluster", system.host, [one.name for one in spaces])
             within = inside(spaces, str(row["directory"]))
-            found = [*_unfit(system, inputs, dict(row)), *apart, *within, *kept, *_full(look, where, needed)]
+            found = [*_unfit(system, inputs, dict(row)), *apart, *within, *kept, *no_room(look, inputs.to, needed)]
             if found:
                 raise Refused(*found)
         return BasebackupFacts(server, packing, spaces, client.text, client_packs, size, state, where)
@@ -305,15 +304,3 @@ def _kept_inside(look: Look, system: Postgres, directory: str) -> list[Problem]:
         for one in entries
         if posixpath.basename(one.path).startswith(KEPT)
     ]
-
-
-def _full(look: Look, where: Layout, needed: int) -> list[Problem]:
-    store = look.file(LOCAL, where.directory)
-    if store is None or store.kind != "directory":
-        detail = f"{where.directory} does not exist on this machine: is it mounted?"
-        return [Problem("E632", "the store's directory is not there", detail, f"mkdir -m 0700 {where.directory}")]
-    free = look.free_bytes(LOCAL, where.directory)
-    if free >= needed:
-        return []
-    detail = f"{where.directory} has {show_size(free)} free; the backup may need {show_size(needed)}."
-    return [Problem("E635", "there is not enough space for the backup", detail, "Make space, or use another store.")]

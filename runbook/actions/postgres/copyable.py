@@ -6,12 +6,11 @@ Owns the refusals of ``postgres.cold_copy`` and of ``postgres.check_cold_copy``,
 from __future__ import annotations
 
 from runbook.action import Look
-from runbook.actions.backup.layout import directory_of
+from runbook.actions.backup.room import no_room
 from runbook.actions.postgres.instance import CONTROL, is_contained
 from runbook.errors import Problem
 from runbook.host import LOCAL, Local
 from runbook.system import Postgres, Store
-from runbook.units import show_size
 
 SPACE_FACTOR = 1.05
 """Free space that must be there, as a part of the data directory's size."""
@@ -50,16 +49,7 @@ def unfit(look: Look, db: Postgres, to: Store, directory: str) -> list[Problem]:
 
 def full(look: Look, to: Store, size: int) -> list[Problem]:
     """The store is not there, or has too little space for a data directory of ``size`` bytes (0 = unknown)."""
-    place = directory_of(to)
-    store = look.file(LOCAL, place)
-    if store is None or store.kind != "directory":
-        detail = f"{place} does not exist on this machine: is it mounted?"
-        return [Problem("E632", "the store's directory is not there", detail, f"mkdir -m 0700 {place}")]
-    needed, free = int(size * SPACE_FACTOR), look.free_bytes(LOCAL, place)
-    if free >= needed:
-        return []
-    detail = f"{place} has {show_size(free)} free; the copy needs {show_size(needed)}."
-    return [Problem("E635", "there is not enough space for the backup", detail, "Make space, or use another store.")]
+    return no_room(look, to, int(size * SPACE_FACTOR))
 
 
 def left_behind(db: Postgres, tablespaces: str) -> list[Problem]:

@@ -28,11 +28,12 @@ from runbook.actions.backup.layout import (
     published_artifact,
     swept,
 )
+from runbook.actions.backup.room import no_room
 from runbook.actions.postgres.client import argv, env, read_client, read_server, refuse_older_client, target, unread
 from runbook.actions.postgres.counts import counting
 from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
-from runbook.host import LOCAL, Local
+from runbook.host import Local
 from runbook.operation import (
     Connection,
     Document,
@@ -51,7 +52,6 @@ from runbook.operation import (
 )
 from runbook.placeholder import Foreseeable
 from runbook.system import Postgres, Store
-from runbook.units import show_size
 
 SPACE_FACTOR = 0.5
 """A compressed dump is rarely more than half as big as its tables (indexes are not dumped)."""
@@ -99,14 +99,13 @@ class DumpInputs(Inputs):
 
 @dataclass(frozen=True, slots=True)
 class DumpFacts:
-    """The server, the client, the space, and what there is of this dump already. Sizes are bytes."""
+    """The server, the client, and what there is of this dump already. Sizes are bytes."""
 
     server_version: int = guard()
     identifier: str = guard()
     superuser: bool = current()
     client: str = current()
     table_bytes: int = current()
-    free_bytes: int = current()
     state: Present = current()
     where: Layout = current()
 
@@ -149,22 +148,13 @@ class Dump(Action[Postgres, DumpInputs, DumpFacts, Dumped]):
         refuse_older_client(system, client, server)
         asked = look.query(_connection(system, inputs, scope), _SIZE)
         table_bytes = int(asked[0]["bytes"] or 0)
-        store = look.file(LOCAL, where.directory)
-        if store is None or store.kind != "directory":
-            raise Refused(
-                Problem(
-                    "E632",
-                    "the store's directory is not there",
-                    f"{where.directory} of {inputs.to.key or 'the store'} does not exist on this machine: is it mounted?",
-                    f"mkdir -m 0700 {where.directory}",
-                )
-            )
-        free_bytes = look.free_bytes(LOCAL, where.directory)
         if not (state.done or state.drafted):
-            _refuse_full(inputs, where, needed=int(table_bytes * inputs.space_factor), free=free_bytes)
-        return DumpFacts(
-            server.version, server.identifier, server.superuser, client.text, table_bytes, free_bytes, state, where
-        )
+            reckoned = f"{inputs.space_factor:g} × the tables' size"
+            known_better = "set `space_factor` lower if you know better"
+            needed = int(table_bytes * inputs.space_factor)
+            if found := no_room(look, inputs.to, needed, reckoned=reckoned, or_else=known_better):
+                raise Refused(*found)
+        return DumpFacts(server.version, server.identifier, server.superuser, client.text, table_bytes, state, where)
 
     def assume(self, system: Postgres, inputs: DumpInputs, scope: Scope) -> DumpFacts:
         """A superuser, and a store with nothing of this dump."""
@@ -175,7 +165,6 @@ class Dump(Action[Postgres, DumpInputs, DumpFacts, Dumped]):
             superuser=server.superuser,
             client=client,
             table_bytes=0,
-            free_bytes=0,
             state=Present(),
             where=_where(system, inputs, scope),
         )
@@ -237,19 +226,6 @@ def _refuse_unfit(system: Postgres, inputs: DumpInputs) -> None:
                 "a directory can't be piped",
                 f"pg_dump runs on {system.host}, and a dump in directory format would stay there.",
                 "Use `format: custom`, or auto.",
-            )
-        )
-
-
-def _refuse_full(inputs: DumpInputs, where: Layout, *, needed: int, free: int) -> None:
-    if free < needed:
-        raise Refused(
-            Problem(
-                "E635",
-                "there is not enough space for the dump",
-                f"{where.directory} has {show_size(free)} free; the dump may need {show_size(needed)} "
-                f"({inputs.space_factor:g} × the tables' size).",
-                "Make space, use another store, or set `space_factor` lower if you know better.",
             )
         )
 
