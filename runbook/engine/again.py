@@ -16,7 +16,7 @@ from runbook.graph import Graph
 from runbook.plan.model import OnFailure, Section
 
 if TYPE_CHECKING:
-    from runbook.engine.run import StepRun
+    from runbook.engine.run import OperationRun, StepRun
 
 _AGAIN = {
     Status.RUNNING: Status.UNKNOWN,
@@ -66,7 +66,16 @@ def _holds_again(graph: Graph, steps: HashTrieMap[str, StepRun]) -> HashTrieMap[
 
 def wholly_again(step: StepRun) -> StepRun:
     """The step as one that has all before it, but for its baselines and guards: the world may want other operations by then."""
-    return replace(step, status=Status.PENDING, tries=0, operations={}, earlier={}, renewed=True)
+    return replace(step, status=Status.PENDING, tries=0, operations=left_open(step), earlier={}, renewed=True)
+
+
+def left_open(step: StepRun) -> dict[str, OperationRun]:
+    """What of a step may still move: changing operations whose end nobody heard of, as when a failure could not be taken back.
+
+    The next attempt, which is a new one, fences them before anything else.
+    """
+    known = step.operations.items()
+    return {name: one for name, one in known if one.finished is None and one.form is not None}
 
 
 def satisfies(graph: Graph, steps: HashTrieMap[str, StepRun], step: str) -> bool:

@@ -13,7 +13,7 @@ from typing import assert_never
 
 from rpds import HashTrieMap, HashTrieSet, Queue
 
-from runbook.engine.again import put_back, satisfies, wholly_again
+from runbook.engine.again import left_open, put_back, satisfies, wholly_again
 from runbook.engine.events import (
     CONFIRM,
     Event,
@@ -252,7 +252,9 @@ def _told(step: StepRun, event: StepEvent) -> StepRun:
 
 def _started(step: StepRun, event: StepStarted) -> StepRun:
     begun = replace(step, attempt=event.attempt, tries=step.tries + 1, round=0, problem=None)
-    return begun if event.resumed else replace(begun, operations={}, earlier={**step.earlier, **_ended_well(step)})
+    if event.resumed:
+        return begun
+    return replace(begun, operations=left_open(step), earlier={**step.earlier, **_ended_well(step)})
 
 
 def _planned(step: StepRun, event: StepPlanned) -> StepRun:

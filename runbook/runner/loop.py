@@ -97,11 +97,11 @@ class Loop:
         ready = [(step, one) for step, one in prepared if isinstance(one, Prepared)]
         alone = len(ready) == 1 and self._flying == 0 and not questions
         for step, one in ready:
-            resumed = self._begin(step)
+            self._begin(step)
             if alone and (self._setting.parallel == 1 or not self._more_ready()):
-                self._live(one, resumed=resumed)
+                self._live(one)
             else:
-                self._submit(one, resumed=resumed)
+                self._submit(one)
         for question in questions:
             self._reply(question.step, question)
 
@@ -109,11 +109,11 @@ class Loop:
         follow_up = decide(self._ledger.run, Limits(self._setting.parallel, self._stopping))
         return isinstance(follow_up, Begin | Settle)
 
-    def _submit(self, prepared: Prepared, *, resumed: bool) -> None:
+    def _submit(self, prepared: Prepared) -> None:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._setting.parallel, thread_name_prefix="step")
         self._flying += 1
-        self._pool.submit(self._live, prepared, resumed=resumed).add_done_callback(self._ended.put)
+        self._pool.submit(self._live, prepared).add_done_callback(self._ended.put)
 
     def _one_ended(self) -> None:
         future = self._ended.get()
@@ -178,21 +178,19 @@ class Loop:
         told = "\n".join(part for part in (text, along, action.tells(inputs)) if part)
         return StepWaiting(step=step.id, kind=CONFIRM, instructions=told, target=target)
 
-    def _begin(self, step: str) -> bool:
+    def _begin(self, step: str) -> None:
         state = self._ledger.run.step(step)
-        resumed = state.status is Status.UNKNOWN
         # told before it is settled, too: the engine must not send a second one after it
-        self._ledger.note(StepStarted(step, state.attempt + 1, resumed=resumed))
-        return resumed
+        self._ledger.note(StepStarted(step, state.attempt + 1, resumed=state.status is Status.UNKNOWN))
 
-    def _live(self, prepared: Prepared, *, resumed: bool) -> None:
+    def _live(self, prepared: Prepared) -> None:
         """A step from its start to its end, with its retries."""
         step = prepared.step.id
         self._bind(prepared, first_use=True)
         while True:
             life = StepLife(self._setting, self._ledger, prepared)
             # what was begun and left may still move, after a crash and after a lost answer alike: the fence comes first
-            ended = (life.settle() if resumed else None) or life.attempt()
+            ended = life.settle() or life.attempt()
             problem = self._retries(prepared, ended)
             if problem is None:
                 if isinstance(ended, Won):
@@ -206,8 +204,7 @@ class Loop:
             if self._stopping:
                 life.close(ended)
                 return
-            resumed = isinstance(ended, Adrift)
-            self._ledger.note(StepStarted(step, state.attempt + 1, resumed=resumed))
+            self._ledger.note(StepStarted(step, state.attempt + 1, resumed=isinstance(ended, Adrift)))
             prepared = replace(prepared, scope=replace(prepared.scope, resumed=True))
 
     def _bind(self, prepared: Prepared, *, first_use: bool) -> None:

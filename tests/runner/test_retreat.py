@@ -106,3 +106,21 @@ def test_what_an_earlier_executor_began_and_cannot_be_looked_at_is_told() -> Non
     assert BY_HAND in detail(run)
     run.world.unreachable.clear()
     assert run.resume() is ExitCode.DONE
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_what_is_taken_back_without_an_answer_is_fenced_before_the_next_attempt(attempts: int) -> None:
+    """The answer was lost, and the child still works: nothing begins over it, in this execution or the next."""
+    run = MemoryRun([step("a", "exchange", retry=Retry(attempts), thing="a")])
+    run.world.meets("a", "exchange", Fate.FAILS)
+    run.world.meets("a~back", "open", Fate.LOST_LIVING)
+    moving: list[str] = []
+    run.world.seen = lambda operation, use: moving.extend(left.use.id for left in run.world.alive())
+    if attempts == 1:
+        assert run.apply() is ExitCode.FAILED
+        assert run.resume() is ExitCode.DONE
+    else:
+        assert run.apply() is ExitCode.DONE
+    assert moving == []
+    assert run.world.fenced == ["a~back/1/1/open"]
+    assert run.world.facts["a"] == "new"

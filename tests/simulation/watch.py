@@ -111,8 +111,9 @@ class Watch:
 
     def at_the_end(self, undisturbed: World) -> None:
         """Nothing moves any more; and the same end as without faults, where nothing failed."""
-        if self._world.alive():
-            raise Violation(f"I6: the run is at its end, and {self._world.alive()[0].use.id} still works")
+        for left in self._world.alive():
+            if not left.use.id.split("/")[0].endswith(BACK):  # that one a person is told of, with its line
+                raise Violation(f"I6: the run is at its end, and {left.use.id} still works")
         for services in self._services.values():
             for service in services:
                 if self._world.facts[service] != undisturbed.facts[service]:
