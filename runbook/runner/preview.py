@@ -2,8 +2,9 @@
 
 Owns :func:`preview`; what it gives is shown by ``report/dryrun.py``. Promises: no operation is performed; where a step's
 inputs and facts are known now, the list is the one that will run; where an earlier step changes or gives them, the list holds all
-that can run, with placeholders for what that step gives, and ``known`` says after which step it is settled. Nothing in the world
-is looked at for a placeholder's sake. Where no list can be made of placeholders, none is, and the step says so.
+that can run, with placeholders for what that step gives, and ``known`` says after which step it is settled. Where only a condition
+is open, the list is the one that will run if it holds. Nothing in the world is looked at for a placeholder's sake. Where no list
+can be made of placeholders, none is, and the step says so.
 """
 
 from __future__ import annotations
@@ -81,7 +82,11 @@ class _Preview:
         prepared = sketch.prepared
         self._effects[step.id] = prepared.effect
         known = self._known(sketch, changed)
-        return self._observed(prepared) if known == "exact" else self._assumed(prepared, sketch, changed)
+        if known == "exact":
+            return self._observed(prepared)
+        if sketch.given_by or changed or self._sight is Sight.OFFLINE:
+            return self._assumed(prepared, sketch, changed)
+        return self._conditional(prepared, sketch)
 
     def _ends_after(self, step: Step) -> frozenset[str]:
         """The step that is shown last of those whose ends decide how the run ends; none for one that is itself of those."""
@@ -121,6 +126,16 @@ class _Preview:
             self._foresee(prepared, facts)
         seen = roles(facts, Role.GUARD) | roles(facts, Role.PINNED) | roles(facts, Role.CURRENT)
         return self._shown(prepared, operations, "exact", facts=seen)
+
+    def _conditional(self, prepared: Prepared, sketch: Sketch) -> Shown:
+        """Only whether it runs is open, and what it gives is given only then. What would stop it stops nobody yet."""
+        shown = self._observed(prepared)
+        if shown.problem is not None:
+            return self._assumed(prepared, sketch, "")
+        given = self._outputs.pop(prepared.step.id, None)
+        if given is not None:
+            self._foreseen[prepared.step.id] = given
+        return replace(shown, known=self._known(sketch, ""), only_if=sketch.only_if)
 
     def _assumed(self, prepared: Prepared, sketch: Sketch, changed: str) -> Shown:
         action, step, scope = prepared.action, prepared.step, prepared.scope

@@ -118,6 +118,21 @@ def test_a_condition_that_waits_is_told_and_the_list_is_what_runs_if_it_holds() 
     assert [one.name for one in use.operations] == ["make", "commit"]
 
 
+def test_where_only_a_condition_waits_the_world_is_looked_at() -> None:
+    maybe = step("use", "make", "ask", thing="use", value="v", when="steps.ask.said == 'go'")
+    last = step("last", "make", "use", thing="last", value="{{ steps.use.value }}")
+    done = MemoryRun([step("ask", "once"), maybe, last], World(facts={"use": "v"})).preview()
+    assert (done["use"].operations, done["use"].listed, done["use"].known) == ((), True, "after:ask")
+    assert contents(done["last"].operations) == ["v"]
+    assert (done["last"].known, done["last"].given_by) == ("after:use", ("use",))
+
+
+def test_what_would_stop_a_step_that_may_not_run_stops_nothing() -> None:
+    maybe = step("use", "make", "ask", thing="use", when="steps.ask.said == 'go'")
+    use = MemoryRun([step("ask", "once"), maybe], World(unreachable={"use"})).preview()["use"]
+    assert (use.problem, use.known, [one.name for one in use.operations]) == (None, "after:ask", ["make", "commit"])
+
+
 def test_what_a_step_gives_that_may_not_run_is_only_foreseen() -> None:
     steps = [
         step("ask", "once"),
