@@ -184,7 +184,7 @@ def test_a_changed_byte_in_the_copy_is_found(stage: Stage, cluster: Cluster, bac
     content = bytearray(control.read_bytes())
     content[100] ^= 1
     control.write_bytes(content)
-    with pytest.raises(StepFailed, match="E303[^$]*FAILED"):
+    with pytest.raises(StepFailed, match=r"E303[^$]*FAILED"):
         stage.live(Verify(), backups, stage.scope("prove"), artifact=made)
 
 
