@@ -26,7 +26,7 @@ HOUR_S = 3600.0
 
 class Hazards:
     """See the module. ``stop`` asks the loop to stop, ``turn`` lets another thread go on, ``story`` is told what happened;
-    ``ends`` are the steps of the run's end."""
+    ``ends`` are the steps of the run's end. ``_weather`` is how much goes wrong with this seed."""
 
     def __init__(
         self, chance: Random, world: World, machine: Machine, story: list[str], *, ends: frozenset[str]
@@ -41,6 +41,7 @@ class Hazards:
         self._story = story
         self._ends = ends
         self._failures = chance.random() < 0.5
+        self._weather = chance.choice((1, 1, 2, 4))
         self._crashes_ahead = 0
         world.fate, world.turn, world.on_crash = self._fate, self._moment, self._cut_disk
         self._disk: MemoryDisk | None = None
@@ -99,7 +100,7 @@ class Hazards:
         if disk and disk.cut_at and len(disk.calls) >= disk.cut_at:
             self._world.dead = True
             return
-        if not self.calm and self._chance.random() < 0.016:
+        if not self.calm and self._chance.random() < 0.016 * self._weather:
             self._happens(what)
         self.turn()
 
@@ -129,7 +130,7 @@ class Hazards:
     def _fate(self, operation: Operation, use: Use) -> Fate:
         if self.calm:
             return Fate.WELL
-        dice = self._chance.random()
+        dice = self._chance.random() / self._weather
         if use.id.split("/")[0] in self._ends:
             dice *= 0.4  # a run's end is short, and as much goes wrong in it
         fate = Fate.WELL
