@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 
 from tests.simulation.tally import Tally, tally
@@ -47,7 +48,8 @@ def _many(first: int, last: int, workers: int, *, most_faults: int) -> int:
     began, told = time.monotonic(), -TELL_EVERY_S
     cases, cpu_s, executions, records, failures = 0, 0.0, 0, 0, 0
     chunks = [range(at, min(at + CHUNK, last)) for at in range(first, last, CHUNK)]
-    with _tallies(chunks, workers) as tallies:
+    # Ctrl-C ends it, and what was tried so far is told
+    with suppress(KeyboardInterrupt), _tallies(chunks, workers) as tallies:
         for found in tallies:
             cases, executions, records = cases + found.cases, executions + found.executions, records + found.records
             cpu_s += found.cpu_s
@@ -74,7 +76,7 @@ def _tallies(chunks: list[range], workers: int) -> Iterator[Iterator[Tally]]:
     if workers <= 1:
         yield map(tally, chunks)
         return
-    with get_context("spawn").Pool(workers) as pool:
+    with get_context("spawn").Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         yield pool.imap_unordered(tally, chunks)
 
 
