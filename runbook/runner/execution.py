@@ -35,12 +35,13 @@ from runbook.operation import Connection, Json
 from runbook.plan.environment import Environment
 from runbook.plan.inputs import bind
 from runbook.plan.model import Plan
+from runbook.runner.claim import Claim
 from runbook.runner.ending import Ending, exit_code, measure, objectives_json
 from runbook.runner.frozen import freeze, refuse_another, thaw
 from runbook.runner.ledger import Ledger, Watch
 from runbook.runner.loop import Loop
 from runbook.runner.setting import AnyAction, Ask, Setting
-from runbook.runner.targets import Claim, claims, compare, excused
+from runbook.runner.targets import claims, compare, excused
 from runbook.secret import Redactor
 from runbook.system import Postgres, Redis
 from runbook.transports.outcome import Progress

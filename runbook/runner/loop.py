@@ -36,6 +36,7 @@ from runbook.plan.model import Section, Step
 from runbook.plan.origin import inputs_behind
 from runbook.plan.render import MissingOutput
 from runbook.quoting import shell_word
+from runbook.runner.claim import Claim
 from runbook.runner.ended import Adrift, Broke, Ended, Won
 from runbook.runner.faults import frozen_with, no_longer_needed, settle_by_hand
 from runbook.runner.frozen import applied_from
@@ -43,7 +44,7 @@ from runbook.runner.ledger import Ledger
 from runbook.runner.prepare import NotNeeded, Prepared, WrongInput, prepare, values
 from runbook.runner.setting import Setting
 from runbook.runner.step import StepLife
-from runbook.runner.targets import Claim, named_systems, rebound
+from runbook.runner.targets import named_systems, rebound
 
 LONGEST_SLEEP_S = 0.5
 """How late a stop may be noticed between two attempts."""

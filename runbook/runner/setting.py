@@ -20,7 +20,7 @@ from runbook.plan.model import Plan
 from runbook.transports.outcome import Performer, Progress
 
 if TYPE_CHECKING:
-    from runbook.runner.targets import Claim
+    from runbook.runner.claim import Claim
 
 AnyAction = Action[Any, Any, Any, Any]
 

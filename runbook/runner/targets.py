@@ -8,8 +8,6 @@ identity says so, and is asked for again before a step changes it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from hashlib import sha256
 
 from runbook.action import Effect, Look, Unreachable
 from runbook.check.fields import system_fields
@@ -21,32 +19,11 @@ from runbook.host import LOCAL, Compose, Docker, host_json
 from runbook.operation import Json, canonical, sql
 from runbook.own_address import addresses_of, is_own
 from runbook.plan.model import Plan, Step
+from runbook.runner.claim import ABSENT, UNREACHED, Claim
 from runbook.runner.faults import differing
 from runbook.runner.prepare import visible_systems
 from runbook.runner.setting import AnyAction
 from runbook.system import Channel, ComposeProject, Machine, Postgres, Redis, Store, System, Volume, Web
-
-ABSENT: Json = {"absent": True}
-UNREACHED: Json = {"unreached": True}
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A target of a run: the system's name, its identity, and whether a step of the run may change it.
-
-    ``declared`` is what the environment says of it, without its name there.
-    """
-
-    system: str
-    identity: Json
-    changed: bool
-    declared: str = ""
-
-    @property
-    def key(self) -> str:
-        """What is locked: the identity alone, so that two checkouts exclude each other; where it has none, what is declared."""
-        known = self.identity not in (ABSENT, UNREACHED)
-        return sha256((repr(self.identity) if known else f"{self.identity} {self.declared}").encode()).hexdigest()
 
 
 def identify(look: Look, system: System) -> Json:

@@ -17,7 +17,8 @@ from runbook.graph import build
 from runbook.host import Docker
 from runbook.operation import Json, Operations
 from runbook.plan.model import Section, Step
-from runbook.runner.targets import ABSENT, UNREACHED, Claim, claims, compare, excused, identify, named_systems, rebound
+from runbook.runner.claim import ABSENT, UNREACHED, Claim
+from runbook.runner.targets import claims, compare, excused, identify, named_systems, rebound
 from runbook.secret import Redactor
 from runbook.system import ComposeProject, Postgres, Store, System
 from runbook.transports.world import World

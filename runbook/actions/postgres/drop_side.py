@@ -11,7 +11,7 @@ from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outp
 from runbook.actions.postgres import cluster, recovery, swap, tablespace_copies, tablespaces
 from runbook.actions.postgres.cluster import Paths, Place, Server
 from runbook.actions.postgres.moment import memory
-from runbook.actions.postgres.recovery import Tools
+from runbook.actions.postgres.server_tools import Tools
 from runbook.actions.postgres.wal_source import archive_of, spool_of
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL

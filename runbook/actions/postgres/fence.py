@@ -12,8 +12,8 @@ from runbook.actions.postgres import fencing
 from runbook.actions.postgres.cluster import Server
 from runbook.actions.postgres.fencing import CLEAN, UNMARKED, Directory, Seen
 from runbook.actions.postgres.moment import memory
-from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import known_lsn, not_as_it_should
+from runbook.actions.postgres.server_tools import Tools
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
 from runbook.operation import Operation, Operations, Write

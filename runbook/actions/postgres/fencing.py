@@ -17,8 +17,8 @@ from runbook.action import Look, Scope, Undecidable, Unreachable
 from runbook.actions.postgres import cluster
 from runbook.actions.postgres.cluster import Server
 from runbook.actions.postgres.instance import is_contained
-from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import Node, read_node
+from runbook.actions.postgres.server_tools import Tools
 from runbook.errors import Problem, Refused
 from runbook.host import Host
 from runbook.operation import Call, Condition, Document, Fields, Operation, Process, Service, Test, Wait

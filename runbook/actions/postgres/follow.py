@@ -20,8 +20,8 @@ from runbook.actions.postgres.following import (
     verified,
 )
 from runbook.actions.postgres.instance import is_contained
-from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import Node, known_lsn, need_node, parent_of, read_history
+from runbook.actions.postgres.server_tools import Tools
 from runbook.errors import Refused
 from runbook.operation import Operations
 from runbook.placeholder import Foreseeable

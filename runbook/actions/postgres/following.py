@@ -16,7 +16,6 @@ from runbook.action import CheckFailed, Inputs, Look, Scope, Unreachable
 from runbook.actions.postgres import fencing
 from runbook.actions.postgres.client import quoted
 from runbook.actions.postgres.fencing import CLEAN
-from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import (
     STREAMING,
     Node,
@@ -27,6 +26,7 @@ from runbook.actions.postgres.replication import (
     not_as_it_should,
     shown_lsn,
 )
+from runbook.actions.postgres.server_tools import Tools
 from runbook.errors import Problem
 from runbook.operation import Condition, Operation, Operations, Sql, Test, Wait, sql
 from runbook.system import Postgres

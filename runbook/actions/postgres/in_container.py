@@ -32,7 +32,8 @@ from runbook.action import Look, Scope, Undecidable, Unreachable
 from runbook.actions.postgres import cluster, recovery, swap
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.cluster import Paths
-from runbook.actions.postgres.recovery import Goal, Tools
+from runbook.actions.postgres.recovery import Goal
+from runbook.actions.postgres.server_tools import Tools
 from runbook.errors import Problem
 from runbook.host import LOCAL, Compose, Docker, Host
 from runbook.operation import (

@@ -11,7 +11,6 @@ from runbook.actions.postgres import fencing
 from runbook.actions.postgres.cluster import Server
 from runbook.actions.postgres.fencing import Directory, Seen
 from runbook.actions.postgres.instance import is_contained
-from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import (
     Node,
     known_lsn,
@@ -24,6 +23,7 @@ from runbook.actions.postgres.replication import (
     refuse_no_standby,
     shown_lsn,
 )
+from runbook.actions.postgres.server_tools import Tools
 from runbook.actions.postgres.standby_status import ASSUMED
 from runbook.errors import Problem, Refused
 from runbook.operation import Condition, Operation, Operations, Sql, Test, Transaction, Wait, sql

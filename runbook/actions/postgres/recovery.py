@@ -15,11 +15,11 @@ from runbook.actions.postgres import target
 from runbook.actions.postgres.closed_segment import SEGMENT, archived, closed
 from runbook.actions.postgres.cluster import PRODUCTION, Paths
 from runbook.actions.postgres.packing import unpacked
+from runbook.actions.postgres.server_tools import Tools
 from runbook.actions.postgres.tablespace_copies import MAP, NOT_UNPACKED
 from runbook.actions.postgres.target import Target
 from runbook.actions.postgres.wal import SEGMENT_BYTES
 from runbook.actions.postgres.wal_source import Archive
-from runbook.host import Host
 from runbook.operation import (
     Arg,
     Condition,
@@ -84,23 +84,6 @@ SELECT coalesce(to_char(pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC', '{IN
   || chr(10) || coalesce(pg_last_wal_replay_lsn()::text, '')"""
 
 _ASKED = 'found=$("$1" -XAtq -h "$2" -p "$3" -U "$4" -d "$5" -c "$6") && printf %s "$found"'
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """How the server's programs are called: their folder ('' = the PATH), host, the account that owns the data."""
-
-    folder: str
-    host: Host
-    owner: str
-
-    def program(self, name: str) -> str:
-        """The path of a program."""
-        return f"{self.folder.rstrip('/')}/{name}" if self.folder else name
-
-    def run(self, name: str, *argv: Arg, daemon: str = "", reads: bool = False) -> Process:
-        """A process of the data's owner. ``daemon``: why it may leave one behind ('' = it may not)."""
-        return Process(name=name, argv=argv, host=self.host, user=self.owner, cwd="/", daemon=bool(daemon), reads=reads)
 
 
 @dataclass(frozen=True, slots=True)

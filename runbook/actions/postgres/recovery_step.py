@@ -19,7 +19,8 @@ from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.closed_segment import SEGMENT
 from runbook.actions.postgres.cluster import NOTHING_THERE, Directories, Paths, Place, Server
 from runbook.actions.postgres.moment import memory
-from runbook.actions.postgres.recovery import Goal, Side, Tools
+from runbook.actions.postgres.recovery import Goal, Side
+from runbook.actions.postgres.server_tools import Tools
 from runbook.actions.postgres.tablespaces import SpaceCopy, noted
 from runbook.actions.postgres.target import CommitOf, EndOfArchive, Moment, Position, RestorePoint, Target
 from runbook.actions.postgres.wal_source import archive_of

@@ -21,8 +21,9 @@ from runbook.actions.postgres.moment import (
     refuse,
 )
 from runbook.actions.postgres.origin import New, Origin, read_new, read_origin
-from runbook.actions.postgres.recovery import CHECKED, Tools
+from runbook.actions.postgres.recovery import CHECKED
 from runbook.actions.postgres.recovery_step import RestoreToTimeFacts, RestoreToTimeInputs, Step
+from runbook.actions.postgres.server_tools import Tools
 from runbook.actions.postgres.surroundings import read_artifact
 from runbook.actions.postgres.target import told
 from runbook.actions.postgres.wal import SEGMENT_BYTES, History, parse_name

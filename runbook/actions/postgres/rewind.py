@@ -20,7 +20,6 @@ from runbook.actions.postgres.following import (
     verified,
 )
 from runbook.actions.postgres.moment import memory
-from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import (
     Node,
     fork_of,
@@ -30,6 +29,7 @@ from runbook.actions.postgres.replication import (
     shown_lsn,
 )
 from runbook.actions.postgres.rewinding import Inodes, Parted, Rewinding, Stage, stage_of
+from runbook.actions.postgres.server_tools import Tools
 from runbook.errors import Refused
 from runbook.host import LOCAL
 from runbook.operation import Operations, Write, sql

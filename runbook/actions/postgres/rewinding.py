@@ -27,8 +27,8 @@ from runbook.actions.postgres.cluster import Paths, Place
 from runbook.actions.postgres.fencing import CLEAN
 from runbook.actions.postgres.following import Following, FollowingInputs
 from runbook.actions.postgres.instance import is_contained
-from runbook.actions.postgres.recovery import Tools
 from runbook.actions.postgres.replication import maintenance, not_as_it_should
+from runbook.actions.postgres.server_tools import Tools
 from runbook.errors import Problem, Refused
 from runbook.operation import (
     Condition,

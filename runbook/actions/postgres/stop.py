@@ -11,7 +11,8 @@ from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outp
 from runbook.actions.postgres import cluster, swap
 from runbook.actions.postgres.instance import Manner, answering, is_contained, read_instance, refuse_commands
 from runbook.actions.postgres.moment import memory
-from runbook.actions.postgres.recovery import STOPPED_WITHIN_S, Side, Tools, live_started, stopped
+from runbook.actions.postgres.recovery import STOPPED_WITHIN_S, Side, live_started, stopped
+from runbook.actions.postgres.server_tools import Tools
 from runbook.errors import Problem, Refused
 from runbook.operation import Call, Condition, Document, Operations, Service, Test, Wait, Write
 from runbook.system import Postgres

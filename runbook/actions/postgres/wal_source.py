@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from runbook.action import FileFacts, Look, Scope
 from runbook.actions.postgres import wal_spool
+from runbook.actions.postgres.server_tools import Tools
 from runbook.actions.postgres.swap import own_name
 from runbook.errors import Problem, Refused
 from runbook.host import Host, Local
@@ -31,9 +32,6 @@ from runbook.operation import (
     Write,
 )
 from runbook.system import Postgres, Store
-
-if TYPE_CHECKING:
-    from runbook.actions.postgres.recovery import Tools
 
 PROGRAM = "runbook"
 """This program, in operations on this machine."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from runbook.action import Scope
-from runbook.actions.postgres.recovery import Tools
+from runbook.actions.postgres.server_tools import Tools
 from runbook.actions.postgres.wal_source import (
     BucketArchive,
     DirectoryArchive,
