@@ -25,9 +25,11 @@ PROSE = frozenset({"is", "in", "was", "runs as", "refuses", "reads", "doesn"})
 
 
 def problems(tree: ast.AST) -> Iterator[ast.Call]:
-    """The calls that make a problem."""
+    """The calls that make a problem; among transports, also those that raise one by its parts."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Problem":
+        made = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+        in_parts = made in ("trouble", "unreachable") and isinstance(node, ast.Call) and len(node.args) > 2
+        if isinstance(node, ast.Call) and (made == "Problem" or in_parts):
             yield node
 
 

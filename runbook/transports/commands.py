@@ -78,7 +78,10 @@ def _run_here(argv: Sequence[str], bound: Bound, longest: int) -> Ran:
                     os.killpg(process.pid, signal.SIGKILL)
     if out is None or err is None:
         raise unreachable(
-            "E305", _SUMMARY, f"`{argv[0]}` was ended: it took too long or printed more than {longest} bytes."
+            "E305",
+            _SUMMARY,
+            f"`{argv[0]}` was ended: it took too long or printed more than {longest} bytes.",
+            "run it there by hand: does it answer, and how soon?",
         )
     return Ran(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
 
@@ -122,7 +125,14 @@ def _run_in(container: Container, argv: Sequence[str], bound: Bound, *, longest:
         try:
             code, out, err = engine.collect(wanted, longest=longest, environment=("LC_ALL=C",))
         except CouldNotExec as error:
-            fault.append(unreachable("E305", _SUMMARY, f"`{argv[0]}` in {container.name}: {error}"))
+            fault.append(
+                unreachable(
+                    "E305",
+                    _SUMMARY,
+                    f"`{argv[0]}` in {container.name}: {error}",
+                    "run it there by hand: does it answer, and how soon?",
+                )
+            )
             return
         answer.append(Ran(code, out.decode(errors="replace"), err.decode(errors="replace")))
 
@@ -132,5 +142,10 @@ def _run_in(container: Container, argv: Sequence[str], bound: Bound, *, longest:
     if fault:
         raise fault[0]
     if not answer:
-        raise unreachable("E305", _SUMMARY, f"`{argv[0]}` in {container.name} took too long.")
+        raise unreachable(
+            "E305",
+            _SUMMARY,
+            f"`{argv[0]}` in {container.name} took too long.",
+            "run it there by hand: does it answer, and how soon?",
+        )
     return answer[0]

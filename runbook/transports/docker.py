@@ -252,7 +252,12 @@ def _meant(engine: DockerEngine, call: Call, arguments: Mapping[str, object]) ->
     elif "service" in arguments:
         host = Compose(str(arguments.get("project", "")), str(arguments["service"]))
     if not isinstance(host, Docker | Compose):
-        raise trouble("E331", "there is no such container", "The call names no container.")
+        raise trouble(
+            "E331",
+            "there is no such container",
+            "The call names no container.",
+            "name the container in the call, or give the system a `host` that is one",
+        )
     return engine.find(host) or (engine.one(host),)
 
 
@@ -297,7 +302,12 @@ def _place(container: Container) -> tuple[str, int, str]:
 
 
 def _no_secret(ref: object) -> str:
-    raise trouble("E330", "the Docker Engine said no", f"A Docker call takes no secret ({ref}).")
+    raise trouble(
+        "E330",
+        "the Docker Engine said no",
+        f"A Docker call takes no secret ({ref}).",
+        "leave the secret out of the call; a container gets its own from its environment",
+    )
 
 
 def _no_engine(error: Exception) -> Unreachable:

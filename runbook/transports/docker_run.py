@@ -77,7 +77,12 @@ def settle_run(engine: DockerEngine, call: Call, results: Results, bound: Bound)
 def _source(engine: DockerEngine, call: Call) -> Container:
     host = call.host
     if not isinstance(host, Docker | Compose):
-        raise trouble("E331", "there is no such container", "The call names no container.")
+        raise trouble(
+            "E331",
+            "there is no such container",
+            "The call names no container.",
+            "give the system a `host` that is a container",
+        )
     if not isinstance(host.via, Local):
         raise not_built(f"Docker over {host.via}")
     source = engine.one(host)
@@ -141,7 +146,10 @@ def _left(engine: DockerEngine, call: Call, results: Results) -> list[Container]
     labels = [f"{key}={value}" for key, value in _labels(call, results).items()]
     if not labels:
         raise trouble(
-            "E330", "the Docker Engine said no", "A one-off container without labels could not be found again."
+            "E330",
+            "the Docker Engine said no",
+            "A one-off container without labels could not be found again.",
+            "give the call labels, by which its container is found again",
         )
     return asked(lambda: engine.client().containers.list(all=True, filters={"label": labels}, ignore_removed=True))
 
@@ -198,4 +206,9 @@ def _labels(call: Call, results: Results) -> dict[str, str]:
 
 
 def _no_secret(ref: object) -> str:
-    raise trouble("E330", "the Docker Engine said no", f"A Docker call takes no secret ({ref}).")
+    raise trouble(
+        "E330",
+        "the Docker Engine said no",
+        f"A Docker call takes no secret ({ref}).",
+        "leave the secret out of the call; a container gets its own from its environment",
+    )

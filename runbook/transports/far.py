@@ -160,7 +160,12 @@ class FarSide:
             raise Trouble(error.problem) from None
         if ran.exit_code or not ran.stdout.strip().isdecimal():
             said = (ran.stderr or ran.stdout).strip()[:300]
-            raise trouble("E301", "a process could not be started", f"user {user!r} in {host}: {said}")
+            raise trouble(
+                "E301",
+                "a process could not be started",
+                f"user {user!r} in {host}: {said}",
+                "is that user there, and may it run the program? Then try again",
+            )
         return int(ran.stdout)
 
 

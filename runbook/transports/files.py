@@ -120,7 +120,12 @@ def check_removal(operation: Remove) -> Path:
 
 def unsafe(path: str, why: str) -> Trouble:
     """A removal that is refused."""
-    return trouble("E321", "a removal was refused", f"{path}: {why}. Nothing was removed.")
+    return trouble(
+        "E321",
+        "a removal was refused",
+        f"{path}: {why}. Nothing was removed.",
+        "look at it, and remove by hand what nobody needs",
+    )
 
 
 def target_exists(path: str) -> Trouble:
@@ -150,7 +155,12 @@ def owner_ids(owner: str) -> tuple[int, int] | None:
 def _absolute(text: str) -> Path:
     path = Path(text)
     if not path.is_absolute() or ".." in path.parts or "\0" in text:
-        raise trouble("E324", "a path can't be used", f"{text!r}: a path has to be absolute and without '..'.")
+        raise trouble(
+            "E324",
+            "a path can't be used",
+            f"{text!r}: a path has to be absolute and without '..'.",
+            "write the whole path, from / on, in the plan or the environment",
+        )
     return path
 
 

@@ -108,7 +108,10 @@ class FarFiles:
         ran = self._run(argv)
         if ran.exit_code > 1:
             raise unreachable(
-                "E305", "a command gave no answer", f"`{argv[0]}` on {self._host}: {ran.stderr or ran.stdout}"
+                "E305",
+                "a command gave no answer",
+                f"`{argv[0]}` on {self._host}: {ran.stderr or ran.stdout}",
+                "run it there by hand: does it answer?",
             )
         return ran.exit_code == 0
 

@@ -80,7 +80,12 @@ def send(request: Request, bound: Bound) -> Response | NoResponse:
             text = bytes(body[:LONGEST_BODY]).decode(answer.encoding or "utf-8", "replace")
             return Response(answer.status_code, text, elapsed_s())
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise trouble("E340", "a request could not be made", f"{request.url}: {error}") from None
+        raise trouble(
+            "E340",
+            "a request could not be made",
+            f"{request.url}: {error}",
+            "correct the url and the headers in the environment",
+        ) from None
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         return NoResponse(_explained(error), sent=False, elapsed_s=elapsed_s())
     except httpx.HTTPError as error:
@@ -92,7 +97,12 @@ def request_of(call: Call, results: Results, reveal: Callable[[SecretRef], str])
     given = {key: document(value, results, reveal) for key, value in call.arguments.items}
     url, headers, body = given.get("url"), given.get("headers") or {}, given.get("body")
     if not isinstance(url, str) or not isinstance(headers, dict):
-        raise trouble("E340", "a request could not be made", "It needs a url, and headers as names with texts.")
+        raise trouble(
+            "E340",
+            "a request could not be made",
+            "It needs a url, and headers as names with texts.",
+            "correct the url and the headers in the environment",
+        )
     plain = {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in headers.items()}
     if body is not None and not isinstance(body, str):
         body = json.dumps(body, ensure_ascii=False)

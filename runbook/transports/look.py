@@ -154,7 +154,12 @@ class LiveLook:
     def containers(self, host: Host, project: str) -> tuple[ContainerFacts, ...]:
         """The containers of a Compose project, stopped ones too, by service and number."""
         if not isinstance(host, Local):
-            raise unreachable("E390", "not built yet", f"Docker over {host} is not built yet.")
+            raise unreachable(
+                "E390",
+                "not built yet",
+                f"Docker over {host} is not built yet.",
+                "use the Docker Engine of this machine",
+            )
         return self._engine.project(project)
 
     def container(self, host: Host) -> ContainerFacts | None:

@@ -172,4 +172,9 @@ def _is_gone(ran: Ran) -> bool:
 
 
 def _unseen(host: Host, path: str, why: str) -> Unreachable:
-    return unreachable("E325", "a file can't be seen", f"{host}:{path}: {why.strip()}")
+    return unreachable(
+        "E325",
+        "a file can't be seen",
+        f"{host}:{path}: {why.strip()}",
+        "is it there, and may this user read it? ls -la shows both",
+    )

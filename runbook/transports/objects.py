@@ -69,14 +69,20 @@ def listing(secrets: SecretStore, store: Store, bound: Bound) -> tuple[FileFacts
         for page in pages.paginate(Bucket=bucket, Prefix=prefix, Delimiter="/"):
             if bound.over:
                 raise unreachable(
-                    "E345", "the bucket is slow", f"{store.url}: its objects could not be listed in time."
+                    "E345",
+                    "the bucket is slow",
+                    f"{store.url}: its objects could not be listed in time.",
+                    "try again; if it stays slow, look at the network and at the endpoint",
                 )
             for one in page.get("Contents", ()):
                 name = one["Key"].removeprefix(prefix)
                 found.append(FileFacts(name, "file", one["Size"], one["LastModified"], 0, "", 0, 0))
             if len(found) > MOST_OBJECTS:
                 raise unreachable(
-                    "E345", "the bucket holds too much to look at", f"{store.url}: {MOST_OBJECTS}+ objects."
+                    "E345",
+                    "the bucket holds too much to look at",
+                    f"{store.url}: {MOST_OBJECTS}+ objects.",
+                    "use a prefix of its own for the backups",
                 )
     return tuple(found)
 
@@ -96,7 +102,10 @@ def text(secrets: SecretStore, store: Store, name: str) -> str | None:
         data: bytes = answer["Body"].read(LONGEST_TEXT + 1)
     if len(data) > LONGEST_TEXT:
         raise unreachable(
-            "E345", "the object is too long to look at", f"{store.url}: {name} has more than {LONGEST_TEXT} bytes."
+            "E345",
+            "the object is too long to look at",
+            f"{store.url}: {name} has more than {LONGEST_TEXT} bytes.",
+            "it is no manifest: take the object away, or use another prefix",
         )
     return data.decode("utf-8", "replace")
 

@@ -92,7 +92,12 @@ class Processes:
         """Run it to its end. Raises :class:`Trouble` before anything ran."""
         bound = Bound(self._monotonic, use.deadline)
         if bound.over or self._running.stopped(use.id):
-            raise trouble("E301", "a process could not be started", "The time for it was over before it began.")
+            raise trouble(
+                "E301",
+                "a process could not be started",
+                "The time for it was over before it began.",
+                "give the step a longer `timeout`, or find out what was slow before this",
+            )
         try:
             spawn = self._spawn(operation, use, bound)
             note = self._far.note(use.id)
@@ -265,10 +270,18 @@ def hosts_of(operation: Process | Pipeline) -> tuple[Host, ...]:
 def _argument(argument: Arg, results: Results) -> str:
     value = text(argument, results)
     if "\0" in value:
-        raise trouble("E304", "an argument can't be passed", f"{argument} holds a NUL character.")
+        raise trouble(
+            "E304",
+            "an argument can't be passed",
+            f"{argument} holds a NUL character.",
+            "correct the value that the plan gives for it",
+        )
     if isinstance(argument, Ref) and value.startswith("-"):
         raise trouble(
-            "E304", "an argument can't be passed", f"{argument} is {value[:60]!r}: it would be read as an option."
+            "E304",
+            "an argument can't be passed",
+            f"{argument} is {value[:60]!r}: it would be read as an option.",
+            "correct the value that the plan gives for it",
         )
     return value
 

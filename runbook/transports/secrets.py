@@ -79,7 +79,12 @@ class SecretStore:
 
     def _escrow_path(self, name: str) -> Path:
         if not name or name.startswith(".") or "/" in name or "\0" in name:
-            raise trouble("E370", _SUMMARY, f"{name!r} can't be the name of an escrowed secret.")
+            raise trouble(
+                "E370",
+                _SUMMARY,
+                f"{name!r} can't be the name of an escrowed secret.",
+                "give it a plain name, without / and not beginning with a dot",
+            )
         return self._escrow / name
 
 
@@ -91,7 +96,7 @@ def _read_file(path: Path) -> str:
         if not path.is_absolute():
             detail += f" {path} is looked for where runbook was started; a run may be resumed from elsewhere."
         raise trouble(
-            "E370", _SUMMARY, detail, "give the secret's whole path, or start runbook where it began"
+            "E370", _SUMMARY, detail, "give the secret's whole path, or start it all where the run began"
         ) from None
     try:
         facts = os.fstat(fd)
@@ -104,7 +109,12 @@ def _read_file(path: Path) -> str:
 
 def _refuse_open_file(path: Path, facts: os.stat_result) -> None:
     if not stat.S_ISREG(facts.st_mode):
-        raise trouble("E371", "a secret's file is not safe", f"{path} is not a regular file.")
+        raise trouble(
+            "E371",
+            "a secret's file is not safe",
+            f"{path} is not a regular file.",
+            "put the secret into a plain file of mode 0600",
+        )
     if facts.st_mode & 0o077:
         mode = stat.S_IMODE(facts.st_mode)
         raise trouble(
@@ -136,9 +146,19 @@ def _run(argv: tuple[str, ...]) -> str:
             start_new_session=True,
         )
     except subprocess.TimeoutExpired:
-        raise trouble("E370", _SUMMARY, f"{shown} gave nothing within {COMMAND_TIMEOUT_S:.0f} s.") from None
+        raise trouble(
+            "E370",
+            _SUMMARY,
+            f"{shown} gave nothing within {COMMAND_TIMEOUT_S:.0f} s.",
+            "look at what it gives, as the user that runs runbook: a secret is one text",
+        ) from None
     except OSError as error:
-        raise trouble("E370", _SUMMARY, f"{shown}: {error.strerror}.") from None
+        raise trouble(
+            "E370",
+            _SUMMARY,
+            f"{shown}: {error.strerror}.",
+            "look at what it gives, as the user that runs runbook: a secret is one text",
+        ) from None
     if ran.returncode:
         detail = f"{shown} ended with exit code {ran.returncode}; its output is not shown."
         raise trouble("E370", _SUMMARY, detail, "Run it by hand as the user that runs runbook.")
@@ -155,22 +175,52 @@ def _read_aws(name: str) -> str:
         answer = boto3.client("secretsmanager", config=config).get_secret_value(SecretId=name)
     except ClientError as error:
         why = error.response.get("Error", {}).get("Code", "an error")
-        raise trouble("E370", _SUMMARY, f"AWS Secrets Manager answered {why} for {name}.") from None
+        raise trouble(
+            "E370",
+            _SUMMARY,
+            f"AWS Secrets Manager answered {why} for {name}.",
+            "aws secretsmanager describe-secret --secret-id NAME    # is it there, and may this user read it?",
+        ) from None
     except BotoCoreError as error:
-        raise trouble("E370", _SUMMARY, f"AWS Secrets Manager could not be asked for {name}: {error}") from None
+        raise trouble(
+            "E370",
+            _SUMMARY,
+            f"AWS Secrets Manager could not be asked for {name}: {error}",
+            "aws secretsmanager describe-secret --secret-id NAME    # is it there, and may this user read it?",
+        ) from None
     if "SecretString" not in answer:
-        raise trouble("E370", _SUMMARY, f"AWS secret {name} holds bytes, not text.")
+        raise trouble(
+            "E370",
+            _SUMMARY,
+            f"AWS secret {name} holds bytes, not text.",
+            "aws secretsmanager describe-secret --secret-id NAME    # is it there, and may this user read it?",
+        )
     return _checked(answer["SecretString"].encode(), f"AWS secret {name}")
 
 
 def _checked(data: bytes, where: str) -> str:
     """The value without one final newline; refuses what can't be a secret."""
     if len(data) > LONGEST_SECRET:
-        raise trouble("E370", _SUMMARY, f"{where} gave more than {LONGEST_SECRET} bytes.")
+        raise trouble(
+            "E370",
+            _SUMMARY,
+            f"{where} gave more than {LONGEST_SECRET} bytes.",
+            "look at what it gives, as the user that runs runbook: a secret is one text",
+        )
     try:
         value = data.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        raise trouble("E370", _SUMMARY, f"{where} did not give UTF-8 text.") from None
+        raise trouble(
+            "E370",
+            _SUMMARY,
+            f"{where} did not give UTF-8 text.",
+            "look at what it gives, as the user that runs runbook: a secret is one text",
+        ) from None
     if not value or "\0" in value:
-        raise trouble("E370", _SUMMARY, f"{where} gave {'a NUL character' if value else 'nothing'}.")
+        raise trouble(
+            "E370",
+            _SUMMARY,
+            f"{where} gave {'a NUL character' if value else 'nothing'}.",
+            "look at what it gives, as the user that runs runbook: a secret is one text",
+        )
     return value
