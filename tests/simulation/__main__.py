@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
+from tempfile import TemporaryDirectory
 
-from tests.simulation.tally import Tally, tally
+from tests.simulation.machine import MEMORY
+from tests.simulation.tally import Tally, begin_worker, tally
 from tests.simulation.trial import Trial
 
 CHUNK = 50
@@ -76,7 +77,10 @@ def _tallies(chunks: list[range], workers: int) -> Iterator[Iterator[Tally]]:
     if workers <= 1:
         yield map(tally, chunks)
         return
-    with get_context("spawn").Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+    with (
+        TemporaryDirectory(prefix="simulation-", dir=MEMORY) as parent,
+        get_context("spawn").Pool(workers, begin_worker, (parent,)) as pool,
+    ):
         yield pool.imap_unordered(tally, chunks)
 
 

@@ -25,15 +25,23 @@ from tests.runner.memory_run import RUN
 from tests.runner.world import World
 from tests.simulation.violation import Violation
 
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where lock files cost least, if there is such a place."""
+
 
 @cache
-def _room() -> Path:
-    """Where this process has its lock files."""
-    memory = Path("/dev/shm")
-    room = Path(tempfile.mkdtemp(prefix="simulation-", dir=memory if os.access(memory, os.W_OK) else None))
-    atexit.register(shutil.rmtree, room, ignore_errors=True)
-    (room / RUN).mkdir()
-    return room
+def room(parent: str | None = MEMORY) -> Path:
+    """Where this process has its lock files, below ``parent``; gone with the process, unless that is killed."""
+    made = Path(tempfile.mkdtemp(prefix="simulation-", dir=parent))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    (made / RUN).mkdir()
+    return made
+
+
+class Rooms:
+    """Which room this process uses: one of its own, or one below a directory that somebody else takes away."""
+
+    parent: str | None = MEMORY
 
 
 class Machine:
@@ -41,8 +49,9 @@ class Machine:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._run = RunDir(_room() / RUN)
-        self._target = _room() / "target.lock"
+        here = room(Rooms.parent)
+        self._run = RunDir(here / RUN)
+        self._target = here / "target.lock"
         self._supervisor = Locks()
         self._taken: set[Path] = set()
         self._inherited: list[int] = []

@@ -1,14 +1,16 @@
 """Many seeds, counted. Apart from the command, so that each of its workers can import it.
 
-Owns :class:`Tally` and :func:`tally`.
+Owns :class:`Tally`, :func:`tally` and :func:`begin_worker`.
 """
 
 from __future__ import annotations
 
 import gc
+import signal
 import time
 from dataclasses import dataclass
 
+from tests.simulation.machine import Rooms
 from tests.simulation.trial import Trial
 
 
@@ -24,6 +26,12 @@ class Tally:
     executions: int
     records: int
     faults: tuple[tuple[int, str], ...]
+
+
+def begin_worker(parent: str) -> None:
+    """A worker may be killed at any time: its files are below a directory that outlives it, and Ctrl-C isn't meant for it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Rooms.parent = parent
 
 
 def tally(seeds: range) -> Tally:

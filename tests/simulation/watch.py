@@ -12,7 +12,7 @@ import json
 import re
 
 from runbook.engine.events import RunFinished, RunInterrupted, RunWaiting
-from runbook.engine.run import StepRun
+from runbook.engine.step_run import StepRun
 from runbook.engine.transitions import Status
 from runbook.errors import ExitCode
 from runbook.graph import build
