@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 @options.color
 def command(run: str, reason: str, state: str, no_color: bool) -> None:
     """End RUN for good. Nothing is undone: what was changed stays changed, and what is held stays held."""
-    from runbook.cli.person import operator
     from runbook.cli.screen import Screen
+    from runbook.cli.who import operator
     from runbook.cli.word import open_word
     from runbook.engine.events import RunFinished
     from runbook.engine.transitions import RunStatus

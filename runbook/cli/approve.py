@@ -10,7 +10,7 @@ from runbook.cli import options
 
 if TYPE_CHECKING:
     from runbook.engine.events import StepApproved, StepWaiting
-    from runbook.engine.run import StepRun
+    from runbook.engine.step_run import StepRun
 
 
 @click.command()
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @options.color
 def command(run: str, step: str, claimed: str, state: str, no_color: bool) -> None:
     """Approve what STEP of RUN waits for: its text and hash are shown, and recorded with your name."""
-    from runbook.cli.person import machine, operator
     from runbook.cli.screen import Screen
+    from runbook.cli.who import machine, operator
     from runbook.cli.word import open_word
     from runbook.engine.events import StepApproved
     from runbook.engine.transitions import Status

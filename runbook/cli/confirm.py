@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 @options.color
 def command(run: str, step: str, given: tuple[str, ...], named: str, claimed: str, state: str, no_color: bool) -> None:
     """Answer STEP of RUN: that it may begin, or that the work was done, with the values that are asked for."""
-    from runbook.cli.person import operator
     from runbook.cli.screen import Screen
+    from runbook.cli.who import operator
     from runbook.cli.word import open_word
     from runbook.engine.events import CONFIRM, StepConfirmed
     from runbook.engine.transitions import Status

@@ -6,28 +6,16 @@ a destructive step is answered only by the name of what it replaces.
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import click
 
+from runbook.cli.who import machine, operator
 from runbook.engine.events import JsonObject, StepWaiting
 from runbook.operation import Json
 from runbook.runner.setting import Reply
-
-
-def operator() -> str:
-    """The operating system's user; the one behind sudo, where there is one."""
-    return os.environ.get("SUDO_USER") or getpass.getuser()
-
-
-def machine() -> str:
-    """The name of the machine at which the person types."""
-    return socket.gethostname()
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def dry_run(order: Order, *, state: Path, offline: bool) -> DryRun:
     import time
 
     from runbook.catalogue import CATALOGUE
-    from runbook.cli.person import operator
+    from runbook.cli.who import operator
     from runbook.graph import build, critical_path
     from runbook.journal.clock import SystemClock
     from runbook.report.dryrun import DryRun

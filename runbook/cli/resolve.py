@@ -41,8 +41,8 @@ def command(
 ) -> None:
     """Say how STEP of RUN ended. `done` is verified, and gives the step's outputs; `not-done` lets a resume run it again."""
     from runbook.cli.opening import parse_inputs
-    from runbook.cli.person import operator
     from runbook.cli.screen import Screen
+    from runbook.cli.who import operator
     from runbook.cli.word import open_word
     from runbook.engine.events import StepResolved
     from runbook.engine.transitions import Status
@@ -145,7 +145,7 @@ def _setting(word: Word, world: World) -> Setting:
     import time
 
     from runbook.catalogue import CATALOGUE
-    from runbook.cli.person import operator
+    from runbook.cli.who import operator
     from runbook.journal.clock import SystemClock
     from runbook.runner.setting import Setting
 

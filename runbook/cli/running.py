@@ -25,8 +25,9 @@ import click
 
 from runbook.catalogue import CATALOGUE
 from runbook.cli.history import held, results
-from runbook.cli.person import Person, operator
+from runbook.cli.person import Person
 from runbook.cli.screen import Screen, mute_broken, visible
+from runbook.cli.who import operator
 from runbook.engine.events import (
     Event,
     OperationStarted,

@@ -15,7 +15,8 @@ from pathlib import Path
 from runbook.cli.history import held, told
 from runbook.cli.screen import Screen
 from runbook.engine.events import Event
-from runbook.engine.run import Run, StepRun
+from runbook.engine.run import Run
+from runbook.engine.step_run import StepRun
 from runbook.engine.transitions import RunStatus, Status
 from runbook.errors import Problem, UsageFault, suggest
 from runbook.graph import Graph

@@ -7,16 +7,13 @@ stays done, but for holds and their releases round a step that has still to run,
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from rpds import HashTrieMap
 
+from runbook.engine.step_run import OperationRun, StepRun
 from runbook.engine.transitions import Status
 from runbook.graph import Graph
 from runbook.plan.model import OnFailure, Section
-
-if TYPE_CHECKING:
-    from runbook.engine.run import OperationRun, StepRun
 
 _AGAIN = {
     Status.RUNNING: Status.UNKNOWN,

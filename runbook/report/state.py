@@ -11,7 +11,8 @@ from types import MappingProxyType
 
 from runbook.engine.decide import open_holds
 from runbook.engine.events import CONFIRM, StepApproved, StepWaiting
-from runbook.engine.run import Run, StepRun
+from runbook.engine.run import Run
+from runbook.engine.step_run import StepRun
 from runbook.engine.transitions import RunStatus, Status
 from runbook.operation import Json
 from runbook.paste import paste

@@ -26,7 +26,7 @@ from runbook.engine.events import (
     StepWaiting,
     problem_json,
 )
-from runbook.engine.run import StepRun
+from runbook.engine.step_run import StepRun
 from runbook.errors import InvalidInput, Refused
 from runbook.operation import Ask, Fields, Json, Operation, Operations, canonical, changes, digest, kind
 from runbook.paste import paste

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from runbook.action import Effect, Look, Unreachable
 from runbook.check.fields import system_fields
 from runbook.engine.events import TargetRebound
-from runbook.engine.run import Run, StepRun
+from runbook.engine.run import Run
+from runbook.engine.step_run import StepRun
 from runbook.engine.transitions import Status
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL, Compose, Docker, host_json

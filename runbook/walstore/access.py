@@ -35,7 +35,13 @@ class Access:
             return DirectorySegments(Path(self.url.removeprefix("file://")))
         from runbook.walstore.objects import ObjectSegments
 
-        return ObjectSegments.of(self)
+        return ObjectSegments.at(
+            self.url,
+            endpoint=self.endpoint,
+            region=self.region,
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+        )
 
 
 def read_access(path: Path) -> Access:

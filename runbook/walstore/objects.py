@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from runbook.transports.objects import ABSENT, connect, place
-from runbook.walstore.access import Access
 from runbook.walstore.store import Damaged, Different, Entry, Put, Unavailable
 
 HASH = "sha256"
 """The object's own metadata: the file's SHA-256 in hex. Services differ in which checksums they give back; this they all keep."""
+CONNECTIONS = 16
 _BLOCK = 1 << 20
 _TAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 
@@ -31,15 +31,11 @@ class ObjectSegments:
         self._prefix = prefix
 
     @classmethod
-    def of(cls, access: Access, *, connections: int = 16) -> ObjectSegments:
-        """A client for that access."""
-        bucket, prefix = place(access.url)
+    def at(cls, url: str, *, endpoint: str, region: str, access_key: str, secret_key: str) -> ObjectSegments:
+        """A client for the bucket and prefix of ``url``."""
+        bucket, prefix = place(url)
         client = connect(
-            endpoint=access.endpoint,
-            region=access.region,
-            access_key=access.access_key,
-            secret_key=access.secret_key,
-            connections=connections,
+            endpoint=endpoint, region=region, access_key=access_key, secret_key=secret_key, connections=CONNECTIONS
         )
         return cls(client, bucket, prefix)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import cast
 
 from runbook.engine.events import Event, RunCreated, RunResumed, StepResolved, StepWaiting, parse
-from runbook.engine.run import Run, StepRun, begin, fold
+from runbook.engine.run import Run, begin, fold
+from runbook.engine.step_run import StepRun
 from runbook.engine.transitions import Status
 from runbook.errors import ExitCode
 from runbook.graph import Graph, build
