@@ -41,6 +41,7 @@ def all_witnesses_agree(evidence: Evidence) -> None:
     the_programs_are_those(evidence)
     the_statements_are_those(evidence)
     the_engine_did_that(evidence)
+    the_files_are_those(evidence)
 
 
 def the_run_is_what_was_shown(evidence: Evidence) -> None:
@@ -123,6 +124,9 @@ def the_statements_are_those(evidence: Evidence) -> None:
     tools = 0
     for session in evidence.sessions:
         statements = tuple(placeless(one) for one in session.statements if not one.startswith(AROUND))
+        if not session.application.startswith("runbook/"):  # an observer, before there is a step
+            assert session.reads_only or not statements, f"nobody was told of {session.statements}"
+            continue
         if session.of_a_tool:
             tools += 1
         elif session.reads_only:
@@ -146,6 +150,15 @@ def the_statements_are_those(evidence: Evidence) -> None:
         told for told in evidence.operations if "pg_" in told.text and told.kind in ("process", "pipeline", "session")
     ]
     assert bool(tools) <= bool(clients)
+
+
+def the_files_are_those(evidence: Evidence) -> None:
+    """What the program itself has made, renamed or removed outside its own state has its name in a line that changes something."""
+    places = {word for told in evidence.operations if not told.reads for word in told.words if "/" in word}
+    for path in map(placeless, evidence.named):
+        assert any(path == place or path.startswith((f"{place}.", f"{place}/")) for place in places), (
+            f"nobody was told of {path}"
+        )
 
 
 def the_engine_did_that(evidence: Evidence) -> None:

@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.evidence.kills import processes_about
+from tests.evidence.lineage import own
 from tests.evidence.program import ENDS_WITHIN_S, Program
 from tests.evidence.shown import Said, Told, planned_steps, sessions, shown_steps
 from tests.evidence.stacks import InContainer, Stack
-from tests.evidence.traces import FORKS, STRACE, Executed, executed
+from tests.evidence.traces import FORKS, NAMING, STRACE, Executed, attributed, executed
 from tests.evidence.witness import DockerWitness, until
 from tests.fixtures.containers import ComposeProject
 
 WAITS = 6
+SOCKET = "supervisor.sock"
 LEAVES_WITHIN_S = 30.0
 WHOLE = "65536"
 """So many characters of an argument are recorded: a script and what it asks are compared to their last word."""
 LOGGED = ("-c", "log_statement=all", "-c", "log_line_prefix=%c|%a|%d|", "-c", "log_min_messages=log")
-_TRACED = f"trace=execve,{','.join(FORKS)}"
+_TRACED = f"trace=execve,{','.join(FORKS + NAMING)}"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Evidence:
 
     ``programs``: without the first, which is the program itself. ``engine``: service, action, command. ``containers``: their names
     by service. ``beside``: containers that were made only to run something in them, by step and operation.
+    ``named``: paths that the program itself has made, renamed or removed, outside its own state.
     """
 
     shown: Mapping[str, tuple[str, list[Told]]]
@@ -71,6 +74,7 @@ class Evidence:
     server: str = ""
     commands: tuple[str, ...] = ()
     beside: Sequence[tuple[str, str]] = ()
+    named: Sequence[str] = ()
 
     @property
     def planned(self) -> Mapping[str, list[Told]]:
@@ -106,13 +110,21 @@ def taken(scene: Scene, plan: Path, folder: Path, *words: str) -> Evidence:
         shown_steps(dry.json),
         program.events(),
         [one for trace in traces for one in executed(trace)[1:]],
-        [one for one in sessions(logged) if one.application.startswith("runbook/")],
+        sessions(logged),
         engine.events,
         {service: str(container.name) for service, container in scene.project.containers.items()},
         scene.server,
         scene.commands,
         beside.created(program.last),
+        sorted({path for trace in traces for path in _named(trace) if not f"{path}/".startswith(f"{program.state}/")}),
     )
+
+
+def _named(trace: Path) -> Iterator[str]:
+    """The paths that the program itself has made, renamed or removed. Its supervisor's socket is named from within its folder."""
+    for program, call in attributed(trace):
+        if call.name in NAMING and program is not None and own(program.argv):
+            yield from (path for path in call.paths if path != SOCKET)
 
 
 def _traced(program: Program, trace: Path, *arguments: str | Path) -> int:

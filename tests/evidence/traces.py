@@ -18,6 +18,11 @@ MAKING = (
     *("utimensat", "utime", "utimes", "setxattr", "lsetxattr", "removexattr", "mount", "umount2", "swapon", "chroot"),
 )
 FORKS = ("clone", "clone3", "fork", "vfork")
+NAMING = (
+    *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat"),
+    *("unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "mknod", "mknodat"),
+)
+"""The calls by which a name comes into being, or goes."""
 STRACE = ("strace", "-f", "-y", "-s", "4096", "-qq", "-e", "signal=none")
 _WRITES = re.compile(r"\bO_(WRONLY|RDWR|CREAT|TRUNC|APPEND|TMPFILE)\b")
 _LINE = re.compile(r"^(?P<pid>\d+) +(?P<rest>.*)$")
@@ -94,22 +99,25 @@ class Executed:
 
 def executed(trace: Path) -> list[Executed]:
     """The programs that were executed, in order. The trace has to have the calls of ``FORKS`` too."""
-    seen = list(calls(trace))
+    return [program for program, call in attributed(trace) if program is not None and call.name == "execve"]
+
+
+def attributed(trace: Path) -> Iterator[tuple[Executed | None, Call]]:
+    """Each call that succeeded, in order, with the program that made it; `execve` with the one that it began."""
+    seen = [call for call in calls(trace) if not call.failed]
     # a child's own lines may stand before the line in which its parent's call returned
     parents = {int(call.result): call.pid for call in seen if call.name in FORKS and call.result.isdecimal()}
     last: dict[int, Executed] = {}
-    found = []
     for call in seen:
-        if call.name == "execve" and not call.failed:
-            pid: int | None = call.pid
-            while pid is not None and pid not in last:
-                pid = parents.get(pid)
-            _, _, rest = call.arguments.partition(", [")
-            words = _WORDS.match(rest)
+        pid: int | None = call.pid
+        while pid is not None and pid not in last:
+            pid = parents.get(pid)
+        before = last[pid] if pid is not None else None
+        if call.name == "execve":
+            words = _WORDS.match(call.arguments.partition(", [")[2])
             argv = tuple(_unescaped(text) for text in _TEXT.findall(words[0] if words else ""))
-            last[call.pid] = Executed(argv, last[pid] if pid is not None else None)
-            found.append(last[call.pid])
-    return found
+            before = last[call.pid] = Executed(argv, before)
+        yield before, call
 
 
 def _unescaped(text: str) -> str:
