@@ -44,6 +44,8 @@ from runbook.operation import Connection, Operations, sql
 from runbook.system import Postgres
 from runbook.units import show_instant
 
+AS_NOW = "<as it is now>"
+"""What a dry-run shows of a live database that can't be asked yet."""
 SPACE_FACTOR = 1.2
 """A fresh copy is rarely bigger than the bloated original; the rest is for WAL and for sorting its indexes."""
 
@@ -188,7 +190,7 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
             database=names.live,
             artifact_sha256=inputs.artifact.sha256,
             original_oid=live.oid,
-            properties=Properties(encoding="<as it is now>", tablespace="<as it is now>"),
+            properties=Properties(owner=AS_NOW, encoding=AS_NOW, tablespace=AS_NOW),
             missing=(),
             names=names,
             version=0,

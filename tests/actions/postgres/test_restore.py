@@ -220,3 +220,4 @@ def test_a_dry_run_shows_that_the_rows_are_compared_before_anybody_has_read_how_
     operations = planned(artifact(manifest(counts="a.dump.counts.jsonl")))
     assert names(operations) == ["create", "load", "loaded", "rows", "analyze", "finish", *PUT_IN_PLACE]
     assert '"rows": "<rows, from a.dump.counts.jsonl>"' in paste(one(operations, "rows"))
+    assert 'OWNER "<as it is now>"' in paste(one(operations, "create")), "nor has anybody asked whose it is"
