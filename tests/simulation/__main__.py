@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from tempfile import TemporaryDirectory
 
 from tests.simulation.machine import MEMORY
@@ -38,7 +38,7 @@ def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__.partition("\n")[0])
     parser.add_argument("--seed", type=int, help="one seed, with its story")
     parser.add_argument("--seeds", default="0:2000", metavar="FROM:TO", help="default: %(default)s")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="default: %(default)s")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="0: in this process; default: %(default)s")
     parser.add_argument(
         "--keep-going", action="store_true", help=f"end with the {MOST_TOLD}th failure, not with the first"
     )
@@ -74,14 +74,18 @@ def _many(first: int, last: int, workers: int, *, most_faults: int) -> int:
 
 @contextmanager
 def _tallies(chunks: list[range], workers: int) -> Iterator[Iterator[Tally]]:
-    if workers <= 1:
+    if not workers:
         yield map(tally, chunks)
         return
     with (
         TemporaryDirectory(prefix="simulation-", dir=MEMORY) as parent,
         get_context("spawn").Pool(workers, begin_worker, (parent,)) as pool,
     ):
-        yield pool.imap_unordered(tally, chunks)
+        try:
+            yield pool.imap_unordered(tally, chunks)
+        finally:
+            for worker in active_children():
+                worker.kill()  # a trial takes any other signal for its own
 
 
 def _told(seed: int) -> bool:

@@ -57,7 +57,7 @@ def typed(patch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 def test_the_command_counts_its_cases(patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert typed(patch, "--seeds", "3:9", "--workers", "1") == 0
+    assert typed(patch, "--seeds", "3:9", "--workers", "0") == 0
     assert re.search(
         r"6 cases of the seeds 3:9 \(\d+ executions, [\d,]+ records\) .*: 0 failures$", capsys.readouterr().out
     )
@@ -67,7 +67,7 @@ def test_the_command_prints_the_seed_of_a_failure_and_replays_it(
     patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     without_the_head(patch)
-    assert typed(patch, "--seeds", "7:9", "--workers", "1") == 1
+    assert typed(patch, "--seeds", "7:9", "--workers", "0") == 1
     assert "seed 7: Violation: I3" in (told := capsys.readouterr().out)
     assert "again: python -m tests.simulation --seed 7" in told
     assert typed(patch, "--seed", "7") == 1
