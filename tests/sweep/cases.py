@@ -173,6 +173,7 @@ def _restored(ground: Ground) -> End:
 
 
 def _rows_gone(ground: Ground) -> list[str]:
+    ground.made.sql("DROP SCHEMA IF EXISTS runbook CASCADE")
     _one_dump(ground)
     moment = datetime.now(UTC).isoformat()
     time.sleep(0.01)
@@ -181,9 +182,12 @@ def _rows_gone(ground: Ground) -> list[str]:
 
 
 def _rows_back(ground: Ground) -> End:
-    """Every row, the schema, and nothing else; sequences may have moved forward."""
+    """Every row, the schema, and nothing else but the ledger, which has one merge; sequences may have moved forward."""
+    merges = ground.made.sql("SELECT count(*) FROM runbook.ledger")
+    ground.made.sql("DROP SCHEMA runbook CASCADE")
     now = picture(ground.made.server, ground.made.database)
-    return {"rows": _tables(now) == _tables(ground.whole), "schema": now.schema == ground.whole.schema}
+    rows, schema = _tables(now) == _tables(ground.whole), now.schema == ground.whole.schema
+    return {"rows": rows, "schema": schema, "merges": merges}
 
 
 def _tables(seen: Picture) -> dict[str, tuple[int, str]]:
@@ -228,7 +232,7 @@ def _recovered(ground: Ground) -> End:
     made.sql("CREATE TABLE written_since AS SELECT 1 AS one")
     made.sql("DROP TABLE written_since")
     return {
-        "recovering": recovering,
+        "leads": not recovering,
         "newer": timeline > ground.noted["timeline"],
         "history": (ground.archive / f"{timeline:08X}.history").exists(),
         "archives": archives(ground),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 OF_WAL = re.compile(r"[0-9A-F]{24}(\.[0-9A-F]{8}\.backup|\.partial)?|[0-9A-F]{8}\.history")
 ARCHIVED_WITHIN_S = 30.0
-LETTERS = re.compile(r"_old_.*|old_rb_.*")
+LETTERS = re.compile(r"(?<=old_rb_).*")
 """The part of a kept thing's name that differs from run to run."""
 
 
@@ -129,7 +129,7 @@ class Ground:
 
 def plain(name: str) -> str:
     """The name without what differs from run to run."""
-    return LETTERS.sub("_old", name)
+    return LETTERS.sub("", name)
 
 
 def _lives(data: Path) -> bool:
@@ -178,7 +178,7 @@ def tidied(ground: Ground) -> None:
     if isinstance(made.server, InContainer):
         made.server.run("sh", "-c", "rm -rf /var/lib/postgresql/*_old_* /var/lib/postgresql/data/old_rb_*")
     else:
-        for kept in made.server.folder.glob("*_old_*"):
+        for kept in made.server.folder.glob("*.old_rb_*"):
             shutil.rmtree(kept)
 
 

@@ -267,7 +267,7 @@ def _taken_over(ground: PairGround) -> End:
         "replayed": kept == ground.noted["replayed"],
         "lost": len(pair.lost(pair.second)),
         "primary": _leads(pair.second),
-        "old one runs": _postmaster(pair.first) != 0,
+        "old one is down": _postmaster(pair.first) == 0,
     }
     pair.write(1, on=pair.second)
     pair.first.start()

@@ -117,7 +117,7 @@ def ended(place: G, case: Case[G], ran: Ran) -> None:
 def undisturbed(place: G, case: Case[G]) -> tuple[float, End]:
     """How long the plan works (see :func:`_took`), and its end.
 
-    A run that stops for another reason than a person's is a fault.
+    A run that stops for another reason than a person's is a fault, and so is anything of the end that does not hold.
     """
     place.cleared()
     words = case.before(place)
@@ -127,7 +127,12 @@ def undisturbed(place: G, case: Case[G]) -> tuple[float, End]:
     assert engine.poll() == 0, _output(place)
     took = _took(place.program.events())
     place.found_again()
-    return took, {**case.after(place), **place.left()}
+    end = {**case.after(place), **place.left()}
+    wrong = {
+        name: value for name, value in end.items() if value is False or (isinstance(value, list) and False in value)
+    }
+    assert not wrong, f"even undisturbed: {wrong}"  # an end that is wrong each time would be the same each time
+    return took, end
 
 
 def _begun(place: Place, engine: subprocess.Popen[bytes], earlier: Set[str]) -> subprocess.Popen[bytes]:
