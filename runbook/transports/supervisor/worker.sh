@@ -77,7 +77,7 @@ take_header() {
         case $kind in
         env) export "$name=$value" ;;
         file)
-            mkdir -p "$secrets" || die 125 "no folder for secret files: $secrets"
+            [ -d "$secrets" ] || mkdir "$secrets" || die 125 "no folder for secret files: $secrets"
             printf %s "$value" >"$secrets/$name" || die 125 "a secret file can't be written: $secrets/$name"
             export "$name=$secrets/$name"
             ;;
@@ -138,7 +138,9 @@ run() {
     make_home "$dir" || die 125 "was begun already, or can't be: $id in $dir"
     secrets=$home/files
     [ -d /dev/shm ] && [ -w /dev/shm ] && secrets=/dev/shm/.runbook-files-$(id -u)-$$-$key
-    printf '%s\n' "$secrets" >"$home/secrets"
+    printf '%s\n' "$secrets" >"$home/secrets" || die 125 "nothing can be recorded in $home"
+    own_secrets=$secrets
+    trap 'rm -rf "$own_secrets"' EXIT # also where the header breaks off, or the records are swept away meanwhile
     take_header
     trap '' HUP
     session=
@@ -151,7 +153,6 @@ run() {
     exec 3<&0
     if [ -n "$reaper" ]; then kept "$@"; else direct "$@"; fi
     printf '%s\n' "$code" >"$home/exit.new" && mv "$home/exit.new" "$home/exit"
-    forget_secrets
     exit "$code"
 }
 
@@ -274,6 +275,8 @@ sweep() {
         elif [ -r "$home/start" ]; then # its worker was killed: nobody will ever write how it ended
             read -r pid begun rest <"$home/start"
             lives "$pid" "$begun" || over=yes
+        else # nothing was executed; a worker that still comes finds no place for its record, and executes nothing
+            over=yes
         fi
         [ -n "$over" ] && forget_secrets && rm -rf "$home"
     done

@@ -271,6 +271,27 @@ def test_sweep_removes_what_nobody_saw_end(far: Far) -> None:
     assert not Path(far.records).exists()
 
 
+def test_a_worker_whose_folder_was_swept_away_executes_nothing_and_leaves_nothing(far: Far, tmp_path: Path) -> None:
+    magic, count, *rest = worker.header({}, files={"F": "canary"}).split(maxsplit=2)
+    process = far.start("a", f"touch {tmp_path}/effect", head=f"{magic} {count}\n")
+    eventually(lambda: (far.home("a") / "secrets").exists())
+    secrets = Path((far.home("a") / "secrets").read_text().strip())
+    far.ask(worker.sweep_argv(far.records))
+    assert not Path(far.records).exists()
+    process.communicate(rest[0], timeout=10)
+    assert process.returncode == worker.CANNOT_RUN
+    assert not (tmp_path / "effect").exists()
+    assert not secrets.exists()
+    assert not Path(far.records).exists()
+
+
+def test_a_header_that_breaks_off_leaves_no_secret_file(far: Far) -> None:
+    whole = worker.header({}, files={"F": "canary", "G": "another"})
+    lines = whole.splitlines(keepends=True)
+    assert far.run("a", "true", head="".join(lines[:-1]))[0] == worker.CANNOT_RUN
+    assert not Path((far.home("a") / "secrets").read_text().strip()).exists()
+
+
 def test_secret_files_of_a_killed_worker_go_with_the_kill(far: Far) -> None:
     process = far.start("a", 'echo "$F"; exec sleep 300', head=worker.header({}, files={"F": "canary"}))
     assert process.stdout is not None
