@@ -89,12 +89,16 @@ def _cluster(look: Look, system: Postgres) -> Json:
 def claims(
     look: Look, plan: Plan, actions: Mapping[str, AnyAction], systems: Mapping[str, System]
 ) -> tuple[Claim, ...]:
-    """The targets of the plan's steps, by the environment's names, each probed once."""
+    """The targets of the plan's steps, by the environment's names, each probed once.
+
+    A channel is changed by nobody: what one run says there spoils nothing for another, which may need to say something, too.
+    """
     changed: dict[str, bool] = {}
     for step in plan.steps:
         changes = actions[step.uses].effect is not Effect.READS
         for system in named_systems(plan, step, actions[step.uses], systems):
-            changed[system] = changed.get(system, False) or changes
+            spoils = changes and not isinstance(systems[system], Channel)
+            changed[system] = changed.get(system, False) or spoils
     return tuple(
         Claim(name, identify(look, systems[name]), changed[name], _declared(systems[name])) for name in sorted(changed)
     )

@@ -19,8 +19,8 @@ from runbook.operation import Json, Operations
 from runbook.plan.model import Section, Step
 from runbook.runner.claim import ABSENT, UNREACHED, Claim
 from runbook.runner.targets import claims, compare, excused, identify, named_systems, rebound
-from runbook.secret import Redactor
-from runbook.system import ComposeProject, Postgres, Store, System
+from runbook.secret import FromEnv, Redactor
+from runbook.system import Channel, ComposeProject, Postgres, Store, System
 from runbook.transports.world import World
 from tests.engine.story import Story
 from tests.runner.memory_run import plan_of, step
@@ -164,6 +164,12 @@ def test_a_system_is_changed_if_any_step_may_change_it(look: Look, tmp_path: Pat
     ]
     found = {claim.system: claim.changed for claim in claims(look, plan_of(steps), ACTIONS, systems)}
     assert found == {"a": False, "b": True, "c": False}
+
+
+def test_two_runs_may_speak_in_one_channel(look: Look) -> None:
+    systems: dict[str, System] = {"people": Channel(type="channel", key="people", url=FromEnv("URL"))}
+    one = Step(id="x", title="", uses="copy", on="people", with_={"to": "people"})
+    assert [claim.changed for claim in claims(look, plan_of([one]), ACTIONS, systems)] == [False]
 
 
 def test_systems_are_named_by_on_and_by_fields() -> None:
