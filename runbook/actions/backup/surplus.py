@@ -103,11 +103,13 @@ def _number(name: str, size: int) -> int:
 
 
 def _segment_bytes(archive: str, files: dict[str, FileFacts]) -> int:
-    sizes = {one.bytes for one in files.values()}
-    size = max(sizes)
-    if len(sizes) > 1 or size & (size - 1) or not _SMALLEST <= size <= _LARGEST:
-        odd = next(name for name, one in sorted(files.items()) if len(sizes) == 1 or one.bytes != size)
-        detail = f"{odd} in {archive} has {files[odd].bytes} bytes, others {size}."
+    """The size of a segment. The file that was written last may be shorter: the server may be archiving it now."""
+    size = max(one.bytes for one in files.values())
+    last = max(files.values(), key=lambda one: (one.modified, one.path))
+    odd = [name for name, one in sorted(files.items()) if one.bytes != size and one != last]
+    if odd or size & (size - 1) or not _SMALLEST <= size <= _LARGEST:
+        name = odd[0] if odd else min(files)
+        detail = f"{name} in {archive} has {files[name].bytes} bytes, others {size}."
         raise _unclear(detail, "Only an archive of plain, whole segments can be cut; look at that file.")
     return size
 

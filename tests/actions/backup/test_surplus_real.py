@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,13 +92,25 @@ def test_wal_of_a_base_that_a_person_keeps_stays(stage: Stage, cluster: Cluster,
     )
 
 
+def test_a_segment_that_is_being_archived_is_no_obstacle(stage: Stage, cluster: Cluster, backups: Store) -> None:
+    made = bases(stage, cluster, backups, 2)
+    coming = cluster.archive / f"{int(segments(cluster)[-1], 16) + 1:024X}"
+    coming.write_bytes((cluster.archive / segments(cluster)[-1]).read_bytes()[: 1 << 20])
+    os.utime(coming, (time.time() + 5,) * 2)
+    step = pruning(stage, cluster, backups, made[1])
+    step.go()
+    assert step.end().wal_files > 0
+    assert coming.exists()
+
+
 @pytest.mark.parametrize("spoilt", ["size", "cluster", "manifest"])
 def test_where_it_is_unclear_nothing_is_cut(stage: Stage, cluster: Cluster, backups: Store, spoilt: str) -> None:
     made = bases(stage, cluster, backups, 2)
     step = pruning(stage, cluster, backups, made[1])
-    last = cluster.archive / segments(cluster)[-1]
+    first, last = (cluster.archive / segments(cluster)[end] for end in (0, -1))
     if spoilt == "size":
-        last.write_bytes(last.read_bytes()[:-1])
+        first.write_bytes(first.read_bytes()[:-1])
+        os.utime(first, (0, 0))  # what was written last may be on its way
     elif spoilt == "cluster":
         body = bytearray(last.read_bytes())
         body[24] ^= 1
