@@ -21,7 +21,7 @@ from tests.evidence.program import PLANS, Program, Ran
 from tests.evidence.site import site
 from tests.evidence.witness import ask, databases, pg_dump_schema
 from tests.fixtures.account import server_account, server_folder
-from tests.fixtures.containers import POSTGRES, ComposeProject, address, wait_healthy
+from tests.fixtures.containers import POSTGRES, ComposeProject, address, exec_in, wait_healthy
 from tests.fixtures.postgres import find_binaries, make_cluster
 from tests.fixtures.temporary import make_folder
 
@@ -183,8 +183,7 @@ class InContainer:
 
     def run(self, *argv: str) -> bytes:
         """Run a program in the container, as root; what it printed, or an AssertionError."""
-        code, output = self.container.exec_run(list(argv))
-        assert isinstance(output, bytes)
+        code, output = exec_in(self.container, argv)
         assert code == 0, output.decode(errors="replace")
         return output
 

@@ -114,7 +114,7 @@ def test_killed_or_interrupted_and_resumed_no_copy_is_left(stand: Callable[..., 
                 for _ in range(2 if part == 1 else 1):
                     engine.send_signal(signal.SIGINT)
                     time.sleep(0.1)
-                assert engine.wait(60) in (0, 130)
+                assert engine.wait(60) in (0, 130, -signal.SIGINT)  # the last: of an interpreter that is on its way out
             if not any(event["event"] == "run.finished" for event in made.program.events()):
                 resumed = made.program.run("resume", made.program.last)
                 assert resumed.code == 0, resumed.said

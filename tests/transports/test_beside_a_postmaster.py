@@ -18,7 +18,7 @@ from runbook.host import Docker
 from runbook.operation import Process
 from runbook.transports.outcome import Failed, Lost, Succeeded
 from runbook.transports.world import World
-from tests.fixtures.containers import PostgresContainer
+from tests.fixtures.containers import PostgresContainer, exec_in
 from tests.transports.conftest import Uses
 
 pytestmark = pytest.mark.docker
@@ -42,8 +42,7 @@ class Beside:
         return [(row[0], row[1], row[2]) for row in rows if not any(word in row[2] for word in own)]
 
     def ran(self, *argv: str) -> str:
-        code, output = self.pg.container.exec_run(list(argv))
-        assert isinstance(output, bytes)
+        code, output = exec_in(self.pg.container, argv)
         assert code == 0, output
         return output.decode()
 

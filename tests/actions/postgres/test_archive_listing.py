@@ -17,7 +17,7 @@ from runbook.actions.postgres.archive_listing import MOST_NAMES, MOST_STRETCHES,
 from runbook.actions.postgres.wal import Foreign, Segment, Stretch, Switch, parse_name, segment_name, stretches
 from runbook.host import LOCAL
 from runbook.operation import Process
-from tests.fixtures.containers import BASE
+from tests.fixtures.containers import BASE, exec_in
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -141,7 +141,7 @@ def test_busybox_is_enough(run_container: Callable[..., Container], tmp_path: Pa
     made += "for p in sh awk cat find grep head ls sort stat wc; do ln -s /bin/busybox /bb/$p; done"
     assert container.exec_run(["bash", "-c", made])[0] == 0
     argv = ["/bb/sh", *script(Path("/wal"))[1:]]
-    code, output = container.exec_run(argv, environment={"PATH": "/bb"})
+    code, output = exec_in(container, argv, environment={"PATH": "/bb"})
     assert isinstance(output, bytes)
     assert code == 0, output
     found = parse_listing(output.decode(), SIZE)

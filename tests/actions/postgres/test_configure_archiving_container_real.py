@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,7 +17,11 @@ from runbook.system import Postgres
 from tests.actions.harness import Stage
 from tests.actions.postgres.life import Life
 from tests.actions.systems import in_container
-from tests.fixtures.containers import BASE, POSTGRES, ComposeProject, PostgresContainer, address, wait_healthy
+from tests.fixtures.containers import BASE, POSTGRES, ComposeProject, PostgresContainer, address, exec_in, wait_healthy
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
 
 pytestmark = pytest.mark.docker
 
@@ -35,8 +40,7 @@ class Site:
         return Life(self.stage, ConfigureArchiving(), self.db, self.stage.scope(step), {"within": "30s", **written})
 
     def inside(self, *argv: str) -> str:
-        code, output = self.pg.container.exec_run(list(argv))
-        assert isinstance(output, bytes)
+        code, output = exec_in(self.pg.container, argv)
         assert code == 0, output.decode()
         return output.decode()
 
@@ -146,7 +150,7 @@ def test_a_container_that_vanishes_when_it_stops(make: Callable[..., Site], stag
         other.remove(force=True, v=True)
 
 
-def test_busybox_is_shell_enough(run_container: Callable[..., object]) -> None:
+def test_busybox_is_shell_enough(run_container: Callable[..., Container]) -> None:
     """An image on musl has busybox for a shell and for every program that the command calls."""
     container = run_container(BASE)
     command = command_for("/wal").replace("%p", "pg_wal/A").replace("%f", "A")
@@ -162,7 +166,7 @@ run; cmp pg_wal/A /wal/A && echo same
 run; echo again
 echo x > /wal/A; run; /bin/cat /wal/A; /bin/ls -A /wal
 """
-    code, output = container.exec_run(["bash", "-c", script])  # type: ignore[attr-defined]
+    code, output = exec_in(container, ["bash", "-c", script])
     words = output.decode().splitlines()
     assert code == 0, words
     assert words[:2] == ["same", "again"], words

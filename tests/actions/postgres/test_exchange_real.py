@@ -23,7 +23,7 @@ from runbook.units import parse_instant
 from tests.actions.harness import Stage
 from tests.actions.postgres.life import Life
 from tests.actions.systems import in_container
-from tests.fixtures.containers import POSTGRES, ComposeProject, PostgresContainer, address, wait_healthy
+from tests.fixtures.containers import POSTGRES, ComposeProject, PostgresContainer, address, exec_in, wait_healthy
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -66,8 +66,7 @@ class Cluster:
 
     def inside(self, *argv: str) -> str:
         """What a program in the container prints."""
-        code, output = self.container.exec_run(list(argv))
-        assert isinstance(output, bytes)
+        code, output = exec_in(self.container, argv)
         assert code == 0, output.decode()
         return output.decode()
 

@@ -20,7 +20,7 @@ from runbook.units import parse_instant
 from tests.actions.harness import Stage
 from tests.actions.postgres.life import Life
 from tests.actions.systems import in_container
-from tests.fixtures.containers import POSTGRES, ComposeProject, PostgresContainer, address, wait_healthy
+from tests.fixtures.containers import POSTGRES, ComposeProject, PostgresContainer, address, exec_in, wait_healthy
 
 pytestmark = [pytest.mark.docker]
 
@@ -29,9 +29,7 @@ ARCHIVE = "/var/lib/postgresql/archive"
 
 def inside(pg: PostgresContainer, *argv: str) -> str:
     """What a program in the container prints."""
-    output = pg.container.exec_run(list(argv))[1]
-    assert isinstance(output, bytes)
-    return output.decode().strip()
+    return exec_in(pg.container, argv)[1].decode().strip()
 
 
 def seen(pg: PostgresContainer) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -19,8 +20,12 @@ from runbook.system import Postgres
 from tests.actions.harness import Stage
 from tests.actions.postgres.steps import Steps
 from tests.actions.systems import in_file
-from tests.fixtures.containers import POSTGRES, ComposeProject, address, wait_healthy
+from tests.fixtures.containers import POSTGRES, ComposeProject, address, exec_in, wait_healthy
 from tests.fixtures.pair import eventually
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
 
 pytestmark = pytest.mark.docker
 
@@ -33,8 +38,8 @@ rm -rf {DATA}/* && pg_basebackup --host="$SOURCE" --username={USER} --pgdata={DA
 chown -R postgres:postgres {DATA} && chmod 0700 {DATA}"""
 
 
-def psql(container: object, statement: str) -> str:
-    code, output = container.exec_run(["psql", "-XAtU", USER, "-d", USER, "-c", statement])  # type: ignore[attr-defined]
+def psql(container: Container, statement: str) -> str:
+    code, output = exec_in(container, ["psql", "-XAtU", USER, "-d", USER, "-c", statement])
     assert code == 0, output
     return str(output.decode().strip())
 
