@@ -38,7 +38,9 @@ def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__.partition("\n")[0])
     parser.add_argument("--seed", type=int, help="one seed, with its story")
     parser.add_argument("--seeds", default="0:2000", metavar="FROM:TO", help="default: %(default)s")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="0: in this process; default: %(default)s")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="0: in this process; default: %(default)s"
+    )
     parser.add_argument(
         "--keep-going", action="store_true", help=f"end with the {MOST_TOLD}th failure, not with the first"
     )
