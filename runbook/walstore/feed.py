@@ -59,8 +59,8 @@ class Feeder:
                 wanted = self._look()
                 if wanted:
                     asked_at = self.clock()
-                self._settle(wanted)
-                for name in self._due(wanted):
+                answered = self._settle(wanted)
+                for name in self._due([name for name in wanted if name not in answered]):
                     self._going[name] = pool.submit(self._fetch, name)
                 time.sleep(POLL_S)
         except FileNotFoundError:
@@ -76,12 +76,17 @@ class Feeder:
             self._front = self._segment(taken) or self._front
         return sorted(name.removesuffix(WANT) for name in there if name.endswith(WANT))
 
-    def _settle(self, wanted: list[str]) -> None:
-        """Give what has arrived its name. A question is removed before its answer is there, so that it can be asked again."""
+    def _settle(self, wanted: list[str]) -> frozenset[str]:
+        """Give what has arrived its name; gives those of ``wanted`` that are answered by that.
+
+        A question is removed before its answer is there, so that it can be asked again.
+        """
+        answered = set()
         for name in [name for name, future in self._going.items() if future.done()]:
             why = self._going.pop(name).result()
             asked = name in wanted
             if asked:
+                answered.add(name)
                 (self.spool / f"{name}{WANT}").unlink(missing_ok=True)
             if why and not asked:
                 self._absent.add(name)
@@ -97,6 +102,7 @@ class Feeder:
                 self._ready.add(name)
                 if asked:
                     self._front = self._segment(name) or self._front
+        return frozenset(answered)
 
     def _due(self, wanted: list[str]) -> Iterator[str]:
         """What to fetch now: what is asked for, then the segments behind the last one that was taken or asked for.

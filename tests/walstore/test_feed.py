@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from runbook.walstore.daemon import detach, end
 from runbook.walstore.feed import TRIES, Feeder
 from runbook.walstore.store import Segments, Unavailable
 from tests.evidence.program import RUNBOOK
+from tests.fixtures.process import lives
 from tests.fixtures.s3 import S3Server
 from tests.walstore.segments import SIZE, content, name, segment
 
@@ -130,14 +132,15 @@ def test_a_damaged_segment_ends_the_recovery_instead_of_shortening_it(spoil: str
 
 
 class Flaky:
-    """An archive that doesn't answer the first times."""
+    """An archive that doesn't answer the first times that a file is asked for."""
 
     def __init__(self, inner: Segments, times: int) -> None:
         self._inner, self._times = inner, times
+        self._asked = Counter[str]()
 
     def fetch(self, name: str, into: Path) -> bool:
-        self._times -= 1
-        if self._times >= 0:
+        self._asked[name] += 1
+        if self._asked[name] <= self._times:
             raise Unavailable("connection refused")
         return self._inner.fetch(name, into)
 
@@ -226,13 +229,6 @@ def test_an_ending_that_was_cut_off_goes_on(spool: Path, tmp_path: Path) -> None
 def test_a_spool_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="E637"):
         detach(filled(tmp_path, range(1)), tmp_path / "none", segment_bytes=SIZE, ahead=4)
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
 
 
 def until(holds: object) -> None:
