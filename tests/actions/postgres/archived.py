@@ -15,6 +15,7 @@ from runbook.system import Postgres
 from tests.actions.harness import Stage
 from tests.actions.postgres.life import Life
 from tests.fixtures.postgres import PostgresServer
+from tests.fixtures.process import lives
 
 
 @dataclass
@@ -56,17 +57,15 @@ class Cluster:
         for lock in self.data.parent.glob("*/postmaster.pid"):
             if lock.parent == but:
                 continue
-            pid = int(lock.read_text().split()[0])
-            if pid == os.getpid():
-                continue  # a lock file that a test has written
             try:
+                pid = int(lock.read_text().split()[0])
+                if pid == os.getpid():
+                    continue  # a lock file that a test has written
                 os.kill(pid, signal.SIGQUIT)
-            except ProcessLookupError:
-                continue
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it went by itself
             for _ in range(200):
-                if not lock.exists() or not Path(f"/proc/{pid}").exists():
-                    break
-                if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                if not lock.exists() or not lives(pid):
                     break
                 time.sleep(0.05)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from runbook.system import Postgres
 from tests.actions.systems import on_this_machine
 from tests.fixtures.postgres import PostgresServer
+from tests.fixtures.process import lives
 
 PAGE = 8192
 ROWS = 4000
@@ -34,7 +35,7 @@ class Cluster:
         """The process id of the server that runs there, whoever started it; 0 = none."""
         lock = self.data / "postmaster.pid"
         pid = int(lock.read_text().split()[0]) if lock.exists() else 0
-        return pid if pid and Path(f"/proc/{pid}").exists() and not _is_dead(pid) else 0
+        return pid if pid and lives(pid) else 0
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End the server, by its process id."""
@@ -66,10 +67,6 @@ def spoil(file: Path, block: int) -> None:
     with file.open("r+b") as opened:
         opened.seek(block * PAGE + 10)
         opened.write(b"\xa5" * 600)
-
-
-def _is_dead(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 @contextmanager

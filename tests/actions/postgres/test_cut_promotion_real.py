@@ -18,6 +18,7 @@ import pytest
 from runbook.artifact import Artifact
 from tests.actions.harness import Stage
 from tests.actions.postgres.archived import Cluster, life
+from tests.fixtures.process import lives
 
 HISTORY = "1\t{lsn}\tbefore 2026-02-14 12:00:00+00\n"
 
@@ -51,7 +52,6 @@ def _power_fails(side: Path) -> None:
     pid = int((side / "postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGQUIT)
     for _ in range(200):
-        stat = Path(f"/proc/{pid}/stat")
-        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+        if not lives(pid):
             return
         time.sleep(0.05)

@@ -31,8 +31,9 @@ from tests.actions.systems import bucket, on_this_machine
 from tests.fixtures.account import Account, server_folder
 from tests.fixtures.own_program import runnable_by
 from tests.fixtures.postgres import PostgresServer
+from tests.fixtures.process import lives
 from tests.fixtures.s3 import S3Server
-from tests.walstore.test_feed import lives, until
+from tests.walstore.test_feed import until
 
 
 @dataclass

@@ -19,6 +19,7 @@ from runbook.system import Postgres, Store
 from tests.actions.harness import Stage, StepFailed
 from tests.actions.postgres.archived import Cluster, life, with_tools
 from tests.actions.postgres.life import Life
+from tests.fixtures.process import lives
 
 
 def test_a_base_backup_is_whole_and_made_once(stage: Stage, cluster: Cluster, base: Artifact, backups: Store) -> None:
@@ -138,7 +139,7 @@ def test_a_killed_side_server_is_started_again_or_left(
     pid = int(lock.read_text().split()[0])
     kept = lock.read_text()
     os.kill(pid, signal.SIGKILL)
-    while Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().split(")")[-1].split()[0] != "Z":
+    while lives(pid):
         time.sleep(0.02)
     time.sleep(0.3)
     # The id is another process's by now: our own, which is no reason to wait for it.
