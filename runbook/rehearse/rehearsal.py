@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runbook.action import Interrupted
+from runbook.check.fields import interrupted_of
 from runbook.engine.transitions import RunStatus, Status
 from runbook.operation import Ask
 from runbook.plan.model import OnFailure, Section, Step
@@ -125,7 +126,7 @@ class _Rehearsal:
         if step.section is not Section.STEPS:
             return True
         held = {one.releases for one in self.order.plan.steps if one.releases}
-        how = self.trial(0).interrupted[step_id]
+        how = interrupted_of(self.actions[step.uses], step)
         return how is Interrupted.REPEATABLE or bool(step.releases) or step_id in held
 
     def _after(self, failed: str, came: Came) -> AfterFailure:
@@ -210,7 +211,7 @@ def rehearse(
     rehearsal = _Rehearsal(order, by_step, actions, most, tell)
     asks = [one for each in by_step.values() for one in each.operations if isinstance(one, Ask)]
     choices = (len(question.choices) for ask in asks for question in ask.questions)
-    for number in range(max(LEAST_VARIANTS, *choices, LEAST_VARIANTS)):
+    for number in range(max((LEAST_VARIANTS, *choices))):
         rehearsal.variant(number)
     return rehearsal.result()
 
