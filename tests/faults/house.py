@@ -91,9 +91,16 @@ class House:
 
     def apply(self, plan: str, *more: str) -> Ran:
         """Run a plan's text to its end, confirming what it asks."""
+        return self.program.run("apply", *self._words(plan), *more)
+
+    def begin(self, plan: str) -> subprocess.Popen[bytes]:
+        """Start it, and don't wait."""
+        return self.program.start("apply", *self._words(plan))
+
+    def _words(self, plan: str) -> list[str | Path]:
         path = self.folder / "plan.yaml"
         path.write_text(plan)
-        return self.program.run("apply", path, "--env", self.environment(), "--confirm", DATABASE, "--yes", *more)
+        return [path, "--env", self.environment(), "--confirm", DATABASE, "--yes"]
 
     def back_up(self, form: str = "format: custom") -> Path:
         """A backup by the program; the dump's path. A backup is named by its second, so another one waits for the next."""

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.evidence.witness import until
 from tests.faults.house import BACKUP, COUNTS, DATABASE, RESTORE, SECRET, VERIFY, House
+from tests.fixtures.standstill import AFTER_ALL_ROWS, BEFORE_ALL_ROWS, standstill
 
 FAILED = 1
+WITHIN_S = 60
+HALF_A_DUMP = 50_000
 
 
 def left(house: House) -> list[str]:
@@ -39,36 +43,39 @@ def test_fault_12_a_dump_that_failed_looks_like_a_backup(house: House) -> None:
 def test_fault_12_a_dump_that_is_cut_off_has_no_name(house: House) -> None:
     """The guide writes straight to the final name, so what was cut off is the newest backup."""
     house.server.sql(
-        "CREATE TABLE slow AS SELECT n, repeat(md5(n::text), 40) AS t FROM generate_series(1, 30000) n", DATABASE
+        "CREATE TABLE slow AS SELECT n, repeat(md5(n::text), 40) AS t FROM generate_series(1, 5000) n", DATABASE
     )
-    guide = house.guide(
-        f'pg_dump -U {house.role} -d {DATABASE} -Fc -Z9 > "$STORE/cl_backup.dump" & sleep 0.4; kill -9 $!; true'
-    )
+    house.server.sql("SELECT lo_from_bytea(0, 'scanned')", DATABASE)
+    dump = f'pg_dump -U {house.role} -d {DATABASE} -Fc -Z9 > "$STORE/cl_backup.dump" & '
+    waits = f"psql -U {house.role} -d postgres -qAtc \"SELECT 'it waits' FROM pg_locks WHERE NOT granted\""
+    killed = f'for n in $(seq 500); do {waits} | grep -q "it waits" && break; sleep 0.1; done; kill -9 $!; true'
+    with standstill(house.server, DATABASE, AFTER_ALL_ROWS):
+        guide = house.guide(dump + killed)
     assert guide.returncode == 0
     assert left(house) == ["cl_backup.dump"], "under the name of a whole one"
+    assert (house.store / "cl_backup.dump").stat().st_size > HALF_A_DUMP
     (house.store / "cl_backup.dump").unlink()
 
-    house.server.sql("ALTER TABLE slow ADD CHECK (n > 0)", DATABASE)
-    stop = threading.Timer(1.2, end_dumps, args=(house,))
-    stop.start()
-    ran = house.apply(BACKUP.replace("FORMAT", "format: custom, compress: 9"))
-    stop.cancel()
-    stop.join()
-    names = left(house)
-    if ran.code == 0:  # it was quicker than the axe
-        assert any(name.endswith(".manifest.json") for name in names)
-        return
-    assert not [name for name in names if ".partial" not in name], f"{names}: nothing that could be taken for a backup"
+    cut_off_in_the_middle(house, BACKUP.replace("FORMAT", "format: custom, compress: 9"))
+    sizes = {path.name: path.stat().st_size for path in house.store.iterdir()}
+    assert max(sizes.values()) > HALF_A_DUMP
+    assert all(".partial" in name for name in sizes), f"{sizes}: nothing that could be taken for a backup"
     again = house.program.run("resume", house.program.last)
     assert again.code == 0, again.said
     assert house.apply(VERIFY).code == 0
 
 
-def end_dumps(house: House) -> None:
-    """The server ends the dump's sessions, as a restart would."""
-    for _ in range(20):
-        house.server.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{DATABASE}'")
-        time.sleep(0.05)
+def cut_off_in_the_middle(house: House, plan: str) -> None:
+    """Begin a backup, and let the server end its sessions, as a restart would, when it has written the rows and is not done."""
+    with standstill(house.server, DATABASE, BEFORE_ALL_ROWS.format("users_id_seq")) as before:
+        engine = house.begin(plan)
+        goes_on = lambda: engine.poll() is None  # noqa: E731 - asked twice
+        before.reached(goes_on)
+        with standstill(house.server, DATABASE, AFTER_ALL_ROWS) as middle:
+            before.let_go()
+            middle.reached(goes_on)
+            middle.cut_off()
+            assert engine.wait(WITHIN_S) == FAILED, (house.folder / "output").read_text()
 
 
 def spoil(path: Path, how: str) -> None:
@@ -99,24 +106,25 @@ def test_fault_13_size_and_listing_prove_nothing(how: str, compress: int, house:
 
 
 def test_fault_15_secrets_stand_in_no_argument_and_no_file(house: House) -> None:
-    house.server.sql(
-        "CREATE TABLE slow AS SELECT n, repeat(md5(n::text), 40) AS t FROM generate_series(1, 20000) n", DATABASE
-    )
     seen: set[str] = set()
     over = threading.Event()
     watch = threading.Thread(target=watch_arguments, args=(seen, over))
     watch.start()
     try:
-        path = house.back_up("format: custom, compress: 9")
+        with standstill(house.server, DATABASE, BEFORE_ALL_ROWS.format("users_id_seq")) as still:
+            engine = house.begin(BACKUP.replace("FORMAT", "format: custom, compress: 9"))
+            still.reached(lambda: engine.poll() is None)
+            ours = f"port={house.server.port}"
+            until(lambda: any("pg_dump" in words and ours in words for words in tuple(seen)), WITHIN_S, "it is seen")
+        assert engine.wait(WITHIN_S) == 0, (house.folder / "output").read_text()
     finally:
         over.set()
         watch.join()
-    assert any("pg_dump" in words for words in seen), "the watch saw what it watches for"
     assert not [words for words in seen if SECRET in words]
     for file in (f for place in (house.store, house.program.state) for f in place.rglob("*") if f.is_file()):
         assert SECRET.encode() not in file.read_bytes(), file
         assert file.stat().st_mode & 0o077 == 0, f"{file} can be read by others"
-    assert path.exists()
+    assert (house.store / str(house.program.outputs("dump")["artifact"]["name"])).exists()
 
 
 def watch_arguments(seen: set[str], over: threading.Event) -> None:
