@@ -3,80 +3,137 @@
     .venv/bin/python -m tests.matrix [--only ROW …] [--no-power]
 
 The counts come from the run. A row whose defence can be taken out is run once more without it, and has to fail then. Rows that are
-owed say why. Needs what the tests need (root, a Docker Engine); the exit code is 1 where a row did not hold or stayed green.
+owed say why. Needs what the tests need (root, a Docker Engine). Progress goes to standard error, the table to standard output.
+The exit code is 1 where a row did not hold, was not tried or stayed green, 2 where pytest could not run the tests.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from tests.matrix.plugin import POWER, RESULTS
+from tests.matrix.mutation import Mutation
+from tests.matrix.power import mutated, patched
 from tests.matrix.row import Row, below
 from tests.matrix.rows import ROWS
+from tests.matrix.session import Broken, Session
+
+RED, GREEN, OWED, UNASKED = "red", "STAYS GREEN", "owed", "not asked"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A row's tests: how many cases there were and how many held, and what the others said."""
+
+    cases: int
+    held: int
+    faults: tuple[str, ...] = ()
+
+    @property
+    def well(self) -> bool:
+        """Something was tried, and all of it held."""
+        return 0 < self.cases == self.held and not self.faults
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the rows that were asked for, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description="what is tried, and what held")
-    parser.add_argument("--only", action="append", choices=[row.name for row in ROWS], default=[])
+    parser.add_argument("--only", action="append", choices=[row.name for row in ROWS], default=[], metavar="ROW")
     parser.add_argument("--no-power", action="store_true", help="do not take the defences out")
     asked = parser.parse_args(words)
     rows = [row for row in ROWS if not asked.only or row.name in asked.only]
-    found = results([node for row in rows for node in row.tests])
-    red = frozenset() if asked.no_power else turned_red(rows)
-    whole = True
-    print(f"{'row':<9}{'tried':>7}{'held':>7}  {'without its defence':<20}  what is done | what makes it hold")
-    for row in rows:
-        tried, held = counted(row, found)
-        power = "" if asked.no_power or row.takes_out is None else ("red" if row.name in red else "STAYS GREEN")
-        whole = whole and tried == held and (tried > 0 or not row.tests) and power != "STAYS GREEN"
-        told = power or (f"owed: {row.owed}" if row.owed else "not tried")
-        print(f"{row.name:<9}{tried:>7}{held:>7}  {told:<20}  {row.what} | {row.defence}", flush=True)
-    return 0 if whole else 1
+    try:
+        tried = dict(results(rows))
+        power = dict.fromkeys((row.name for row in rows), UNASKED) if asked.no_power else dict(without_defences(rows))
+    except Broken as error:
+        print(f"python -m tests.matrix: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(table(rows, tried, power)), flush=True)
+    well = all(tried[row.name].well for row in rows if row.nodes) and GREEN not in power.values()
+    return 0 if well else 1
 
 
-def results(nodes: Sequence[str]) -> Mapping[str, tuple[int, bool]]:
-    """What came of every test below these nodes: how many cases, and whether it held."""
-    return {node: (cases, held) for node, (cases, held) in (_told(nodes, {}) or {}).items()}
+def results(rows: Sequence[Row]) -> Iterator[tuple[str, Tried]]:
+    """What came of each row's tests, by name, as rows end. A test that several rows name runs once."""
+    over: dict[str, Mapping[str, Any]] = {}
+    waited: dict[str, set[str]] = {}
+    for line in Session().lines([node for row in rows for node in row.nodes]):
+        if "broken" in line:
+            over[line["broken"]] = {"cases": 1, "held": False, "why": f"can't be collected: {line['why']}"}
+        elif "collected" in line:
+            waited = {row.name: {test for test in line["collected"] if row_of(row, test)} for row in rows}
+        elif "test" in line:
+            over[line["test"]] = line
+            for row in rows:
+                if line["test"] in (mine := waited.get(row.name, set())):
+                    mine.remove(line["test"])
+                    if not mine:
+                        _say(row, counted(row, over))
+    yield from ((row.name, counted(row, over)) for row in rows)
 
 
-def counted(row: Row, found: Mapping[str, tuple[int, bool]]) -> tuple[int, int]:
+def row_of(row: Row, test: str) -> bool:
+    """Whether a test, or a file that can't be collected, is one of a row's."""
+    return any(below(test, node) or below(node, test) for node in row.nodes)
+
+
+def counted(row: Row, over: Mapping[str, Mapping[str, Any]]) -> Tried:
     """How many cases of a row were tried, and how many held."""
-    mine = [one for node, one in found.items() if any(below(node, named) for named in row.tests)]
-    return sum(cases for cases, _ in mine), sum(cases for cases, held in mine if held)
+    mine = [(test, line) for test, line in over.items() if row_of(row, test)]
+    faults = tuple(f"{test}: {line['why']}" for test, line in mine if not line["held"])
+    return Tried(sum(line["cases"] for _, line in mine), sum(line["cases"] for _, line in mine if line["held"]), faults)
 
 
-def turned_red(rows: Sequence[Row]) -> frozenset[str]:
-    """The names of those rows of which a test fails without the defence; one process, each patch in force for its tests alone."""
+def without_defences(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """Of each row whether it turns red without its defence, by name, as they end."""
     able = [row for row in rows if row.takes_out is not None]
-    return frozenset(
-        _told([node for row in able for node in row.red], {POWER: ";".join(row.name for row in able)}) or ()
+    here = [row for row in able if not isinstance(row.takes_out, Mutation)]
+    yield from ((row.name, OWED) for row in rows if row.takes_out is None)
+    red = set()
+    for name in patched(here):
+        red.add(name)
+        _tell(f"{name}: {RED} without its defence")
+        yield name, RED
+    for row in here:
+        if row.name not in red:
+            _tell(f"{row.name}: {GREEN} without its defence")
+            yield row.name, GREEN
+    for row in able:
+        if isinstance(row.takes_out, Mutation):
+            without = mutated(row)
+            _tell(f"{row.name}: {RED if without.red else GREEN} without its defence: {without.said}")
+            yield row.name, RED if without.red else GREEN
+
+
+def table(rows: Sequence[Row], tried: Mapping[str, Tried], power: Mapping[str, str]) -> Iterable[str]:
+    """The lines that are printed in the end."""
+    yield f"{'row':<9}{'tried':>7}{'held':>7}  {'without defence':<16}  what is done | what makes it hold"
+    for row in rows:
+        of = tried[row.name]
+        yield f"{row.name:<9}{of.cases:>7}{of.held:>7}  {power[row.name]:<16}  {row.what} | {row.defence}"
+        yield from (f"{'':<9}! {fault}" for fault in of.faults)
+        if row.nodes and not of.cases:
+            yield f"{'':<9}! no test was tried"
+        if row.owed:
+            yield f"{'':<9}owed: {row.owed}"
+    cases, held = (sum(getattr(tried[row.name], of) for row in rows) for of in ("cases", "held"))
+    held_rows = sum(tried[row.name].well for row in rows)
+    kinds = {told: list(power.values()).count(told) for told in (RED, GREEN, OWED)}
+    yield (
+        f"{len(rows)} rows, {held_rows} held: {cases} tried, {held} held; without the defence "
+        f"{kinds[RED]} red, {kinds[GREEN]} green, {kinds[OWED]} owed"
     )
 
 
-def _told(nodes: Sequence[str], environment: Mapping[str, str]) -> Any:
-    """What the plugin has to say after these tests; None where pytest did not come to its end."""
-    if not nodes:
-        return None
-    with tempfile.TemporaryDirectory(prefix="runbook-matrix-") as place:
-        file = Path(place) / "results.json"
-        argv = [sys.executable, "-m", "pytest", "-q", "-p", "tests.matrix.plugin", "-p", "no:cacheprovider"]
-        subprocess.run(
-            [*argv, *dict.fromkeys(nodes)],
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, **environment, RESULTS: str(file)},
-            stdout=subprocess.DEVNULL,
-            check=False,
-        )
-        return json.loads(file.read_text()) if file.exists() else None
+def _say(row: Row, tried: Tried) -> None:
+    _tell(f"{row.name}: {tried.held} of {tried.cases} held" + "".join(f"\n  ! {fault}" for fault in tried.faults))
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

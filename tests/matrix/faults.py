@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.matrix import without
+from tests.matrix import elsewhere, without
 from tests.matrix.row import Row
 
 J, R, S, T = "tests/journal", "tests/runner", "tests/transports/supervisor", "tests/transports"
@@ -44,7 +44,8 @@ FAULTS = (
             f"{R}/test_kill.py::test_a_killed_supervisor_leaves_its_child_and_nothing_runs_twice",
             f"{S}/test_crash.py::test_a_killed_supervisor_leaves_a_child_that_goes_on_and_then_can_not_be_known",
         ),
-        owed="the defence is in another process: it can't be taken out of this one",
+        elsewhere.begun_records,
+        (f"{R}/test_kill.py::test_a_killed_supervisor_leaves_its_child_and_nothing_runs_twice",),
     ),
     Row(
         "F5",
@@ -193,7 +194,8 @@ FAULTS = (
         "the log's disk is full, the journal's is not",
         "a log is marked as cut off, and the step goes on",
         (f"{S}/test_output.py::test_a_log_that_can_not_be_written_is_marked",),
-        owed="the defence is in another process: it can't be taken out of this one",
+        elsewhere.logs_may_fail,
+        (f"{S}/test_output.py::test_a_log_that_can_not_be_written_is_marked",),
     ),
     Row(
         "F23",
@@ -203,21 +205,24 @@ FAULTS = (
             f"{R}/test_kill.py::test_a_signal_lets_the_step_finish_and_starts_nothing",
             f"{R}/test_loop.py::test_a_signal_lets_what_runs_finish_and_starts_nothing",
         ),
-        owed="the handler itself is the behaviour: there is nothing behind it to take out",
+        elsewhere.first_signal,
+        (f"{R}/test_kill.py::test_a_signal_lets_the_step_finish_and_starts_nothing",),
     ),
     Row(
         "F24",
         "a second signal, and a child that ignores TERM",
         "KILL after ten seconds; what ran is unknown",
         (f"{R}/test_kill.py::test_the_second_signal_ends_a_child_that_ignores_being_asked",),
-        owed="the defence is in another process: it can't be taken out of this one",
+        elsewhere.kill_after_grace,
+        (f"{R}/test_kill.py::test_the_second_signal_ends_a_child_that_ignores_being_asked",),
     ),
     Row(
         "F25",
         "a storm of signals",
         "a handler that only counts",
         (f"{R}/test_kill.py::test_a_storm_of_signals_shows_no_traceback_and_loses_nothing",),
-        owed="the defence is in another process: it can't be taken out of this one",
+        elsewhere.counting_handler,
+        (f"{R}/test_kill.py::test_a_storm_of_signals_shows_no_traceback_and_loses_nothing",),
     ),
     Row(
         "F26",
@@ -233,7 +238,8 @@ FAULTS = (
             f"{R}/test_kill.py::test_a_timeout_leaves_no_descendant",
             f"{S}/test_kill.py::test_a_timeout_leaves_no_descendant",
         ),
-        owed="the defence is in another process: it can't be taken out of this one",
+        elsewhere.subreaper,
+        (f"{S}/test_kill.py::test_a_timeout_leaves_no_descendant",),
     ),
     Row(
         "F30",
@@ -284,7 +290,8 @@ FAULTS = (
         "plan, template or inputs are edited before a resume",
         "the frozen plan goes on, and a changed one is refused",
         (f"{R}/test_frozen.py",),
-        owed="no patch written yet",
+        elsewhere.frozen_plan,
+        (f"{R}/test_frozen.py::test_a_run_is_thawed_as_it_was_frozen",),
     ),
     Row(
         "F55",

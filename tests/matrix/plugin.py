@@ -1,4 +1,8 @@
-"""For pytest (`-p tests.matrix.plugin`): what came of each test; and, where it is asked for, of each without its row's defence."""
+"""For pytest (`-p tests.matrix.plugin`): tells what comes of each test; where it is asked for, without each row's defence.
+
+A line is a JSON object: `collected` (the tests that will run), `broken` (a file that could not be collected), `test` (one that is
+over: `cases`, `held`, `failed`, `why`), or `red` (a row of which a test failed without its defence).
+"""
 
 from __future__ import annotations
 
@@ -9,64 +13,91 @@ from pathlib import Path
 import pytest
 from _pytest.runner import runtestprotocol
 
-from tests.matrix.row import below
+from tests.matrix.mutation import Mutation
+from tests.matrix.row import Row, below
 from tests.matrix.rows import ROWS
 
 RESULTS, POWER = "RUNBOOK_MATRIX_RESULTS", "RUNBOOK_MATRIX_POWER"
+WHY_CHARACTERS = 300
 
 
 class Results:
-    """By test: how many cases it counts for (`record_property("cases", n)`, or 1), and whether none of its phases failed."""
+    """Tells of each test how many cases it counts for (`record_property("cases", n)`, or 1), and whether each phase passed."""
 
     def __init__(self, place: Path) -> None:
         self._place = place
-        self._of: dict[str, tuple[int, bool]] = {}
+        self._cases: dict[str, int] = {}
+        self._why: dict[str, str] = {}
+        self._failed: set[str] = set()
+
+    def tell(self, **line: object) -> None:
+        """One line for the command."""
+        with self._place.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    @pytest.hookimpl
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file that can't be read, or leaves itself out, is told."""
+        if not report.passed:
+            self.tell(broken=report.nodeid, why=_last_line(str(report.longrepr)))
+
+    @pytest.hookimpl
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """What will run."""
+        self.tell(collected=[item.nodeid for item in session.items])
 
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """One phase of a test is over."""
-        cases, held = self._of.get(report.nodeid, (1, True))
-        cases = next((int(str(value)) for name, value in report.user_properties if name == "cases"), cases)
-        self._of[report.nodeid] = (cases, held and not report.failed and not report.skipped)
+        node = report.nodeid
+        for name, value in report.user_properties:
+            if name == "cases":
+                self._cases[node] = int(str(value))
+        if not report.passed:
+            self._why.setdefault(node, f"{report.outcome} in {report.when}: {_last_line(str(report.longrepr))}")
+        if report.failed and report.when == "call":
+            self._failed.add(node)
+        if report.when == "teardown":
+            why = self._why.get(node, "")
+            self.tell(test=node, cases=self._cases.get(node, 1), held=not why, failed=node in self._failed, why=why)
 
-    @pytest.hookimpl
-    def pytest_sessionfinish(self) -> None:
-        """Leave them where the command looks."""
-        self._place.write_text(json.dumps(self._of), encoding="utf-8")
 
-
-class Power:
-    """Runs each test once for every row that wants it red, without that row's defence; tells which rows saw a failure."""
+class Power(Results):
+    """Runs each test once for every row that wants it red, without that row's defence, which is in this process."""
 
     def __init__(self, place: Path, rows: frozenset[str]) -> None:
-        self._place = place
-        self._rows = [row for row in ROWS if row.name in rows and row.takes_out is not None]
-        self._red = dict.fromkeys((row.name for row in self._rows), False)
+        super().__init__(place)
+        self._rows = {row.name: row for row in ROWS if row.name in rows}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
         """In the place of the usual one run."""
-        for row in self._rows:
-            if self._red[row.name] or not any(below(item.nodeid, node) for node in row.red):
-                continue
-            assert isinstance(item, pytest.Function)
-            item._initrequest()
-            with pytest.MonkeyPatch.context() as patch:
-                assert row.takes_out is not None
-                row.takes_out(patch)
-                reports = runtestprotocol(item, log=False, nextitem=None)  # the next one may be passed over
-            self._red[row.name] = any(one.failed for one in reports if one.when == "call")
+        for row in list(self._rows.values()):
+            if any(below(item.nodeid, node) for node in row.red) and self._fails(item, row):
+                del self._rows[row.name]
+                self.tell(red=row.name)
         return True
 
-    @pytest.hookimpl
-    def pytest_sessionfinish(self) -> None:
-        """Leave the names of the rows that turned red where the command looks."""
-        self._place.write_text(json.dumps([name for name, red in self._red.items() if red]), encoding="utf-8")
+    @staticmethod
+    def _fails(item: pytest.Item, row: Row) -> bool:
+        assert isinstance(item, pytest.Function)
+        assert row.takes_out is not None and not isinstance(row.takes_out, Mutation)
+        item._initrequest()
+        with pytest.MonkeyPatch.context() as patch:
+            row.takes_out(patch)
+            reports = runtestprotocol(item, log=False, nextitem=None)  # the next one may be passed over
+        return any(one.failed for one in reports if one.when == "call")
+
+
+def _last_line(text: str) -> str:
+    """Of an error's account the line that says what it was."""
+    lines = [line for line in text.splitlines() if line.startswith("E ")] or text.splitlines()[-1:]
+    return lines[0].strip()[:WHY_CHARACTERS] if lines else ""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register one of the two, as the environment says."""
-    place, rows = os.environ.get(RESULTS), os.environ.get(POWER)
+    place, rows = os.environ.pop(RESULTS, None), os.environ.pop(POWER, None)
     if place and rows:
         config.pluginmanager.register(Power(Path(place), frozenset(rows.split(";"))), "matrix-power")
     elif place:
