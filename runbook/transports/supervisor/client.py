@@ -32,7 +32,7 @@ SOCKET = "supervisor.sock"
 CHUNK = 1 << 15
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _DECODER = json.JSONDecoder()
-START_S = 10.0
+START_S = 60.0
 """How long a supervisor may take until it listens, or the one before it until it is gone."""
 LONGEST_SOCKET_NAME = 100
 _HUNG_UP = getattr(select, "POLLRDHUP", 0)  # POLLHUP and POLLERR are told in any case
@@ -307,14 +307,17 @@ def _connect(path: Path) -> socket.socket | None:
 def _launch(run_dir: Path) -> tuple[int, str]:
     """Start the supervisor's process; returns when it listens or could not."""
     boot = Path(__file__).with_name("boot.py")
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", os.fspath(boot), os.fspath(run_dir)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        start_new_session=True,
-        env={name: os.environ[name] for name in KEPT if name in os.environ},
-        text=True,
-        check=False,
-        timeout=START_S,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", os.fspath(boot), os.fspath(run_dir)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            start_new_session=True,
+            env={name: os.environ[name] for name in KEPT if name in os.environ},
+            text=True,
+            check=False,
+            timeout=START_S,
+        )
+    except subprocess.TimeoutExpired:
+        return -1, f"it does not listen after {START_S:.0f} s"
     return done.returncode, done.stderr.strip()[-500:]

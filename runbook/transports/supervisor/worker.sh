@@ -245,19 +245,18 @@ seconds() {
 end() {
     ask "$1" "$2"
     [ -n "$pid" ] || return 0
-    seconds
-    kill_at=$((now + $3))
-    [ "$3" -gt 0 ] && kill_at=$((kill_at + 1)) # the clock says whole seconds, and this one may be over at once
-    told_all=
+    kill_at=
     while family "$2" 2>/dev/null && [ -n "$living" ]; do
-        seconds
-        if [ "$now" -ge "$kill_at" ]; then
-            kill -KILL $living 2>/dev/null
-        elif [ -z "$told_all" ]; then
-            kill -TERM $living 2>/dev/null
-            kill -CONT $living 2>/dev/null
-            told_all=yes
+        seconds # only now: to find them takes its time, which is none of their grace
+        if [ -z "$kill_at" ]; then
+            kill_at=$now
+            if [ "$3" -gt 0 ]; then
+                kill -TERM $living 2>/dev/null
+                kill -CONT $living 2>/dev/null
+                kill_at=$((now + $3 + 1)) # the clock says whole seconds, and this one may be over at once
+            fi
         fi
+        [ "$now" -ge "$kill_at" ] && kill -KILL $living 2>/dev/null
         [ "$now" -gt $((kill_at + 30)) ] && die 1 "still there after KILL:$living"
         nap
     done

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pytest
 from runbook.transports.supervisor import processes
 from runbook.transports.supervisor.client import Supervisor
 from runbook.transports.supervisor.requests import Spawn, Stage
+from tests.fixtures.patience import Gate, eventually
 
 ENV = {"PATH": os.environ["PATH"]}
 
@@ -30,14 +31,6 @@ def one(operation: str, script: str, **more: object) -> Spawn:
     return Spawn(id=operation, stages=(sh(script),), **more)  # type: ignore[arg-type]
 
 
-def eventually(holds: Callable[[], object], *, within_s: float = 5.0) -> None:
-    """Wait until it holds; fail if it doesn't."""
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to hold in time"
-        time.sleep(0.01)
-
-
 def alive(pid: int) -> bool:
     """Whether a process of that pid lives."""
     facts = processes.look(pid)
@@ -46,8 +39,19 @@ def alive(pid: int) -> bool:
 
 def pid_in(path: Path) -> int:
     """The pid that a child writes into a file, as soon as it is there."""
-    eventually(lambda: path.exists() and path.read_text().strip())
+    eventually(lambda: written(path))
     return int(path.read_text())
+
+
+def written(path: Path) -> bool:
+    """Whether something stands in a file already."""
+    return path.exists() and path.read_text().strip() != ""
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """Where a script of this test stands until it may go on."""
+    return Gate(tmp_path / "gate")
 
 
 @pytest.fixture
@@ -64,7 +68,8 @@ def started() -> Iterator[list[int]]:
     yield pids
     for pid in pids:
         if alive(pid):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture

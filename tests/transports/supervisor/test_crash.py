@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from runbook.transports.supervisor.client import Supervisor, SupervisorLost
 from runbook.transports.supervisor.ledger import boot_id, frame
 from runbook.transports.supervisor.records import State, end_orphans, read_children, settle
 from runbook.transports.supervisor.requests import Why
+from tests.fixtures.patience import PATIENCE_S, Gate, eventually
 
-from .conftest import alive, eventually, one, pid_in
+from .conftest import alive, one, pid_in
 
 Engine = Callable[[str], "subprocess.Popen[str]"]
 
@@ -29,10 +30,20 @@ def spawn_sleeper(tmp_path: Path, script: str) -> str:
     """
 
 
+def works_in(folder: Path) -> list[int]:
+    """Who has its current directory there, as a supervisor and what it starts have from their first moment."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (entry / "cwd").readlink() == folder and alive(int(entry.name)):
+                found.append(int(entry.name))
+    return found
+
+
 def test_a_killed_engine_is_followed_by_one_that_attaches_and_waits(
-    engine: Engine, run_dir: Path, tmp_path: Path, started: list[int]
+    engine: Engine, run_dir: Path, tmp_path: Path, started: list[int], gate: Gate
 ) -> None:
-    first = engine(spawn_sleeper(tmp_path, "sleep 1; echo done; exit 4"))
+    first = engine(spawn_sleeper(tmp_path, f"{gate.wait}; echo done; exit 4"))
     pid = pid_in(tmp_path / "pid")
     first.kill()
     first.wait()
@@ -42,6 +53,7 @@ def test_a_killed_engine_is_followed_by_one_that_attaches_and_waits(
     assert second is not None
     started.append(second.pid)
     assert second.status() == ("a",)
+    gate.open()
     ended = second.wait("a")
     assert ended is not None
     assert (ended.why, ended.code, ended.stdout.text) == (Why.EXITED, 4, "done\n")
@@ -49,12 +61,13 @@ def test_a_killed_engine_is_followed_by_one_that_attaches_and_waits(
 
 
 def test_an_end_between_two_engines_is_read_from_its_record(
-    engine: Engine, run_dir: Path, tmp_path: Path, started: list[int]
+    engine: Engine, run_dir: Path, tmp_path: Path, started: list[int], gate: Gate
 ) -> None:
-    first = engine(spawn_sleeper(tmp_path, "sleep 0.3; exit 9"))
+    first = engine(spawn_sleeper(tmp_path, f"{gate.wait}; exit 9"))
     pid = pid_in(tmp_path / "pid")
     first.kill()
     first.wait()
+    gate.open()
     eventually(lambda: not alive(pid))
     second = Supervisor.start(run_dir)
     started.append(second.pid)
@@ -64,9 +77,9 @@ def test_an_end_between_two_engines_is_read_from_its_record(
 
 
 def test_a_killed_supervisor_leaves_a_child_that_goes_on_and_then_can_not_be_known(
-    supervisor: Supervisor, engine: Engine, run_dir: Path, tmp_path: Path
+    supervisor: Supervisor, engine: Engine, run_dir: Path, tmp_path: Path, gate: Gate
 ) -> None:
-    process = engine(spawn_sleeper(tmp_path, f"sleep 1; echo >{tmp_path}/effect"))
+    process = engine(spawn_sleeper(tmp_path, f"{gate.wait}; echo >{tmp_path}/effect"))
     pid = pid_in(tmp_path / "pid")
     os.kill(supervisor.pid, signal.SIGKILL)
     process.wait()
@@ -75,6 +88,7 @@ def test_a_killed_supervisor_leaves_a_child_that_goes_on_and_then_can_not_be_kno
     assert read_children(run_dir)["a"].state is State.RUNNING
     given_up = settle(run_dir, "a", until=lambda: True)
     assert given_up.state is State.RUNNING
+    gate.open()
     child = settle(run_dir, "a", until=lambda: False)
     assert child.state is State.UNKNOWABLE
     assert (tmp_path / "effect").exists()
@@ -91,7 +105,7 @@ def test_orphans_of_a_killed_supervisor_are_found_by_their_mark_and_ended(
     os.kill(leader, signal.SIGKILL)
     eventually(lambda: not alive(leader))
     assert [one.pid for one in read_children(run_dir)["a"].living] == [orphan]
-    assert end_orphans(run_dir, "a", grace_s=2)
+    assert end_orphans(run_dir, "a", grace_s=PATIENCE_S)
     assert not alive(orphan)
     assert read_children(run_dir)["a"].state is State.UNKNOWABLE
 
@@ -124,12 +138,12 @@ def test_every_kill_point(
             except SupervisorLost:
                 print("lost")
     """)
-    said, _ = process.communicate(timeout=20)
+    said, _ = process.communicate(timeout=PATIENCE_S)
     assert said == "lost\n"
     if effect:
         eventually(lambda: (tmp_path / "effects").read_text() == "1\n2\n")
     else:
-        time.sleep(0.2)
+        eventually(lambda: not works_in(run_dir.resolve()))
         assert (tmp_path / "effects").read_text() == "1\n"
     eventually(lambda: (c := read_children(run_dir).get("op/2")) is None or c.state is not State.RUNNING)
     child = read_children(run_dir).get("op/2")
@@ -146,7 +160,7 @@ def test_a_child_executed_right_before_the_kill_is_found_without_its_pid(
     started.append(pid)
     child = read_children(run_dir)["a"]
     assert (child.state, [one.pid for one in child.living]) == (State.RUNNING, [pid])
-    assert end_orphans(run_dir, "a", grace_s=2)
+    assert end_orphans(run_dir, "a", grace_s=PATIENCE_S)
 
 
 def test_a_new_supervisor_goes_on_after_a_torn_line(supervisor: Supervisor, run_dir: Path, started: list[int]) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from runbook.errors import Busy
 from runbook.transports.supervisor.client import LockMode, Supervisor, SupervisorRefused
+from tests.fixtures.patience import eventually
 
-from .conftest import alive, eventually, one
+from .conftest import alive, one
 
 EXCLUSIVE, SHARED = LockMode.EXCLUSIVE, LockMode.SHARED
 
@@ -68,7 +69,7 @@ def test_a_killed_holder_holds_nothing_and_its_children_neither(
     from runbook.transports.supervisor.requests import Lifetime
 
     pid_file = tmp_path / "pid"
-    supervisor.spawn(one("d", f"(setsid sleep 60 >/dev/null 2>&1 & echo $! >{pid_file})", lifetime=Lifetime.DAEMON))
+    supervisor.spawn(one("d", f"(setsid sleep 600 >/dev/null 2>&1 & echo $! >{pid_file})", lifetime=Lifetime.DAEMON))
     os.kill(supervisor.pid, signal.SIGKILL)
     eventually(lambda: not alive(supervisor.pid))
     other.lock(path, EXCLUSIVE, "r2")

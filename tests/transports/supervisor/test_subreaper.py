@@ -15,8 +15,9 @@ import pytest
 
 from runbook.transports.supervisor import processes, worker
 from runbook.transports.supervisor.worker import Finished, NeverStarted, Running
+from tests.fixtures.patience import PATIENCE_S, eventually
 
-from .conftest import alive, eventually, pid_in
+from .conftest import alive, pid_in
 from .test_worker import PRESENT, SHELLS
 
 WAYS = {"perl": "perl", "python3": "python3", "program": '"$1/subreaper"', "none": "no-such-program"}
@@ -52,7 +53,7 @@ class Beside:
         return process
 
     def ask(self, *words: str) -> str:
-        done = subprocess.run(self.argv(*words), capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(self.argv(*words), capture_output=True, text=True, timeout=PATIENCE_S, check=True)
         return done.stdout
 
     def status(self) -> worker.FarState:
@@ -89,7 +90,7 @@ def command(pid: int) -> str:
 
 def test_streams_and_exit_code_pass(beside: Beside) -> None:
     process = beside.start('trap "" HUP; cat; echo err >&2; exit 3')
-    out, err = process.communicate("in\nput", timeout=30)
+    out, err = process.communicate("in\nput", timeout=PATIENCE_S)
     assert (process.returncode, out, err) == (3, "in\nput", "err\n")
     assert beside.status() == Finished(3)
 
@@ -98,7 +99,7 @@ def test_an_orphan_gets_the_keeper_for_its_parent_and_is_not_waited_for(
     beside: Beside, tmp_path: Path, started: list[int]
 ) -> None:
     process = beside.start(f"(sh -c 'echo $$ >{tmp_path}/pid; exec sleep 300' >/dev/null 2>&1 </dev/null &); exit 4")
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 4
     orphan = pid_in(tmp_path / "pid")
     started.append(orphan)
@@ -106,7 +107,7 @@ def test_an_orphan_gets_the_keeper_for_its_parent_and_is_not_waited_for(
     assert "runbook-keeper" in command(keeper)
     assert Path(f"/proc/{keeper}/fd/1").readlink() == Path("/dev/null")
     os.kill(orphan, signal.SIGKILL)
-    eventually(lambda: not alive(keeper), within_s=10)
+    eventually(lambda: not alive(keeper))
     assert processes.look(orphan) is None, "the keeper reaped it"
 
 
@@ -118,13 +119,14 @@ def test_a_kill_spares_the_keeper_until_everything_has_ended(
     )
     orphan = pid_in(tmp_path / "pid")
     started.append(orphan)
+    eventually(lambda: "runbook-keeper" in command(parent(orphan)))  # what began it may not have ended yet
     keeper = parent(orphan)
     assert isinstance(beside.status(), Running)
     beside.ask("kill", beside.records, "s/1/1/n", "1")
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 128 + signal.SIGTERM
     assert processes.look(orphan) is None
-    eventually(lambda: not alive(keeper), within_s=10)
+    eventually(lambda: not alive(keeper))
 
 
 def test_a_killed_keeper_is_an_end_that_nobody_knows(beside: Beside, tmp_path: Path, started: list[int]) -> None:
@@ -132,22 +134,22 @@ def test_a_killed_keeper_is_an_end_that_nobody_knows(beside: Beside, tmp_path: P
     child = pid_in(tmp_path / "pid")
     started.append(child)
     os.kill(parent(child), signal.SIGKILL)
-    assert process.wait(30) == worker.CANNOT_RUN
+    assert process.wait(PATIENCE_S) == worker.CANNOT_RUN
     assert beside.status() == Running(child)
     os.kill(child, signal.SIGKILL)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert "was killed" in err
 
 
 def test_without_any_way_it_runs_and_names_the_remedy(alone: Beside) -> None:
     process = alone.start("exit 6")
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, "init: true" in err) == (6, True)
 
 
 def test_where_pid_1_is_something_else_there_is_no_keeper(beside: Beside, tmp_path: Path) -> None:
     (tmp_path / "comm").write_text("tini\n")
     process = beside.start(f"cut -d' ' -f4 /proc/$$/stat >{tmp_path}/parent")
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE_S)
     assert int((tmp_path / "parent").read_text()) == process.pid
     assert NeverStarted() != beside.status()
