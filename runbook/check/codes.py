@@ -1,7 +1,8 @@
 """The codes of what the checks find, each with its constant summary.
 
-Owns E220 to E229 (a step and its action), E390 where it is found before the run, and the rules' DR001 to DR009. Faults of the
-same kind as the loader's have the loader's codes. Promises: as in ``plan/codes.py``, one code means one kind of thing for ever.
+Owns E220 to E223 (a step and its action; E224 and E225, of its inputs, are found when a run begins), E390 where it is found
+before the run, and the rules' DR001 to DR009. Faults of the same kind as the loader's have the loader's codes. Promises: as in
+``plan/codes.py``, one code means one kind of thing for ever.
 """
 
 from __future__ import annotations

@@ -14,9 +14,10 @@ import click
 def command(plan: Path, form: str, output: Path | None) -> None:
     """Draw PLAN: its steps in order, what runs beside what, what changes or destroys, what is held. Reaches nothing."""
     from runbook.catalogue import CATALOGUE
+    from runbook.check.codes import fault
     from runbook.check.fields import effect_of
     from runbook.cli.opening import read_plan
-    from runbook.errors import InvalidInput, Problem
+    from runbook.errors import InvalidInput
     from runbook.report.diagram import as_dot, as_mermaid, picture
     from runbook.report.drawing import as_svg
 
@@ -24,10 +25,7 @@ def command(plan: Path, form: str, output: Path | None) -> None:
     strangers = [step for step in read.steps if step.uses not in CATALOGUE]
     if strangers:
         raise InvalidInput(
-            *(
-                Problem("E131", "no such action", step.uses, "`runbook actions` lists them", step.where)
-                for step in strangers
-            )
+            *(fault("E220", name=step.uses, fix="`runbook actions` lists them", where=step.where) for step in strangers)
         )
     drawn = picture(read, {step.id: effect_of(CATALOGUE[step.uses], step) for step in read.steps})
     text = {"mermaid": as_mermaid, "dot": as_dot, "svg": as_svg}[form](drawn)

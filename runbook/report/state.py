@@ -36,7 +36,7 @@ _MARKS = {
 }
 _TONES = {Status.SUCCEEDED: "good", Status.FAILED: "bad", Status.UNKNOWN: "ask", Status.WAITING: "ask"}
 
-_LASTING = frozenset({"E132", "E133", "E144", "E161"})
+_LASTING = frozenset({"E144", "E161", "E224", "E225"})
 """What a resume can't mend, since it has the plan and the inputs that the run began with."""
 
 _STATUS_TONES = {

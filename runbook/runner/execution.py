@@ -322,7 +322,7 @@ def _setting(
 ) -> Setting:
     missing = [step.uses for step in order.plan.steps if step.uses not in caller.actions]
     if missing:
-        raise InvalidInput(Problem("E131", "no such action", missing[0], "`runbook actions` lists them"))
+        raise InvalidInput(Problem("E220", f"unknown action '{missing[0]}'", fix="`runbook actions` lists them"))
     return Setting(
         plan=order.plan,
         graph=graph,

@@ -216,7 +216,7 @@ def presumed_target(action: AnyAction, step: Step, system: System | None) -> str
 
 def _wrong_system(step: Step, name: str, wanted: str, kind: type[System]) -> Problem:
     return Problem(
-        "E133",
+        "E225",
         "this is not a system of the right type",
         f"step {step.id}: {name}: {wanted!r} is not a {kind.kind} of this environment",
         "name a system that the environment has",
@@ -227,7 +227,7 @@ def _wrong_system(step: Step, name: str, wanted: str, kind: type[System]) -> Pro
 def _fault(step: Step, loc: tuple[int | str, ...], message: str) -> Problem:
     path = ".".join(str(part) for part in loc)
     return Problem(
-        "E132",
+        "E224",
         "an input of the step is wrong",
         f"step {step.id}: {f'{path}: ' if path else ''}{message.removeprefix('Value error, ')}",
         f"`runbook actions {step.uses}` lists the fields",

@@ -16,7 +16,7 @@ def test_a_wrong_input_names_the_way_out_and_offers_no_resume(runbook: Terminal,
     told = runbook("apply", str(path))
     name = runbook.run().name
     assert told.code == 1
-    assert "E132: an input of the step is wrong" in told.out
+    assert "E224: an input of the step is wrong" in told.out
     assert "the run keeps the plan and the inputs that it began with" in told.out
     way_out = f"→ runbook abandon {name} --reason …; then runbook apply {path} -i codes=VALUE"
     for page in (told, runbook("show")):

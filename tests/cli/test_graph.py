@@ -33,4 +33,4 @@ def test_a_plan_with_an_unknown_action_is_refused(tmp_path: Path, capsys: pytest
     plan = tmp_path / "plan.yaml"
     plan.write_text(shipped_plan("backup-db").read_text().replace("uses: postgres.dump", "uses: postgres.dumb"))
     assert run(["graph", str(plan)]) == 3
-    assert "no such action" in capsys.readouterr().err
+    assert "unknown action" in capsys.readouterr().err
