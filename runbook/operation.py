@@ -258,8 +258,10 @@ class Service(StrEnum):
 class Call:
     """A call of a service: Docker (operation ``start``, ``stop``, ``health``, ``run``; argument ``container``) or HTTP.
 
-    Docker's ``run``: ``argv`` as root in a one-off container with the volumes of the host's container, which has to be
-    stopped; ``labels`` (a document) find it again; an exit code other than 0 is a failure.
+    Docker's ``run``: ``argv`` in a one-off container with the volumes of the host's container, which has to be stopped;
+    ``labels`` (a document) find it again; an exit code other than 0 is a failure. It runs as root, or as the owner of the file
+    ``user_of``; without a network, or with ``network: own`` on those of the stopped one; ``secrets`` (a document) are
+    variables of the program's environment.
     HTTP: operation is the method; arguments ``url``, ``headers`` (a document), ``body``; result ``status``, ``body``,
     ``elapsed_s``.
     ``expect``: conditions on the result; else failure.

@@ -236,19 +236,32 @@ def _docker_call(operation: Call) -> str:
 
 def _docker_run(operation: Call, given: Mapping[str, DocumentValue]) -> str:
     """A one-off container beside a stopped one, of the very image that it was made of."""
-    what = _container_of(operation.host)
-    labels = given.get("labels")
-    marked = (
-        [f"--label {shell_word(f'{key}={value}')}" for key, value in labels.items]
-        if isinstance(labels, Document)
-        else []
-    )
+    what, engine = _container_of(operation.host), _engine_of(operation.host)
+    image = f"\"$(docker inspect -f '{{{{.Image}}}}' {what})\""
+    network = f"\"$(docker inspect -f '{{{{.HostConfig.NetworkMode}}}}' {what})\"" if "network" in given else "none"
+    user = "0:0"
+    if "user_of" in given:
+        path = shell_word(str(_shown(given["user_of"])))
+        user = f'"$(docker run --rm --volumes-from {what} --entrypoint stat {image} -c %u:%g {path})"'
+    secrets = [(name, _secret_word(value)) for name, value in _items(given.get("secrets"))]
+    marked = [f"--label {shell_word(f'{key}={value}')}" for key, value in _items(given.get("labels"))]
+    named = [f"-e {name}" for name, _ in secrets]  # by name: the value is in no argv
     program, *words = (shell_word(str(word)) for word in _tuple(given.get("argv")))
-    options = ["--rm", "--network none", "--no-healthcheck", "--user 0:0", *marked]
-    line = f"docker run {' '.join(options)} --volumes-from {what} --entrypoint {program}"
-    return on_host(
-        _engine_of(operation.host), f"{line} \"$(docker inspect -f '{{{{.Image}}}}' {what})\" {' '.join(words)}"
-    )
+    options = ["--rm", f"--network {network}", "--no-healthcheck", f"--user {user}", *named, *marked]
+    line = f"docker run {' '.join(options)} --volumes-from {what} --entrypoint {program} {image} {' '.join(words)}"
+    return on_host(engine, line, env=tuple(secrets))
+
+
+def _items(value: DocumentValue | None) -> tuple[tuple[str, DocumentValue], ...]:
+    return value.items if isinstance(value, Document) else ()
+
+
+def _secret_word(value: DocumentValue) -> str:
+    match value:
+        case FromEnv() | FromFile() | FromCommand() | FromAws() | FromEscrow():
+            return _word(value)
+        case _:
+            return shell_word(str(value))
 
 
 def _tuple(value: DocumentValue | None) -> tuple[DocumentValue, ...]:

@@ -178,6 +178,27 @@ CASES: list[tuple[Operation, str]] = [
     (
         Call(
             name="c",
+            service=Service.DOCKER,
+            operation="run",
+            arguments=Document(
+                (
+                    ("argv", ("pg_rewind", "-P")),
+                    ("labels", Document((("runbook.run", "r-1"),))),
+                    ("network", "own"),
+                    ("user_of", "/data/PG_VERSION"),
+                    ("secrets", Document((("PGPASSWORD", FromEnv("POSTGRES_PASSWORD")),))),
+                )
+            ),
+            host=Docker("db"),
+        ),
+        """PGPASSWORD="$POSTGRES_PASSWORD" docker run --rm --network "$(docker inspect -f '{{.HostConfig.NetworkMode}}' db)" """
+        """--no-healthcheck --user "$(docker run --rm --volumes-from db --entrypoint stat "$(docker inspect -f '{{.Image}}' db)" """
+        """-c %u:%g /data/PG_VERSION)" -e PGPASSWORD --label runbook.run=r-1 --volumes-from db --entrypoint pg_rewind """
+        """"$(docker inspect -f '{{.Image}}' db)" -P""",
+    ),
+    (
+        Call(
+            name="c",
             service=Service.HTTP,
             operation="POST",
             arguments=Document(

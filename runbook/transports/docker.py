@@ -212,7 +212,7 @@ def perform_call(engine: DockerEngine, call: Call, results: Results, bound: Boun
     Arguments: ``container`` (name or id), or ``project`` and ``service``; else the host's own container. ``timeout_s`` for
     ``stop`` and ``restart``. A service with several containers has all of them changed, and shown as lines.
     """
-    arguments = {key: document(value, results, _no_secret) for key, value in call.arguments.items}
+    arguments = {key: document(value, results, no_secret) for key, value in call.arguments.items}
     changed = sent = False
     try:
         containers = _meant(engine, call, arguments)
@@ -301,7 +301,8 @@ def _place(container: Container) -> tuple[str, int, str]:
     return (container.labels.get(SERVICE, ""), int(number) if number.isdecimal() else 0, str(container.name))
 
 
-def _no_secret(ref: object) -> str:
+def no_secret(ref: object) -> str:
+    """Refuse a secret in an argument: the engine would show it."""
     raise trouble(
         "E330",
         "the Docker Engine said no",

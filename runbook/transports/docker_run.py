@@ -2,7 +2,8 @@
 
 Owns the Docker call ``run``. Promises: the container whose volumes it works on does not run when it begins; the one-off container
 carries the operation's labels, so that a resume finds it, waits for it and removes it; its exit code is checked; nothing of it
-stays. It has the image that the stopped container was made of, no network, and no health check.
+stays. It has the image that the stopped container was made of and no health check; its network, user and secrets are what the
+call says (:mod:`runbook.transports.docker_one_off`).
 """
 
 from __future__ import annotations
@@ -13,33 +14,35 @@ from typing import TYPE_CHECKING
 from runbook.action import Unreachable
 from runbook.errors import Problem
 from runbook.host import Compose, Docker, Local
-from runbook.late import Results, document
+from runbook.late import Results
 from runbook.operation import Call, Fields
 from runbook.transports.bound import Bound
 from runbook.transports.docker import DockerEngine, asked
+from runbook.transports.docker_one_off import LOOK_FIX, Reveal, create, labels_of, read_one_off
 from runbook.transports.outcome import Failed, Lost, NeverStarted, Outcome, Settled, Succeeded, Unsettled
 from runbook.transports.trouble import Trouble, not_built, trouble
-
-_LOOK = "docker info    # does the Engine still have room, and the image?"
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
 RUN = "run"
-ROOT = "0:0"
 LOOKS_EVERY_S = 0.1
 ENDS_WITHIN_S = 3600.0
 """How long it is waited for at most, also where the step has no bound."""
 LONGEST_TAIL = 40
 """Lines of its output that are kept."""
+KILLED = (137, 143, 255)
+"""Exit codes of a container that was killed, or went down with the engine or the machine."""
 _MOVES = ("running", "restarting", "paused")
 
 
-def perform_run(engine: DockerEngine, call: Call, results: Results, bound: Bound) -> Outcome:
-    """Run ``argv`` with the volumes of the host's container, as root. Result: ``exit_code``, ``stdout``, ``stderr``, ``container``.
+def perform_run(engine: DockerEngine, call: Call, results: Results, reveal: Reveal, bound: Bound) -> Outcome:
+    """Run ``argv`` with the volumes of the host's container. Result: ``exit_code``, ``stdout``, ``stderr``, ``container``.
 
-    Arguments: ``argv``; ``labels`` (a document), unique to the operation. An exit code other than 0 is a failure. What an earlier
-    executor left of the same operation is waited for and removed first: the program has to bear being run again.
+    Arguments: ``argv``; ``labels`` (a document), unique to the operation; ``user_of`` (a file), else it runs as root;
+    ``network``: "own", else none; ``secrets`` (a document), variables of its environment. An exit code other than 0 is a
+    failure. What an earlier executor left of the same operation is waited for and removed first: the program has to bear being
+    run again.
     """
     bound = bound.within(ENDS_WITHIN_S)
     try:
@@ -48,7 +51,7 @@ def perform_run(engine: DockerEngine, call: Call, results: Results, bound: Bound
             if not _ended(left, bound):
                 return _still(left)
             _remove(left)
-        one = _created(engine, source, call, results)
+        one = create(engine, source, read_one_off(call, results, reveal))
     except (Trouble, Unreachable) as error:
         return Failed(error.problem)
     try:
@@ -58,7 +61,10 @@ def perform_run(engine: DockerEngine, call: Call, results: Results, bound: Bound
 
 
 def settle_run(engine: DockerEngine, call: Call, results: Results, bound: Bound) -> Settled | Lost:
-    """What came of a run whose end isn't journalled: it is waited for, and removed. Raises Trouble, Unreachable."""
+    """What came of a run whose end isn't journalled: it is waited for, and removed. Raises Trouble, Unreachable.
+
+    One that was killed says nothing of how far it came.
+    """
     found, bound = _left(engine, call, results), bound.within(ENDS_WITHIN_S)
     if not found:
         return Unsettled()  # it was never made, or it ended and was removed: only the world can tell
@@ -69,7 +75,8 @@ def settle_run(engine: DockerEngine, call: Call, results: Results, bound: Bound)
         elif not _ended(one, bound):
             return _still(one)
         else:
-            settled = _outcome(one, str(call.host))
+            killed = int(one.attrs["State"].get("ExitCode", -1)) in KILLED
+            settled = Unsettled() if killed else _outcome(one, str(call.host))
             _remove(one)
     return settled
 
@@ -92,34 +99,6 @@ def _source(engine: DockerEngine, call: Call) -> Container:
     return source
 
 
-def _created(engine: DockerEngine, source: Container, call: Call, results: Results) -> Container:
-    """The one-off container, not started yet. Raises :class:`Trouble` for a definite no."""
-    from docker.errors import APIError
-
-    argv, labels = _argv(call, results), _labels(call, results)
-
-    def make() -> Container | APIError:
-        try:
-            return engine.client().containers.create(
-                str(source.attrs["Image"]),
-                argv[1:],
-                entrypoint=argv[:1],
-                user=ROOT,
-                volumes_from=[str(source.id)],
-                network_mode="none",
-                labels=labels,
-                healthcheck={"test": ["NONE"]},
-            )
-        except APIError as error:
-            return error
-
-    made = asked(make)
-    if isinstance(made, APIError):
-        detail = f"a one-off container beside {source.name}: {made.explanation or made}"
-        raise trouble("E330", "the Docker Engine said no", detail, _LOOK)
-    return made
-
-
 def _run(one: Container, source: Container, bound: Bound) -> Outcome:
     from docker.errors import APIError
 
@@ -134,7 +113,7 @@ def _run(one: Container, source: Container, bound: Bound) -> Outcome:
     if refused is not None:
         _remove(one)
         detail = f"a one-off container beside {source.name}: {refused.explanation or refused}"
-        return Failed(Problem("E330", "the Docker Engine said no", detail, _LOOK))
+        return Failed(Problem("E330", "the Docker Engine said no", detail, LOOK_FIX))
     if not _ended(one, bound):
         return _still(one)
     outcome = _outcome(one, str(source.name))
@@ -143,7 +122,7 @@ def _run(one: Container, source: Container, bound: Bound) -> Outcome:
 
 
 def _left(engine: DockerEngine, call: Call, results: Results) -> list[Container]:
-    labels = [f"{key}={value}" for key, value in _labels(call, results).items()]
+    labels = [f"{key}={value}" for key, value in labels_of(call, results).items()]
     if not labels:
         raise trouble(
             "E330",
@@ -192,23 +171,3 @@ def _remove(one: Container) -> None:
 def _still(one: Container) -> Lost:
     detail = f"The one-off container {one.name} works on the volumes still."
     return Lost(Problem("E333", "the Docker Engine's answer was lost", detail, f"docker logs -f {one.name}"))
-
-
-def _argv(call: Call, results: Results) -> list[str]:
-    given = dict(call.arguments.items).get("argv", ())
-    words = document(given, results, _no_secret)
-    return [str(word) for word in words] if isinstance(words, list) else []
-
-
-def _labels(call: Call, results: Results) -> dict[str, str]:
-    labels = document(dict(call.arguments.items).get("labels"), results, _no_secret)
-    return {key: str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}
-
-
-def _no_secret(ref: object) -> str:
-    raise trouble(
-        "E330",
-        "the Docker Engine said no",
-        f"A Docker call takes no secret ({ref}).",
-        "leave the secret out of the call; a container gets its own from its environment",
-    )

@@ -254,7 +254,7 @@ class World:
             case Call():
                 bound = Bound(self._monotonic, use.deadline)
                 if _is_one_off(operation):
-                    return docker_run.perform_run(self._engine, operation, use.results, bound)
+                    return docker_run.perform_run(self._engine, operation, use.results, self._reveal, bound)
                 if operation.service is Service.DOCKER:
                     return docker.perform_call(self._engine, operation, use.results, bound)
                 return http.perform_call(operation, use.results, self._reveal, bound)

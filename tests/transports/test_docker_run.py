@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from runbook.host import Compose, Ssh
-from runbook.operation import Call, Document, Process, Service
+from runbook.operation import Call, Document, DocumentValue, Process, Service
+from runbook.secret import FromFile
 from runbook.transports.outcome import Begun, Failed, Lost, NeverStarted, Outcome, Settled, Succeeded, Unsettled
 from runbook.transports.world import World
-from tests.fixtures.containers import BASE, ComposeProject
+from tests.fixtures.containers import BASE, ComposeProject, exec_in
 from tests.transports.conftest import Uses
 
 if TYPE_CHECKING:
@@ -32,9 +34,9 @@ def project(compose_project: Projects) -> ComposeProject:
     return made
 
 
-def script(project: ComposeProject, text: str) -> Call:
+def script(project: ComposeProject, text: str, *more: tuple[str, DocumentValue]) -> Call:
     labels = Document((*LABELS.items(), ("project", project.name)))
-    given = (("argv", ("sh", "-c", text)), ("labels", labels))
+    given: tuple[tuple[str, DocumentValue], ...] = (("argv", ("sh", "-c", text)), ("labels", labels), *more)
     return Call(
         name="c",
         service=Service.DOCKER,
@@ -45,7 +47,7 @@ def script(project: ComposeProject, text: str) -> Call:
 
 
 def left(project: ComposeProject) -> list[Container]:
-    return project.client.containers.list(all=True, filters={"label": f"project={project.name}"})
+    return project.client.containers.list(all=True, ignore_removed=True, filters={"label": f"project={project.name}"})
 
 
 def began(project: ComposeProject, text: str) -> Container:
@@ -115,6 +117,59 @@ def test_what_was_begun_is_waited_for_and_adopted(world: World, uses: Uses, proj
     assert left(project) == [slow]
     assert isinstance(world.perform(one, uses()), Succeeded)
     assert left(project) == []
+
+
+def test_one_that_was_killed_says_nothing_of_how_far_it_came(world: World, uses: Uses, project: ComposeProject) -> None:
+    project.containers["db"].stop(timeout=1)
+    killed = began(project, "sleep 60")
+    killed.start()
+    killed.kill()
+    assert world.fence(Begun("s/1/1/c", script(project, "true")), uses()) == Unsettled()
+    assert left(project) == []
+
+
+def test_what_it_may_have(world: World, uses: Uses, project: ComposeProject, tmp_path: Path) -> None:
+    """The user whose file it is, the stopped one's networks, and a secret that nobody else is told."""
+    db, secret = project.containers["db"], tmp_path / "secret"
+    assert db.exec_run(["sh", "-c", "touch /data/own && chown 1234:1235 /data/own"])[0] == 0
+    other = project.client.networks.create(f"{project.name}_other", labels={"com.docker.compose.project": project.name})
+    try:
+        other.connect(db)
+        project.add("peer")
+        db.stop(timeout=1)
+        secret.touch(mode=0o600)
+        secret.write_text("it's \\ a: secret")
+        inside = 'id -u; id -g; grep -c : /proc/net/dev; getent hosts peer; echo "$PASSWORD"; ls -A /.runbook-secrets'
+        one = script(
+            project,
+            f"set -e; {{ {inside}; }} > /data/own; until [ -e /tmp/go ]; do sleep 0.1; done",
+            ("user_of", "/data/own"),
+            ("network", "own"),
+            ("secrets", Document((("PASSWORD", FromFile(str(secret))),))),
+        )
+        outcomes: list[Outcome] = []
+        thread = threading.Thread(target=lambda: outcomes.append(world.perform(one, uses())))
+        thread.start()
+        running: list[Container] = []
+        while thread.is_alive() and not running:
+            running = [each for each in left(project) if each.status == "running"]
+        told_of = str([each.attrs for each in running])
+        exec_in(running[0], ["touch", "/tmp/go"])
+        thread.join(60)
+        assert isinstance(outcomes[0], Succeeded), outcomes
+        assert "a: secret" not in told_of
+        db.start()
+        said = exec_in(db, ["cat", "/data/own"])[1].decode().splitlines()
+        assert said[:3] == ["1234", "1235", "3"], "two networks and the loop"
+        assert said[3].split()[1] == "peer"
+        assert said[4:] == ["it's \\ a: secret"], "and its file is gone"
+        db.stop(timeout=1)
+        lost = world.perform(script(project, "true", ("user_of", "/data/nothing")), uses())
+        assert "can't be seen" in told(lost)
+        assert left(project) == []
+    finally:
+        project.remove()
+        other.remove()
 
 
 def test_one_that_runs_still_is_not_joined_by_another(world: World, uses: Uses, project: ComposeProject) -> None:
