@@ -1,7 +1,8 @@
 """``supervisor.jsonl``: which children were started, as which processes, and how they ended.
 
-One JSON object a line, each with a checksum. Promises: :meth:`Ledger.sync` returns only when the record is on the disk;
-after one failed write or sync nothing is written any more (a failed sync is never retried), and the ledger says why.
+One JSON object a line, each with a checksum. Promises: :meth:`Ledger.sync` returns only when the record is on the disk, and the
+file's name in its folder (a file that a power cut takes back reads as: nothing was started); after one failed write or sync
+nothing is written any more (a failed sync is never retried), and the ledger says why.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class Ledger:
         self.fault = ""
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         size = os.fstat(self._fd).st_size
+        self._named = False
+        self._folder = os.path.dirname(os.path.abspath(path))
         if size and os.pread(self._fd, 1, size - 1) != b"\n":
             self.write(b"\n")  # closes the line that a crash tore; the `opened` record that follows excuses it
 
@@ -75,6 +78,18 @@ class Ledger:
         if self.write(line):
             try:
                 os.fdatasync(self._fd)
+                if not self._named:
+                    _sync_names(self._folder)
+                    self._named = True
             except OSError as error:
-                self.fault = f"fdatasync: {error.strerror}"
+                self.fault = f"sync: {error.strerror}"
         return not self.fault
+
+
+def _sync_names(folder: str) -> None:
+    """Wait until the names in a folder are on the disk."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

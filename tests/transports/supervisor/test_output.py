@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from itertools import pairwise
 from pathlib import Path
@@ -107,3 +108,10 @@ def test_much_output_is_counted_logged_and_bounded(supervisor: Supervisor, run_d
     assert ended.stdout.text.endswith("xthe end\n")
     assert 1_000_000 < (run_dir / "a.log").stat().st_size < 1_000_100
     assert ended.log_truncated
+
+
+def test_a_full_disk_under_the_log_leaves_the_child_alone(supervisor: Supervisor, run_dir: Path) -> None:
+    (run_dir / "a.log").symlink_to("/dev/full")
+    ended = supervisor.spawn(one("a", "echo said; exit 3", log=str(run_dir / "a.log")))
+    assert (ended.code, ended.stdout.text, ended.log_truncated) == (3, "said\n", os.strerror(errno.ENOSPC))
+    assert supervisor.spawn(one("b", "true")).code == 0
