@@ -23,7 +23,7 @@ from runbook.host import LOCAL, Compose, Docker, Host, Local, Ssh
 from runbook.late import Results, text
 from runbook.operation import Arg, Env, Fields, Hashing, Pipeline, Process, Ref, SecretFile
 from runbook.operation import Stage as PlannedStage
-from runbook.quoting import visible
+from runbook.quoting import shell_word, visible
 from runbook.secret import Redactor
 from runbook.transports.bound import Bound
 from runbook.transports.durable import PARTIAL
@@ -334,13 +334,20 @@ def _ended_itself(operation: Process | Pipeline, ended: Ended, fields: Fields, s
     if changed := _changed_files(operation, ended):
         return Failed(Problem("E303", "the bytes are not the expected ones", changed, _OTHER_BYTES), fields)
     if bad or ended.why is Why.BROKEN or len(ended.exits) < len(codes):
-        return Failed(Problem("E300", "a process failed", _last_words(ended), see()), fields)
+        fix = see() or _look_at_sink(operation, ended)
+        return Failed(Problem("E300", "a process failed", _last_words(ended), fix), fields)
     wanted = operation.expect_sha256 if isinstance(operation, Pipeline) else ""
     if wanted and ended.sha256 != wanted:
         read = f"{operation.source}\n" if isinstance(operation, Pipeline) and operation.source else ""
         detail = f"{read}expected sha256 {wanted}\nfound    sha256 {ended.sha256} ({ended.bytes} bytes)"
         return Failed(Problem("E303", "the bytes are not the expected ones", detail, _OTHER_BYTES), fields)
     return Succeeded(fields)
+
+
+def _look_at_sink(operation: Process | Pipeline, ended: Ended) -> str:
+    """Where the file that was written could not take the bytes: which file system that is, and what it has left."""
+    sink = operation.sink if isinstance(operation, Pipeline) else ""
+    return f"df -h {shell_word(str(Path(sink).parent))}" if sink and f"pump: {sink}" in ended.detail else ""
 
 
 def _changed_files(operation: Process | Pipeline, ended: Ended) -> str:

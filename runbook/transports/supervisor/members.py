@@ -173,12 +173,12 @@ class Wiring:
             self._drop(fd)
 
     def _sink(self, flow: int, *, hashing: bool) -> None:
-        into = None
+        into, path = None, ""
         if self._request["sink"]["kind"] == "file":
             path = self._request["sink"]["value"]
             _clear(path)
             into = self._own(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        self._pump(pump.Pump(flow, into, hashing=hashing))
+        self._pump(pump.Pump(flow, into, hashing=hashing, place=path))
         self._drop(flow)
         if into is not None:
             self._drop(into)

@@ -43,11 +43,15 @@ def widen(fd: int) -> None:
 
 
 class Pump:
-    """What a pump was told: where from, where to (None: nowhere), whether to hash, what to write first."""
+    """What a pump was told: where from, where to (None: nowhere), whether to hash, what to write first.
 
-    def __init__(self, source: int, sink: int | None, *, hashing: bool, preamble: bytes = b"") -> None:
+    ``place``: the path of the file that it writes, if it is one: who reads that a disk is full wants to know which.
+    """
+
+    def __init__(self, source: int, sink: int | None, *, hashing: bool, preamble: bytes = b"", place: str = "") -> None:
         self.source = source
         self.sink = sink
+        self.place = place
         self.hashing = hashing
         self.preamble = preamble
 
@@ -84,7 +88,7 @@ class Pump:
             if os.read(word, 1) != GO:
                 return 1
             if self.sink is not None:
-                _make_durable(self.sink)
+                self._make_durable(self.sink)
             tell({"done": True, "bytes": count, "sha256": digest})
         except OSError as error:
             tell({"error": _explain(error)})
@@ -98,7 +102,7 @@ class Pump:
 
             digest = hashlib.sha256()
         if self.sink is not None:
-            _write_all(self.sink, memoryview(self.preamble))
+            self._write(self.sink, memoryview(self.preamble))
         buffer = memoryview(bytearray(CHUNK))
         count, due = 0, time.monotonic() + PROGRESS_EVERY_S
         while size := os.readv(self.source, [buffer]):
@@ -106,28 +110,32 @@ class Pump:
             if digest is not None:
                 digest.update(chunk)
             if self.sink is not None:
-                _write_all(self.sink, chunk)
+                self._write(self.sink, chunk)
             count += size
             if (now := time.monotonic()) >= due:
                 due = now + PROGRESS_EVERY_S
                 tell({"bytes": count})
         return count, digest.hexdigest() if digest is not None else ""
 
-
-def _write_all(fd: int, view: memoryview) -> None:
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def _make_durable(fd: int) -> None:
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EROFS):  # pipes and devices can't be synced
+    def _write(self, fd: int, view: memoryview) -> None:
+        try:
+            while view:
+                view = view[os.write(fd, view) :]
+        except OSError as error:
+            error.filename = self.place
             raise
+
+    def _make_durable(self, fd: int) -> None:
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EROFS):  # pipes and devices can't be synced
+                error.filename = self.place
+                raise
 
 
 def _explain(error: OSError) -> str:
     if error.errno == errno.EPIPE:
         return "the reader closed its input before the end of the data"
-    return error.strerror or "input or output failed"
+    said = error.strerror or "input or output failed"
+    return f"{error.filename}: {said}" if error.filename else said

@@ -159,7 +159,7 @@ def test_a_full_disk_at_the_sink(supervisor: Supervisor, source: File, tmp_path:
     finally:
         subprocess.run(["umount", "-l", small], check=True)
     assert (ended.why, ended.sha256) == (Why.BROKEN, None)
-    assert os.strerror(errno.ENOSPC) in ended.detail
+    assert f"pump: {small}/x.partial: {os.strerror(errno.ENOSPC)}" in ended.detail
     assert (log.why, log.code, log.stdout.bytes) == (Why.EXITED, 0, 3_000_000)
     assert log.log_truncated == os.strerror(errno.ENOSPC)
 
