@@ -101,7 +101,7 @@ if [ -r "/proc/$$/stat" ]; then
     read -r boot </proc/sys/kernel/random/boot_id
 fi
 printf "%s %s %s\n" "$$" "${start:--}" "${boot:--}" >"$home/start.new" && ln "$home/start.new" "$home/start" || exit 125
-sync "$home/start" "$home" 2>/dev/null || sync
+sync "$home/start" "$home" "${home%/*}" "${home%/*/*}" "${home%/*/*/*}" 2>/dev/null || sync # the names of its folders, too
 umask "$mask"
 exec "$@"
 '

@@ -131,6 +131,16 @@ def test_the_start_record_is_there_before_it_executes_and_names_it(far: Far) -> 
     assert Path(far.records).stat().st_mode & 0o777 == 0o700
 
 
+def test_the_record_and_every_name_on_the_way_to_it_are_synced_before_it_executes(far: Far, tmp_path: Path) -> None:
+    said = tmp_path / "synced"
+    (tmp_path / "sync").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >>{said}; exec {shutil.which("sync")} "$@"\n')
+    (tmp_path / "sync").chmod(0o755)
+    head = worker.header({"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    code, out, _ = far.run("a", f"cat {said}", head=head)
+    folders = [far.home("a"), *far.home("a").parents[:3]]
+    assert (code, out.split()) == (0, [f"{far.home('a')}/start", *map(str, folders)])
+
+
 def test_the_child_goes_on_when_its_client_dies(far: Far, tmp_path: Path, gate: Gate) -> None:
     process = far.start("a", f"echo $$ >{tmp_path}/pid; {gate.wait}; echo done >{tmp_path}/effect; exit 5")
     pid = pid_in(tmp_path / "pid")
