@@ -42,3 +42,37 @@ frozen_plan = Mutation(
     "Path(name).read_bytes()",
 )
 """A resume reads the plan where it is now."""
+
+synced_names = Mutation(f"{SUPERVISOR}/ledger.py", "self._named = False", "self._named = True")
+"""The supervisor's records are synced, and their name isn't."""
+
+synced_there = Mutation(
+    f"{SUPERVISOR}/worker.sh", 'sync "$home/start" "$home" "${home%/*}" "${home%/*/*}" "${home%/*/*/*}"', "true"
+)
+"""The worker's record is written and not synced."""
+
+hash_compared = Mutation("runbook/transports/process.py", "if wanted and ended.sha256 != wanted:", "if not ended:")
+"""What was read is hashed, and the hash is not compared."""
+
+archive_head = Mutation(
+    "runbook/actions/postgres/verify_dump.py", "if head.database != manifest.database:", "if not head:"
+)
+"""An archive may be of another database than its manifest says."""
+
+known_events = Mutation("runbook/engine/events.py", "if set(given) != set(keys):", "if given is None:")
+"""An event of another version is taken for ours."""
+
+pinned_login = Mutation(
+    "runbook/actions/postgres/create_login.py",
+    "role: str = pinned()\n    former: str = pinned()",
+    "role: str = current()\n    former: str = current()",
+)
+"""A resume chooses anew which of the two logins it makes ready."""
+
+private_directory = Mutation(
+    "runbook/cli/plan.py", 'TemporaryDirectory(prefix="runbook-plan-")', 'TemporaryDirectory(dir=".")'
+)
+"""A dry-run keeps what it needs where it was called."""
+
+read_only = Mutation("runbook/transports/look.py", 'link.execute("BEGIN READ ONLY")', 'link.execute("BEGIN")')
+"""An observer's SQL runs in a transaction that may write."""

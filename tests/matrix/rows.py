@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from tests.matrix.faults import FAULTS
+from tests.matrix.excluding import EXCLUDING
+from tests.matrix.guards import GUARDS
 from tests.matrix.inputs import INPUTS, THREATS
+from tests.matrix.kills import KILLS
+from tests.matrix.records import RECORDS
+from tests.matrix.relied_on import RELIED_ON
 
-ROWS = (*FAULTS, *INPUTS, *THREATS)
+ROWS = (
+    *RECORDS,
+    *KILLS,
+    *EXCLUDING,
+    *RELIED_ON,
+    *GUARDS,
+    *INPUTS,
+    *THREATS,
+)

@@ -20,6 +20,7 @@ from runbook.runner.ended import Broke
 from runbook.runner.ledger import Ledger
 from runbook.runner.step import StepLife
 from runbook.secret import Redactor
+from runbook.transports.orphans import Fate
 
 
 def syncs(patch: pytest.MonkeyPatch) -> None:
@@ -118,6 +119,16 @@ def fence(patch: pytest.MonkeyPatch) -> None:
 def unknowns(patch: pytest.MonkeyPatch) -> None:
     """What can't be known is taken for a definite failure."""
     patch.setattr(step, "Adrift", Broke)
+
+
+def asked_server(patch: pytest.MonkeyPatch) -> None:
+    """A COMMIT whose answer was lost is taken for a failed one."""
+    patch.setattr("runbook.transports.postgres.settle", lambda *_, **__: Fate.ABORTED)
+
+
+def taking_back(patch: pytest.MonkeyPatch) -> None:
+    """A failure leaves everything as it stands."""
+    patch.setattr(StepLife, "_taken_back", lambda self, ended: ended)
 
 
 def guards(patch: pytest.MonkeyPatch) -> None:
