@@ -8,15 +8,22 @@ no ``repr``, ``str``, format or pickle of a :class:`Secret` holds its value.
 from __future__ import annotations
 
 import base64
+import html
 import json
+import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Lock
 from typing import NoReturn, TypeAlias
 from urllib.parse import quote, quote_plus
 
 MASK = "•••"
 SHORTEST_REDACTED = 8
 """Shorter values are not searched for: masking every ``a`` hides more of the truth than of the secret."""
+SHORTEST_LINE = 16
+"""Of a secret of several lines (a key's file) each line is searched for as well, from this length on: programs indent them."""
+_PERCENT = re.compile("%[0-9A-F]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +113,15 @@ class Secret:
 class Redactor:
     """Replaces known secret values, in the forms in which they travel, by a mask.
 
-    Forms: raw, base64 (three alignments), URL-quoted, JSON-escaped, shell-quoted. ``longest`` is the length of the
-    longest form: a streaming sink holds back that many characters less one, so that a value split over two chunks is found.
+    Forms: raw; base64, ordinary and for URLs, at its three alignments; hex; and as URLs, JSON, shells, SQL, libpq, HTML and Python
+    quote them. Of a value of several lines, each long line too. ``longest`` is the length of the longest form: a streaming sink
+    holds back that many characters less one, so that a value split over two chunks is found.
     """
 
     def __init__(self, secrets: tuple[Secret, ...] = ()) -> None:
-        self._forms: dict[str, None] = {}
+        self._forms: tuple[str, ...] = ()
+        self._known: frozenset[Secret] = frozenset()
+        self._learning = Lock()
         self._public: tuple[str, ...] = ()
         for secret in secrets:
             self.learn(secret)
@@ -125,34 +135,56 @@ class Redactor:
         self._public += texts
 
     def learn(self, secret: Secret) -> None:
-        """Watch for one more secret, from now on."""
-        value = secret.reveal()
-        if len(value) < SHORTEST_REDACTED or any(value in text for text in self._public):
+        """Watch for one more secret, from now on. Safe beside other threads that learn or filter."""
+        if secret in self._known:
             return
-        forms = {value, quote(value, safe=""), quote_plus(value), shlex.quote(value)}
-        # most programs that print JSON keep letters beyond ASCII; some write them as escapes
-        forms |= {json.dumps(value, ensure_ascii=escaped)[1:-1] for escaped in (True, False)}
-        raw = value.encode()
-        for shift in range(3):
-            encoded = base64.b64encode(b"\0" * shift + raw).decode().rstrip("=")
-            forms.add(encoded[0 if shift == 0 else shift + 1 : len(encoded) - 1])
-        for form in sorted(forms, key=len, reverse=True):
-            if len(form) >= SHORTEST_REDACTED:
-                self._forms[form] = None
+        value = secret.reveal()
+        lines = [line.strip() for line in value.splitlines()] if "\n" in value else []
+        found: set[str] = set()
+        for text in (value, *(line for line in lines if len(line) >= SHORTEST_LINE)):
+            if len(text) >= SHORTEST_REDACTED and not any(text in public for public in self._public):
+                found |= {form for form in _forms(text) if len(form) >= SHORTEST_REDACTED}
+        with self._learning:
+            self._known |= {secret}
+            self._forms = tuple(sorted({*self._forms, *found}, key=lambda form: (-len(form), form)))
 
     @property
     def longest(self) -> int:
         """Length of the longest watched form, in characters; 0 if nothing is watched."""
-        return max(map(len, self._forms), default=0)
+        return len(self._forms[0]) if self._forms else 0
 
     @property
     def forms(self) -> tuple[str, ...]:
         """The watched forms, longest first; for the supervisor, which redacts what children print."""
-        return tuple(sorted(self._forms, key=len, reverse=True))
+        return self._forms
 
     def __call__(self, text: str) -> str:
         """The text with every watched form masked."""
-        for form in self.forms if self._forms else ():
+        for form in self._forms:
             if form in text:
                 text = text.replace(form, MASK)
         return text
+
+
+def _forms(value: str) -> Iterator[str]:
+    """How a value looks in what programs print: quoted as they quote, and encoded."""
+    yield value
+    for quoted in (quote(value, safe=""), quote(value), quote_plus(value)):
+        yield quoted
+        yield _PERCENT.sub(lambda found: found[0].lower(), quoted)
+    # most programs that print JSON keep letters beyond ASCII; some write them as escapes; and logs are JSON that holds JSON
+    for once in (json.dumps(value, ensure_ascii=escaped)[1:-1] for escaped in (True, False)):
+        yield from (once, json.dumps(once, ensure_ascii=False)[1:-1])
+    yield shlex.quote(value)
+    yield value.replace("'", "'\\''")
+    doubled, slashed = value.replace("'", "''"), value.replace("\\", "\\\\")
+    yield from (doubled, slashed.replace("'", "''"))
+    yield from (slashed.replace("'", "\\'"), slashed.replace(":", "\\:"))  # in a conninfo string, in a password file
+    yield from (html.escape(value), html.escape(value, quote=False))
+    raw = value.encode()
+    yield from (repr(value)[1:-1], repr(raw)[2:-1])
+    yield from (raw.hex(), raw.hex().upper())
+    for shift in range(3):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            encoded = encode(b"\0" * shift + raw).decode().rstrip("=")
+            yield encoded[0 if shift == 0 else shift + 1 : len(encoded) - 1]

@@ -8,7 +8,7 @@ actions share. Promises: unknown fields are refused; a secret is held as a refer
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -35,6 +35,28 @@ def parse_secret(value: object) -> SecretRef:
         case {"aws_secret": str(name), **more} if not more and name:
             return FromAws(name)
     raise ValueError(_EXPECTED)
+
+
+def secrets_in(value: object) -> Iterator[SecretRef]:
+    """The references to secrets in a system's fields, or anywhere below a value of a plan; those of templates are not known yet."""
+    match value:
+        case FromEnv() | FromFile() | FromCommand() | FromAws() | FromEscrow():
+            yield value
+        case BaseModel():
+            for name in type(value).model_fields:
+                yield from secrets_in(getattr(value, name))
+        case Mapping():
+            try:
+                found = parse_secret(value)
+            except ValueError:
+                for part in value.values():
+                    yield from secrets_in(part)
+            else:
+                if "{{" not in str(found):
+                    yield found
+        case list() | tuple():
+            for part in value:
+                yield from secrets_in(part)
 
 
 def _duration(text: str) -> str:

@@ -21,8 +21,8 @@ from runbook.doctor.facts import UNKNOWN, Detail, Need, Program, SecretFacts, Se
 from runbook.errors import Bug, InvalidInput, Problem, Refused
 from runbook.host import LOCAL, Compose, Docker, Host, Local, Ssh
 from runbook.operation import Connection, sql
-from runbook.secret import FromAws, FromCommand, FromEnv, FromFile, Redactor, SecretRef
-from runbook.system import Channel, ComposeProject, Machine, Postgres, Redis, Store, System, Volume, Web
+from runbook.secret import FromEnv, FromFile, Redactor, SecretRef
+from runbook.system import Channel, ComposeProject, Machine, Postgres, Redis, Store, System, Volume, Web, secrets_in
 from runbook.transports.bound import Bound
 from runbook.transports.commands import Commands
 from runbook.transports.database import Databases
@@ -86,7 +86,7 @@ class Gatherer:
         """Whether each secret of this machine can be read; what a command or a service gives is asked for with its system."""
         found = []
         for system in systems:
-            for ref in dict.fromkeys(_refs(system)):
+            for ref in dict.fromkeys(secrets_in(system)):
                 if isinstance(ref, FromEnv | FromFile):
                     found.append(SecretFacts(system.key, str(ref), self._unreadable(ref)))
         return tuple(found)
@@ -298,14 +298,6 @@ def _backups(entries: Iterable[str]) -> list[str]:
     """The names of what has a manifest beside it."""
     known = set(entries)
     return [name.removesuffix(MANIFEST) for name in known if name.endswith(MANIFEST)]
-
-
-def _refs(system: System) -> Iterable[SecretRef]:
-    for field in type(system).model_fields:
-        value = getattr(system, field)
-        for one in value.values() if isinstance(value, dict) else (value,):
-            if isinstance(one, FromEnv | FromFile | FromCommand | FromAws):
-                yield one
 
 
 def _late(name: str) -> Problem:

@@ -42,6 +42,7 @@ from runbook.runner.ledger import Ledger, Watch
 from runbook.runner.loop import Loop
 from runbook.runner.setting import AnyAction, Ask, Setting
 from runbook.runner.targets import claims, compare, excused
+from runbook.runner.watched import named_secrets
 from runbook.secret import Redactor
 from runbook.system import Postgres, Redis
 from runbook.transports.outcome import Progress
@@ -95,6 +96,7 @@ def apply(order: Order, caller: Caller) -> Ending:
     with _engine(run, clock) as world_at:
         world = world_at(caller.redactor, order.environment)
         try:
+            world.watch_for(named_secrets(order.plan, order.environment))
             targets = claims(world.look, order.plan, caller.actions, order.environment.systems)
             _lock(world, run, targets, clock)
             _freeze(run, order)
@@ -147,6 +149,7 @@ def resume(run: RunDir, caller: Caller, skip: Mapping[str, str]) -> Ending:
         _refuse_skips(state, skip)
         world = world_at(caller.redactor, order.environment)
         try:
+            world.watch_for(named_secrets(order.plan, order.environment))
             now = claims(world.look, order.plan, caller.actions, order.environment.systems)
             half_done = excused(state, order.plan, caller.actions, order.environment.systems)
             compare({**header.targets, **dict(state.rebound)}, now, half_done)

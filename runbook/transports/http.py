@@ -1,12 +1,13 @@
 """HTTP: one request, one answer, bounded; redirects are shown and not followed.
 
 Owns the use of httpx (imported late). Promises: a request whose answer was lost is :class:`Lost` unless it only reads; a body is
-cut at 64 KiB; no secret header is in a message.
+cut at 64 KiB, and known secrets in it are masked before anything is cut; no secret header is in a message.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from runbook.condition import explain, failing
 from runbook.errors import Problem
 from runbook.late import Results, document
 from runbook.operation import Call, Fields
-from runbook.secret import SecretRef
+from runbook.secret import Redactor, SecretRef
 from runbook.transports.bound import Bound
 from runbook.transports.outcome import Failed, Lost, Outcome, Succeeded
 from runbook.transports.trouble import trouble
@@ -25,6 +26,9 @@ LONGEST_BODY = 64 * 1024
 LONGEST_SHOWN = 200
 """Characters of a body in a message."""
 ANSWERS_WITHIN_S = 30.0
+_NO_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""What can't stand in a header's value (RFC 9110, 5.5)."""
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSETTLED = frozenset({502, 504})
 """A gateway's word about a server that it lost: the request may have been carried out."""
 
@@ -57,9 +61,12 @@ class NoResponse:
     elapsed_s: float
 
 
-def send(request: Request, bound: Bound) -> Response | NoResponse:
-    """Send it and read the answer, within the bound (at most 30 s between two bytes). Raises :class:`Trouble` for a bad URL."""
+def send(request: Request, bound: Bound, *, redactor: Redactor) -> Response | NoResponse:
+    """Send it and read the answer, within the bound (at most 30 s between two bytes). Raises :class:`Trouble` for a bad request."""
     import httpx
+
+    headers = _headers(request)
+    enough = LONGEST_BODY + 4 * redactor.longest  # a secret at the cut is read to its end: only so is it known
 
     began = time.monotonic()
 
@@ -67,7 +74,6 @@ def send(request: Request, bound: Bound) -> Response | NoResponse:
         return round(time.monotonic() - began, 3)
 
     try:
-        headers = {"user-agent": "runbook", **request.headers}
         with (
             httpx.Client(follow_redirects=False, timeout=max(0.001, bound.at_most(ANSWERS_WITHIN_S))) as client,
             client.stream(request.method, request.url, headers=headers, content=request.body) as answer,
@@ -75,10 +81,10 @@ def send(request: Request, bound: Bound) -> Response | NoResponse:
             body = bytearray()
             for chunk in answer.iter_bytes():
                 body += chunk
-                if len(body) >= LONGEST_BODY or bound.over:
+                if len(body) >= enough or bound.over:
                     break
-            text = bytes(body[:LONGEST_BODY]).decode(answer.encoding or "utf-8", "replace")
-            return Response(answer.status_code, text, elapsed_s())
+            text = redactor(bytes(body).decode(answer.encoding or "utf-8", "replace"))
+            return Response(answer.status_code, _cut(text), elapsed_s())
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise trouble(
             "E340",
@@ -89,7 +95,27 @@ def send(request: Request, bound: Bound) -> Response | NoResponse:
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         return NoResponse(_explained(error), sent=False, elapsed_s=elapsed_s())
     except httpx.HTTPError as error:
-        return NoResponse(f"{type(error).__name__}: {error}", sent=True, elapsed_s=elapsed_s())
+        return NoResponse(f"{type(error).__name__}: {redactor(str(error))}", sent=True, elapsed_s=elapsed_s())
+
+
+def _headers(request: Request) -> dict[bytes, bytes]:
+    """Names and values as they are sent: UTF-8. Raises :class:`Trouble` with the name of one that can't be, without its value."""
+    for name, value in request.headers.items():
+        if not _NAME.fullmatch(name) or _NO_HEADER.search(value):
+            detail = (
+                f"{request.url}: the header {name!r} holds a character that a header can't have, such as a line's end."
+            )
+            raise trouble(
+                "E340", "a request could not be made", detail, "correct the header, or what its secret is read from"
+            )
+    given = {name.encode(): value.strip(" \t").encode() for name, value in request.headers.items()}
+    named = any(name.lower() == b"user-agent" for name in given)
+    return given if named else {b"user-agent": b"runbook", **given}
+
+
+def _cut(text: str) -> str:
+    """At most 64 KiB of it, whole characters."""
+    return text.encode()[:LONGEST_BODY].decode("utf-8", "ignore")
 
 
 def request_of(call: Call, results: Results, reveal: Callable[[SecretRef], str]) -> Request:
@@ -111,13 +137,15 @@ def request_of(call: Call, results: Results, reveal: Callable[[SecretRef], str])
     return Request(call.operation.upper(), url, plain, body)
 
 
-def perform_call(call: Call, results: Results, reveal: Callable[[SecretRef], str], bound: Bound) -> Outcome:
+def perform_call(
+    call: Call, results: Results, reveal: Callable[[SecretRef], str], bound: Bound, *, redactor: Redactor
+) -> Outcome:
     """Perform an HTTP call. Result: ``status``, ``body``, ``elapsed_s``. Raises :class:`Trouble` before anything was sent.
 
     Without ``expect``, a status below 400 is success.
     """
     request = request_of(call, results, reveal)
-    answer = send(request, bound)
+    answer = send(request, bound, redactor=redactor)
     where = f"{request.method} {request.url}"
     match answer:
         case NoResponse(why, sent, _):

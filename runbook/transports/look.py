@@ -148,8 +148,9 @@ class LiveLook:
         return self._commands.run(host, argv, self._bound())
 
     def probe(self, host: Host, argv: tuple[str, ...]) -> Ran:
-        """The user's own program that tells whether a step is done; trusted and shown."""
-        return self._commands.run(host, argv, self._bound())
+        """The user's own program that tells whether a step is done; trusted and shown. What it prints is masked."""
+        ran, redact = self._commands.run(host, argv, self._bound()), self._secrets.redactor
+        return Ran(ran.exit_code, redact(ran.stdout), redact(ran.stderr))
 
     def containers(self, host: Host, project: str) -> tuple[ContainerFacts, ...]:
         """The containers of a Compose project, stopped ones too, by service and number."""
@@ -176,7 +177,8 @@ class LiveLook:
                 name: value if isinstance(value, str) else self._secrets.reveal(value).reveal()
                 for name, value in headers.items()
             }
-            answer = send(Request("GET", url, plain), self._bound().within(timeout_s))
+            bound = self._bound().within(timeout_s)
+            answer = send(Request("GET", url, plain), bound, redactor=self._secrets.redactor)
         if isinstance(answer, Response):
             return Answer(answer.status, answer.body, answer.elapsed_s)
         return Answer(0, answer.why, answer.elapsed_s)

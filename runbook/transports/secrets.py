@@ -12,13 +12,15 @@ import secrets as randomness
 import stat
 import string
 import subprocess
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import assert_never
 
 from runbook.secret import FromAws, FromCommand, FromEnv, FromEscrow, FromFile, Redactor, Secret, SecretRef
 from runbook.transports.durable import sync_folder, write_durably
 from runbook.transports.environment import allowed_environment
-from runbook.transports.trouble import trouble
+from runbook.transports.trouble import Trouble, trouble
 
 LONGEST_SECRET = 65_536
 """Bytes; what is longer is taken for a mistake."""
@@ -35,11 +37,27 @@ class SecretStore:
         self._escrow = run_directory / "escrow"
         self._redactor = redactor
 
+    @property
+    def redactor(self) -> Redactor:
+        """What knows every secret that was revealed."""
+        return self._redactor
+
     def reveal(self, ref: SecretRef) -> Secret:
         """The value, known to the redactor from now on. Raises :class:`Trouble`."""
         secret = Secret(self._read(ref))
         self._redactor.learn(secret)
         return secret
+
+    def watch_for(self, refs: Iterable[SecretRef]) -> None:
+        """Let the redactor know, before their first use, those that cost nothing to read: variables, files, what the run minted.
+
+        A command or a service is asked when its secret is used, and not before. What can't be read now is told then.
+        """
+        minted = sorted(self._escrow.glob("*")) if self._escrow.is_dir() else []
+        for ref in (*refs, *(FromEscrow(path.name) for path in minted)):
+            if isinstance(ref, FromEnv | FromFile | FromEscrow):
+                with suppress(Trouble):
+                    self.reveal(ref)
 
     def generate(self, name: str, length: int) -> bool:
         """Mint the escrowed secret ``name``; False if it was there, and is kept. Raises :class:`Trouble`."""
@@ -65,7 +83,7 @@ class SecretStore:
                 value = os.environ.get(name, "")
                 if not value:
                     raise trouble("E370", _SUMMARY, f"The environment variable {name} is not set.", f"export {name}=…")
-                return value
+                return _checked(os.fsencode(value), f"the environment variable {name}")
             case FromFile(path):
                 return _read_file(Path(path))
             case FromCommand(argv):

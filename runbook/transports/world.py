@@ -146,6 +146,10 @@ class World:
             monotonic=monotonic,
         )
 
+    def watch_for(self, refs: Iterable[SecretRef]) -> None:
+        """Mask these secrets from now on, as far as they can be read without asking anybody, and those that the run minted."""
+        self._secrets.watch_for(refs)
+
     # --- the performer ----------------------------------------------------------------------------------------------
 
     def perform(self, operation: Operation, use: Use) -> Outcome:
@@ -257,7 +261,7 @@ class World:
                     return docker_run.perform_run(self._engine, operation, use.results, self._reveal, bound)
                 if operation.service is Service.DOCKER:
                     return docker.perform_call(self._engine, operation, use.results, bound)
-                return http.perform_call(operation, use.results, self._reveal, bound)
+                return http.perform_call(operation, use.results, self._reveal, bound, redactor=self._secrets.redactor)
             case Wait():
                 return perform_wait(
                     operation,

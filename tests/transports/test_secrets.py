@@ -100,3 +100,26 @@ def test_a_command_does_not_see_the_engines_secrets(store: SecretStore, monkeypa
         store.reveal(FromCommand(("sh", "-c", "echo ${AWS_SECRET_ACCESS_KEY:-nothing-here}"))).reveal()
         == "nothing-here"
     )
+
+
+def test_what_costs_nothing_to_read_is_masked_before_its_first_use(
+    store: SecretStore, run_directory: Path, redactor: Redactor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("S", VALUE + "-1")
+    asked, open_to_others, mine = tmp_path / "asked", tmp_path / "open", tmp_path / "mine"
+    for path, mode in ((open_to_others, 0o644), (mine, 0o600)):
+        path.write_text(f"{VALUE}-{path.name}")
+        path.chmod(mode)
+    store.generate("minted", 30)
+    minted = (run_directory / "escrow" / "minted").read_text()
+    fresh = Redactor()
+    refs = (FromEnv("S"), FromEnv("NOT_THERE"), FromFile(str(mine)), FromFile(str(open_to_others)))
+    SecretStore(run_directory, fresh).watch_for((*refs, FromCommand(("touch", str(asked)))))
+    said = f"{VALUE}-1 {VALUE}-mine {VALUE}-open {minted}"
+    assert fresh(said) == f"{MASK} {MASK} {VALUE}-open {MASK}"
+    assert not asked.exists()
+
+
+def test_a_variable_that_is_no_text_is_refused(store: SecretStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S", os.fsdecode(b"correct-\xff-horse"))
+    assert "did not give UTF-8 text" in refused(store, FromEnv("S"))
