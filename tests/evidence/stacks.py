@@ -167,7 +167,14 @@ class InContainer:
         self.host = address(self.container)
 
     def pids(self) -> dict[int, str]:
-        """Processes in the container that are not the server's own, by their process id on this machine."""
+        """Processes in the container that are not the server's own, by their process id on this machine.
+
+        Listed twice: a list is no snapshot, and what the server began while it was made stands there without its parent.
+        """
+        first = self._strangers()
+        return {pid: words for pid, words in self._strangers().items() if pid in first} if first else {}
+
+    def _strangers(self) -> dict[int, str]:
         self.container.reload()
         top = self.container.top(ps_args="-eo pid,ppid,args")
         rows = [(int(row[0]), int(row[1]), row[2]) for row in top["Processes"]]
