@@ -26,10 +26,10 @@ def on_call() -> Iterator[OnCall]:
     class Telephone(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             told = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            if not people.deaf:
+                people.told.append(told)  # before the answer: whoever has it may look at once
             self.send_response(500 if people.deaf else 200)
             self.end_headers()
-            if not people.deaf:
-                people.told.append(told)
 
         def log_message(self, *arguments: object) -> None:
             """Nobody reads it."""

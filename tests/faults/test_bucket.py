@@ -179,7 +179,7 @@ def test_the_whole_way_out_of_a_bucket_with_everything_killed_in_between(yard: Y
     engine = yard.program.start("apply", *arguments)
     until(lambda: len(yard.program.runs) > before and _reached(yard.program, "start_side"), WITHIN_S, "it recovers")
     engine.kill()
-    engine.wait(30)
+    engine.wait(WITHIN_S)
     run = yard.program.directory()
     while doomed := processes_about(run):
         for pid in doomed:
@@ -188,8 +188,8 @@ def test_the_whole_way_out_of_a_bucket_with_everything_killed_in_between(yard: Y
     resumed = yard.program.run("resume", yard.program.last, "--yes")
     assert resumed.code == DONE, resumed.said
     assert yard.server.sql("SELECT word FROM notes") == [("kept",)]
-    assert yard.digest("00000002.history")
-    assert not [line for line in processes_about(run).values() if " wal " in line], "nobody feeds any more"
+    until(lambda: yard.digest("00000002.history") != "", WITHIN_S, "the new timeline's history is archived")
+    until(lambda: not any(" wal " in line for line in processes_about(run).values()), WITHIN_S, "nobody feeds any more")
     written = [path for path in yard.program.state.rglob("*") if path.is_file()]
     assert not [path for path in written if yard.s3.secret_key.encode() in path.read_bytes()]
 

@@ -52,16 +52,16 @@ def guides_base(cluster: Cluster, folder: Path) -> None:
 
 
 def started(cluster: Cluster, folder: Path, *settings: str) -> str:
-    """Start a server there by hand, as the guide has it; what it says until it ends, or for ten seconds."""
+    """Start a server there by hand, as the guide has it; what it says until it ends, or for a minute."""
     words = [word for setting in (*settings, "listen_addresses=", "archive_mode=off") for word in ("-c", setting)]
     sockets = ("-c", f"unix_socket_directories={folder}", "-c", "logging_collector=off")
     argv: list[str | Path] = [cluster.server.tool("postgres"), "-D", folder, *words, *sockets]
     process = cluster.server.account.start(argv, output=subprocess.PIPE)
     try:
-        return process.communicate(timeout=10)[0].decode()
+        return process.communicate(timeout=60)[0].decode()
     except subprocess.TimeoutExpired:
         process.terminate()
-        return process.communicate(timeout=30)[0].decode()
+        return process.communicate(timeout=60)[0].decode()
 
 
 def recovery(stage: Stage, cluster: Cluster, artifact: Artifact, target: object) -> Life:

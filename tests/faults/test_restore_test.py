@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,9 @@ import pytest
 
 from tests.evidence.program import PLANS, Program, Ran
 from tests.evidence.telephone import OnCall, on_call
+from tests.evidence.witness import until
 from tests.faults.house import COUNTS, DATABASE, SECRET, House
+from tests.fixtures.standstill import held_while_there
 
 PLAN = PLANS / "restore-test.yaml"
 PASSED, FAILED, REFUSED = 0, 1, 4
@@ -139,21 +140,21 @@ def test_fault_41_it_has_no_time_and_no_record(house: House, people: OnCall) -> 
 
 
 def test_fault_41_a_kill_leaves_the_copy(house: House, people: OnCall) -> None:
-    house.server.sql(
-        "CREATE TABLE slow AS SELECT n, repeat(md5(n::text), 30) AS t FROM generate_series(1, 30000) n", DATABASE
-    )
+    flag = house.server.socket_dir / "held"
+    house.server.sql(held_while_there(flag), DATABASE)
+    house.server.sql("CREATE INDEX ON cities (held(id))", DATABASE)
     house.back_up()
     cut = house.guide(GUIDE_A.replace("for TABLE in", "kill -9 $$; for TABLE in"))
     assert cut.returncode == -9
     assert "cl_backup_test" in house.databases(), "until next month's run, with everybody's data"
 
     running = program(house, people)
+    flag.touch()
     engine = running.start("apply", PLAN, "--env", environment(house))
-    deadline = time.monotonic() + 30
-    while not copies(house) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: copies(house) != set(), 60, "it makes its copy, and can't come to an end with it")
     engine.kill()
-    engine.wait(30)
+    engine.wait(60)
+    flag.unlink()
     assert copies(house) != set()
     resumed = running.run("resume", running.last)
     assert resumed.code == PASSED, resumed.said

@@ -163,7 +163,8 @@ def killed_and_resumed(house: House, moment: Moment) -> bool:
     accident = deleted(house)
     before = set(house.program.runs)
     engine = house.program.start("apply", house.folder / "plan.yaml", *words(house, accident))
-    until(lambda: bool(set(house.program.runs) - before), WITHIN_S, "the run begins")
+    until(lambda: engine.poll() is not None or set(house.program.runs) - before != set(), WITHIN_S, "the run begins")
+    assert set(house.program.runs) - before, (house.folder / "output").read_text()[-2000:]
     run = house.program.directory()
     reached(run / "journal.jsonl", moment, engine)
     kill(Victim.EVERYTHING, engine, run)

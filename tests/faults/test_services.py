@@ -19,13 +19,13 @@ runbook: 1
 name: answers
 systems: {site: web}
 steps:
-  - {id: answers, uses: http.check, on: site, with: {path: /api/health, status: 200}, timeout: 10s}
+  - {id: answers, uses: http.check, on: site, with: {path: /api/health, status: 200}, timeout: 1m}
 """
 
 
 def test_fault_10_an_error_page_passes_for_health(tmp_path: Path) -> None:
     with broken_site() as url:
-        guide = subprocess.run(["curl", "-s", f"{url}/api/health"], capture_output=True, timeout=10, check=False)
+        guide = subprocess.run(["curl", "-s", f"{url}/api/health"], capture_output=True, timeout=60, check=False)
         assert guide.returncode == 0, "curl -s is content with any answer"
         (tmp_path / "plan.yaml").write_text(CHECK)
         (tmp_path / "environment.yaml").write_text(
@@ -58,8 +58,8 @@ def test_fault_11_a_server_that_has_just_been_started_is_not_ready(civicq: Stack
     waits = civicq.program.folder / "wait.yaml"
     waits.write_text(
         "runbook: 1\nname: ready\nsystems: {app: compose, db: postgres}\nsteps:\n"
-        f"  - {{id: ready, uses: compose.wait_healthy, on: app, with: {{services: [{civicq.guide.service}]}}, timeout: 1m}}\n"
-        "  - {id: ask, uses: postgres.query, on: db, with: {query: SELECT 1 AS one}, timeout: 10s}\n"
+        f"  - {{id: ready, uses: compose.wait_healthy, on: app, with: {{services: [{civicq.guide.service}]}}, timeout: 5m}}\n"
+        "  - {id: ask, uses: postgres.query, on: db, with: {query: SELECT 1 AS one}, timeout: 1m}\n"
     )
     ran = civicq.apply(waits)
     server.found_again()
