@@ -118,7 +118,9 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if os.environ.get("RUNBOOK_DEBUG"):
             raise
-        return _say(Bug(f"{type(error).__name__}: {error}"))
+        from runbook.journal.faults import machine_fault
+
+        return _say(machine_fault(error) or Bug(f"{type(error).__name__}: {error}"))
 
 
 def _say(error: RunbookError) -> int:

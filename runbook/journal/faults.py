@@ -1,7 +1,7 @@
 """What the operating system said, as a fault of the journal: why, and what to do about it.
 
-Owns the codes E705 to E709 and the sentences for each errno. The run's directory stands in each text, because on the night
-in question nobody remembers where it is.
+Owns the codes E705 to E709 and E715, and the sentences for each errno. The run's directory stands in each text, because on the
+night in question nobody remembers where it is.
 """
 
 from __future__ import annotations
@@ -21,11 +21,27 @@ _REASONS: Final = {
     errno.EIO: ("the device reported an I/O error", "look at `dmesg | tail`; the disk may be failing"),
     errno.EMFILE: ("this process has too many open files", "raise the limit (`ulimit -n 4096`)"),
     errno.ENFILE: ("this machine has too many open files", "find who holds them with `lsof`"),
+    errno.ENOMEM: ("there is no memory left for it", "look who has it (`free -m`), and at `ulimit -v`"),
     errno.EACCES: ("this user may not do that", "work as the user that began the run (`ls -ld {where}`)"),
     errno.EPERM: ("this user may not do that", "work as the user that began the run (`ls -ld {where}`)"),
     errno.ENOENT: ("a file of the run is missing", "look what is left with `ls -la {where}`"),
     errno.ELOOP: ("a file of the run is a symbolic link", "look who put it there with `ls -la {where}`"),
 }
+
+_OF_THE_MACHINE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS, errno.EIO, *NO_SPACE})
+"""What can meet any call at all, wherever in the program it stands."""
+
+
+def machine_fault(error: Exception) -> JournalFault | None:
+    """What the machine could not give, where no code foresaw it; None for an error of another kind, which is ours."""
+    found = OSError(errno.ENOMEM, "") if isinstance(error, MemoryError) else error
+    if not isinstance(found, OSError) or found.errno not in _OF_THE_MACHINE:
+        return None
+    reason, remedy = _reason(found, Path(str(found.filename or ".")))
+    detail = f"{found.filename}: {reason}." if found.filename else f"{reason[0].upper()}{reason[1:]}."
+    detail += "\nNothing more is started. What the journal of a run has is kept."
+    fix = f"{remedy}, then `runbook runs`: one that was begun is gone on with, else the command is given again"
+    return JournalFault(Problem("E715", "this machine could not give what was needed", detail, fix))
 
 
 def write_fault(error: OSError, doing: str, directory: Path) -> JournalFault:

@@ -8,6 +8,7 @@ allowlisted environment and its own secrets only, in files or variables; what wa
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import re
@@ -155,8 +156,9 @@ class Processes:
 
         match ended.why:
             case Why.NOT_STARTED:
-                fix = "is the program there, and may this user run it? Then try again"
-                return Failed(Problem("E301", "a process could not be started", ended.detail, fix), fields)
+                return Failed(
+                    Problem("E301", "a process could not be started", ended.detail, _why(ended.detail)), fields
+                )
             case Why.KILLED | Why.TIMED_OUT | Why.STUCK:
                 how = {Why.KILLED: "It was ended on request.", Why.TIMED_OUT: "It did not end in time, and was ended."}
                 detail = f"{how.get(ended.why, 'It could not be ended.')} {ended.detail}\n{_tail(ended)}".strip()
@@ -342,6 +344,13 @@ def _ended_itself(operation: Process | Pipeline, ended: Ended, fields: Fields, s
         detail = f"{read}expected sha256 {wanted}\nfound    sha256 {ended.sha256} ({ended.bytes} bytes)"
         return Failed(Problem("E303", "the bytes are not the expected ones", detail, _OTHER_BYTES), fields)
     return Succeeded(fields)
+
+
+def _why(said: str) -> str:
+    """What a person looks at when a program could not be started."""
+    if any(os.strerror(code) in said for code in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)):
+        return "raise what this machine is short of (`ulimit -a`, `free -m`), and try again a few seconds later"
+    return "is the program there, and may this user run it? Then try again"
 
 
 def _look_at_sink(operation: Process | Pipeline, ended: Ended) -> str:

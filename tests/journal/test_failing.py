@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from runbook.errors import JournalFault
+from runbook.errors import ExitCode, JournalFault
+from runbook.journal.faults import machine_fault
 from runbook.journal.local import read
 from runbook.journal.record import Record
 from tests.journal.begun import HERE, RUN, create, reopen, step
@@ -230,3 +231,20 @@ def test_a_real_file_system_that_runs_full(small_disk: Path) -> None:
 def test_a_file_system_too_small_to_begin_on(small_disk: Path) -> None:
     with pytest.raises(JournalFault, match="E706"):
         create(small_disk / RUN)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EMFILE, "Too many open files"), OSError(errno.EROFS, "", "/x"), MemoryError()]
+)
+def test_what_the_machine_lacks_is_not_said_to_be_our_fault(error: Exception) -> None:
+    found = machine_fault(error)
+    assert found is not None
+    assert found.exit_code is ExitCode.JOURNAL
+    (problem,) = found.problems
+    assert problem.code == "E715"
+    assert "`runbook runs`" in problem.fix
+
+
+def test_what_no_machine_does_is_ours() -> None:
+    assert machine_fault(OSError(errno.EBADF, "Bad file descriptor")) is None
+    assert machine_fault(KeyError("x")) is None

@@ -25,10 +25,11 @@ PATIENCE_S = 40.0
 
 @dataclass
 class Program:
-    """A plan below ``directory``, its state, its ledger, and the processes that it was run by."""
+    """A plan below ``directory``, its state, its ledger, and the processes that it was run by. ``under``: what runs the program."""
 
     directory: Path
     running: list[subprocess.Popen[str]] = field(default_factory=list)
+    under: tuple[str, ...] = ()
 
     @property
     def state(self) -> Path:
@@ -64,7 +65,7 @@ class Program:
     def start(self, *arguments: str, crash: str = "") -> subprocess.Popen[str]:
         """``runbook ARGUMENTS`` as a process of its own."""
         environment = {**os.environ, "NO_COLOR": "1"} | ({"RUNBOOK_CRASH": crash} if crash else {})
-        argv = [sys.executable, "-m", "runbook.cli", *arguments, "--state", str(self.state)]
+        argv = [*self.under, sys.executable, "-m", "runbook.cli", *arguments, "--state", str(self.state)]
         pipe = subprocess.PIPE
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=self.directory

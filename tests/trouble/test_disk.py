@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import pytest
 
 from tests.evidence.witness import until
 from tests.faults.house import BACKUP, DATABASE
 from tests.trouble.night import DONE, FAILED, JOURNAL, REFUSED, WITHIN_S, Night
+from tests.trouble.places import fill, small_disk
 
 pytestmark = pytest.mark.root
 FULL = "No space left on device"
-
-
-@contextmanager
-def small_disk(place: Path, megabytes: int) -> Iterator[Path]:
-    """A file system in memory at `place`."""
-    place.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "tmpfs", str(place)], check=True)
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """Not a byte is free any more; the file that took them."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            return filler
 
 
 def test_the_servers_disk_runs_full_in_the_middle_of_a_restore(night: Night) -> None:
