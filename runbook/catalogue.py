@@ -8,6 +8,7 @@ iterating loads them all.
 from __future__ import annotations
 
 import pkgutil
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
@@ -20,6 +21,8 @@ from runbook import actions
 from runbook.action import Action
 
 AnyAction = Action[Any, Any, Any, Any]
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}(?:\.[a-z][a-z0-9_]{0,62}){0,3}")
+"""What may be looked for as a file: what a plan says that it uses may be any text."""
 
 
 class Catalogue(Mapping[str, AnyAction]):
@@ -54,9 +57,9 @@ class Catalogue(Mapping[str, AnyAction]):
 
     def _look_near(self, name: str) -> None:
         """Load the module that the name points at: the file of its own name, that of its folder, or the one with its class."""
-        parts = name.split(".")
-        if not all(part.isidentifier() for part in parts):
+        if not _NAME.fullmatch(name):
             return
+        parts = name.split(".")
         for path in (name, parts[0], f"{parts[0]}.{_file_of(parts)}"):
             full = f"{actions.__name__}.{path}"
             if name not in self._found and _exists(full):

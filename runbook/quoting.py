@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shlex
 import string
-import unicodedata
 from math import isfinite
 
 from runbook.errors import InvalidInput, Problem
@@ -20,7 +19,10 @@ LONGEST_NAME = 63
 """Bytes of an identifier (NAMEDATALEN - 1); the server cuts what is longer, with a notice only."""
 
 _PART = re.compile(r"[a-z_][a-z0-9_]*")
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+DECEIVING = "\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+"""Characters (for a regular expression's class) that reorder, break or hide text; a plan may not hold them as such."""
+_ACTS = re.compile(f"[\0-\x1f\x7f-\x9f\u200c\u200d\ud800-\udfff{DECEIVING}]")
+"""Those, controls, halves of characters, and the two joiners, which scripts need in text and nobody sees in a path."""
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\", "'": "\\'"}
 
 
@@ -80,14 +82,26 @@ def literal(value: Scalar) -> str:
 
 def shell_word(text: str) -> str:
     """One word of a POSIX shell line; of bash (``$'…'``) where it holds characters that would act on a terminal."""
-    if any(_acts(char) for char in text):
-        return "$'" + "".join(_escaped(char) for char in text) + "'"
+    if _ACTS.search(text):
+        return (
+            "$'" + "".join(_SHORT.get(char, char) if not _ACTS.match(char) else _escaped(char) for char in text) + "'"
+        )
     return shlex.quote(text)
 
 
 def visible(text: str) -> str:
-    """The text with control and bidirectional characters escaped: safe to print."""
-    return "".join(_escaped(char) if _acts(char) else char for char in text)
+    """The text as one line, with characters that act on a terminal, reorder or hide escaped: safe to print."""
+    return _ACTS.sub(lambda found: _escaped(found[0]), text)
+
+
+def json_text(text: str) -> str:
+    """A JSON text that means the same and is safe to print: what :func:`visible` escapes can stand in its strings only."""
+
+    def escaped(found: re.Match[str]) -> str:
+        wide = found[0].encode("utf-16-be", "surrogatepass")
+        return "".join(f"\\u{wide[at : at + 2].hex()}" for at in range(0, len(wide), 2))
+
+    return _ACTS.sub(escaped, text)
 
 
 def _unfit(detail: str) -> InvalidInput:
@@ -103,14 +117,8 @@ def _part(value: Name | Scalar | Ref, results: Results | None) -> str:
     return literal(resolve(value, results or {}))
 
 
-def _acts(char: str) -> bool:
-    return char in _BIDI or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
-
-
 def _escaped(char: str) -> str:
     if char in _SHORT:
         return _SHORT[char]
-    if not _acts(char):
-        return char
     code = ord(char)
-    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -62,6 +62,7 @@ def _refuse_answers(given: tuple[str, ...]) -> None:
 
 def _named(run: str, question: StepWaiting, named: str) -> None:
     """A destructive step is confirmed by the name of what it replaces, by nothing else."""
+    from runbook.cli.screen import say
     from runbook.cli.word import somebody_types
     from runbook.errors import Problem, Refused
 
@@ -72,7 +73,7 @@ def _named(run: str, question: StepWaiting, named: str) -> None:
             raise Refused(Problem("E411", "this is not the name that the step asks for", detail, "leave --confirm out"))
         return
     if not named and somebody_types():
-        click.echo(f"{question.step}: {question.instructions.strip()}", err=True)
+        say(f"{question.step}: {question.instructions.strip()}")
         named = click.prompt(
             f"Type {question.target!r} to go on, or nothing to stop here", default="", show_default=False, err=True
         )
@@ -92,6 +93,7 @@ def _answers(run: str, question: StepWaiting, given: Iterable[str]) -> Mapping[s
     from runbook.action import CheckFailed
     from runbook.actions.manual import typed
     from runbook.cli.opening import parse_inputs
+    from runbook.cli.screen import one_line, say
     from runbook.cli.word import somebody_types
     from runbook.errors import Problem, UsageFault
 
@@ -104,9 +106,9 @@ def _answers(run: str, question: StepWaiting, given: Iterable[str]) -> Mapping[s
         raise UsageFault(Problem("E267", "the step doesn't ask for this", f"{', '.join(unknown)}. {known}", again))
     missing = [name for name in fields if name not in answers]
     if missing and somebody_types():
-        click.echo(f"{question.step}: {question.instructions.strip()}", err=True)
+        say(f"{question.step}: {question.instructions.strip()}")
         for name in missing:
-            answers[name] = click.prompt(f"{name} ({fields[name].help or fields[name].type})", err=True)
+            answers[name] = click.prompt(one_line(f"{name} ({fields[name].help or fields[name].type})"), err=True)
         missing = []
     if missing:
         listed = "\n".join(f"{name}: {_wanted(fields[name])}" for name in missing)

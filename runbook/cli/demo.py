@@ -193,9 +193,7 @@ class _Story:
         self.screen.text(f"\n{number}/{_CHAPTERS}  {title}", "title")
 
     def _say(self, text: str) -> None:
-        from runbook.cli.screen import visible
-
-        self.screen.text(f"  {visible(text)}")
+        self.screen.text(f"  {text}")
 
     def _aside(self, text: str) -> None:
         self.screen.text(f"  {text}", "dim")

@@ -17,7 +17,7 @@ def command(plan: Path, form: str, output: Path | None) -> None:
     from runbook.check.codes import fault
     from runbook.check.fields import effect_of
     from runbook.cli.opening import read_plan
-    from runbook.errors import InvalidInput
+    from runbook.errors import InvalidInput, Problem, UsageFault
     from runbook.report.diagram import as_dot, as_mermaid, picture
     from runbook.report.drawing import as_svg
 
@@ -32,5 +32,9 @@ def command(plan: Path, form: str, output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=False)
     else:
-        output.write_text(text, encoding="utf-8")
-        output.chmod(0o644)  # a picture is for the page that shows it; what is secret is not in a plan
+        try:
+            output.write_text(text, encoding="utf-8")
+            output.chmod(0o644)  # a picture is for the page that shows it; what is secret is not in a plan
+        except OSError as error:
+            detail = f"{output}: {error.strerror}."
+            raise UsageFault(Problem("E213", "the picture can't be written", detail, "give another -o")) from None

@@ -28,7 +28,7 @@ def command(run: str, step: str, follow: bool, state: str, no_color: bool) -> in
     """Tell RUN line by line, with the end of each program's output; with STEP, that step and all of its output."""
     from runbook.cli.history import event_of, read_history
     from runbook.cli.narration import Narration
-    from runbook.cli.screen import Screen
+    from runbook.cli.screen import Screen, say
     from runbook.errors import ExitCode, Problem, UsageFault, suggest
     from runbook.journal.layout import find_run
 
@@ -43,7 +43,7 @@ def command(run: str, step: str, follow: bool, state: str, no_color: bool) -> in
         _follow(told, narration, screen)
     screen.lines(narration.catch_up(ended=True))
     for problem in told.problems:
-        click.echo(problem.render(), err=True)
+        say(problem.render())
     return int(ExitCode.JOURNAL if told.problems else ExitCode.DONE)
 
 

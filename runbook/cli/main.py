@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import click
@@ -107,7 +108,7 @@ def run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return int(ExitCode.INTERRUPTED)
     except click.ClickException as error:
-        error.show(file=sys.stderr)
+        _show_usage(error)
         return int(ExitCode.USAGE)
     except RunbookError as error:
         return _say(error)
@@ -124,6 +125,17 @@ def run(arguments: list[str]) -> int:
 
 
 def _say(error: RunbookError) -> int:
+    from runbook.cli.screen import say
+
     for problem in error.problems:
-        click.echo(problem.render(), err=True)
+        say(problem.render())
     return int(error.exit_code)
+
+
+def _show_usage(error: click.ClickException) -> None:
+    """What click says of a wrong command line, which holds words of it."""
+    from runbook.cli.screen import say
+
+    shown = StringIO()
+    error.show(file=shown)
+    say(shown.getvalue().rstrip("\n"))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import click
 
+from runbook.cli.screen import one_line, say
 from runbook.cli.who import machine, operator
 from runbook.engine.events import JsonObject, StepWaiting
 from runbook.operation import Json
@@ -45,7 +46,7 @@ class Person:
         reply = self.foreseen(question)
         if reply is not None or not self.terminal:
             return reply
-        click.echo(f"\n{step}: {question.instructions.strip()}", err=True)
+        say(f"\n{step}: {question.instructions.strip()}")
         match question.kind:
             case "confirm" if question.target:
                 typed = click.prompt(
@@ -75,7 +76,7 @@ class Person:
             choices = [str(choice) for choice in asked["choices"]] if isinstance(asked["choices"], list) else []
             wanted = " | ".join(choices) or str(asked["type"])
             shown = f"{asked['name']} ({asked['help']}; {wanted})" if asked["help"] else f"{asked['name']} ({wanted})"
-            fields[str(asked["name"])] = click.prompt(shown, value_proc=_usable(asked), err=True)
+            fields[str(asked["name"])] = click.prompt(one_line(shown), value_proc=_usable(asked), err=True)
         return Reply(operator(), fields) if click.confirm("Done?", err=True) else None
 
 
@@ -92,7 +93,7 @@ def _usable(asked: JsonObject) -> Callable[[str], str]:
         try:
             typed({name: field}, {name: text})
         except CheckFailed as refused:
-            raise click.BadParameter(refused.problems[0].detail) from None
+            raise click.BadParameter(one_line(refused.problems[0].detail)) from None
         return text
 
     return check

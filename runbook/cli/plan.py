@@ -58,7 +58,7 @@ def refuse_faults(order: Order) -> None:
 
 def show_plan(order: Order, screen: Screen, *, state: Path, as_json: bool, offline: bool) -> int:
     """Show the dry-run of an order; gives the exit code: what would stop the run at its first steps counts."""
-    from runbook.cli.screen import print_json, visible
+    from runbook.cli.screen import print_json
     from runbook.errors import ExitCode
     from runbook.report.dryrun import as_json as dryrun_json
     from runbook.report.dryrun import as_text
@@ -67,7 +67,7 @@ def show_plan(order: Order, screen: Screen, *, state: Path, as_json: bool, offli
     if as_json:
         print_json(dryrun_json(dry))
     else:
-        screen.text(visible(as_text(dry)))
+        screen.text(as_text(dry))
     stopped = next((shown for shown in dry.steps if shown.problem is not None), None)
     if stopped is None:
         return int(ExitCode.DONE)

@@ -38,7 +38,7 @@ def command(
     from runbook.catalogue import CATALOGUE
     from runbook.cli.opening import open_order, parse_inputs
     from runbook.cli.plan import dry_run, refuse_faults
-    from runbook.cli.screen import Screen, print_json, visible
+    from runbook.cli.screen import Screen, print_json
     from runbook.errors import ExitCode
     from runbook.rehearse.rehearsal import rehearse
     from runbook.report import rehearsal as report
@@ -55,7 +55,7 @@ def command(
     if as_json:
         print_json(report.as_json(found))
     else:
-        screen.text(visible(report.as_text(found)))
+        screen.text(report.as_text(found))
     return int(ExitCode.DONE if found.held else ExitCode.FAILED)
 
 

@@ -26,7 +26,7 @@ import click
 from runbook.catalogue import CATALOGUE
 from runbook.cli.history import held, results
 from runbook.cli.person import Person
-from runbook.cli.screen import Screen, mute_broken, visible
+from runbook.cli.screen import Screen, mute_broken, one_line, print_record
 from runbook.cli.who import operator
 from runbook.engine.events import (
     Event,
@@ -141,7 +141,7 @@ class RunningView:
     def watch(self, record: Record, event: Event) -> None:
         """An event is durable."""
         if self.as_json:
-            self._show(lambda: click.echo(record.line, nl=False))
+            self._show(lambda: print_record(record.line))
         with self._lock:
             self._show(self._wipe)
             match event:
@@ -213,7 +213,7 @@ class RunningView:
         if (coming := self._next()) and len(self._moving) == 1:
             parts.append(f"then {coming}")
         width = shutil.get_terminal_size((100, 24)).columns
-        line = visible("⋯ " + "  |  ".join(parts))[: max(width - 1, 20)]
+        line = one_line("⋯ " + "  |  ".join(parts))[: max(width - 1, 20)]
         sys.stdout.write(_CLEAR + line)
         sys.stdout.flush()
         self._drawn = True

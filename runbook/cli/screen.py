@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,11 +15,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runbook import quoting
+
 if TYPE_CHECKING:
     from runbook.operation import Json
     from runbook.report.line import Line
 
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _COLORS = {"good": "green", "bad": "red", "ask": "yellow"}
 
 
@@ -45,10 +45,11 @@ class Screen:
     def lines(self, lines: Iterable[Line]) -> None:
         """Print lines."""
         for line in lines:
-            self.text(visible(str(line)).rstrip(), line.tone)
+            self.text(one_line(str(line)).rstrip(), line.tone)
 
     def text(self, text: str, tone: str = "plain") -> None:
-        """Print text in a tone: those of :class:`runbook.report.story.Line`, or ``title``."""
+        """Print text in a tone: those of :class:`runbook.report.story.Line`, or ``title``. Its lines stay, nothing else acts."""
+        text = visible(text)
         if self.width:
             text = "\n".join(_cut(line, self.width) for line in text.split("\n"))
         if self.color:
@@ -62,12 +63,27 @@ def _cut(line: str, width: int) -> str:
 
 def print_json(value: Mapping[str, Json] | list[Json]) -> None:
     """One JSON object on stdout, in one line."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    click.echo(quoting.json_text(json.dumps(value, ensure_ascii=False)))
+
+
+def print_record(line: bytes) -> None:
+    """A line of the journal on stdout: the same JSON, though not always its very bytes."""
+    click.echo(quoting.json_text(line.decode().rstrip("\n")))
+
+
+def say(text: str) -> None:
+    """Prose for a person beside what stdout is for: on stderr, its lines kept, nothing else in it acting."""
+    click.echo(visible(text), err=True)
 
 
 def visible(text: str) -> str:
-    """The text with control and direction characters shown as escapes, newlines and tabs kept."""
-    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    """The text line by line, tabs as spaces, with every other character that acts on a terminal shown as an escape."""
+    return "\n".join(one_line(line) for line in text.split("\n"))
+
+
+def one_line(text: str) -> str:
+    """The text as one line: also what would end it is shown as an escape."""
+    return quoting.visible(text.expandtabs())
 
 
 def mute_broken() -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def command(run: str, state: str, as_json: bool, no_color: bool) -> int:
     """Show RUN (an id, its beginning, or `last`): its steps, what is held, what it measured, the next command."""
     from runbook.cli.history import held, read_history, results
-    from runbook.cli.screen import Screen, print_json
+    from runbook.cli.screen import Screen, print_json, say
     from runbook.errors import ExitCode
     from runbook.journal.layout import find_run
     from runbook.report import state as page
@@ -41,10 +41,8 @@ def command(run: str, state: str, as_json: bool, no_color: bool) -> int:
     if not told.problems:
         return int(ExitCode.DONE)
     for problem in told.problems:
-        click.echo(problem.render(), err=True)
-    click.echo(
-        f"What is shown ends with record {len(told.records)}; {told.later} readable ones stand after it.", err=True
-    )
+        say(problem.render())
+    say(f"What is shown ends with record {len(told.records)}; {told.later} readable ones stand after it.")
     return int(ExitCode.JOURNAL)
 
 

@@ -91,9 +91,9 @@ def _show(findings: Findings, form: str, *, no_color: bool) -> None:
             print_json(as_sarif(findings, __version__))
         case "github":
             if findings.problems:
-                click.echo(as_github(findings))
+                click.echo(visible(as_github(findings)))
         case _:
             screen = Screen.of(no_color=no_color)
             for problem in findings.problems:
-                screen.text(visible(problem.render()), _TONES[problem.severity])
+                screen.text(problem.render(), _TONES[problem.severity])
             screen.text(summary(findings), "good" if findings.valid else "bad")

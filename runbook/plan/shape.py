@@ -29,6 +29,11 @@ def _duration(value: object) -> object:
     return value
 
 
+def _one_line(text: str) -> str:
+    """What stands on a line of its own in every list: a line break in it would begin a line that nobody said."""
+    return " ".join(text.split())
+
+
 def _system_type(text: str) -> str:
     if text not in SYSTEMS:
         raise ValueError(f"expected one of {', '.join(SYSTEMS)}" + _hint(text, list(SYSTEMS)))
@@ -98,6 +103,7 @@ Identifier: TypeAlias = Annotated[
 PlanName: TypeAlias = Annotated[
     str, AfterValidator(check_plan_name), WithJsonSchema({"type": "string", "pattern": r"^[a-z][a-z0-9_-]{0,62}$"})
 ]
+OneLine: TypeAlias = Annotated[str, AfterValidator(_one_line)]
 Duration: TypeAlias = Annotated[str, BeforeValidator(_duration)]
 SystemType: TypeAlias = Annotated[
     str, AfterValidator(_system_type), WithJsonSchema({"type": "string", "enum": list(SYSTEMS)})
@@ -194,7 +200,7 @@ class StepShape(Shape):
     """One use of an action, or of another plan."""
 
     id: Identifier = Field(description="Its name in the plan and in templates")
-    title: str = Field(default="", description="One line that a reader understands")
+    title: OneLine = Field(default="", description="One line that a reader understands")
     description: str = Field(default="", description="Markdown")
     uses: str = Field(min_length=1, description="An action (postgres.restore) or another plan (./restore-db.yaml)")
     on: str = Field(default="", description="The system that it acts on")
@@ -227,7 +233,7 @@ class PlanShape(Shape):
         description="The format's version: 1"
     )
     name: PlanName = Field(description="Short name")
-    title: str = Field(default="", description="One line")
+    title: OneLine = Field(default="", description="One line")
     description: str = Field(default="", description="When to use it, what it costs, who is called; Markdown")
     scenario: str = Field(default="", description="The disaster that it is for")
     objectives: ObjectivesShape = Field(default_factory=ObjectivesShape, description="Recovery objectives")

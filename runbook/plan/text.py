@@ -9,20 +9,26 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from itertools import islice
 
 from runbook.errors import InvalidInput, Place, Problem
 from runbook.plan.codes import orderly, problem
 from runbook.plan.leak import leaks, mask
+from runbook.quoting import DECEIVING
 
 LARGEST_BYTES = 4 * 1024 * 1024
 LONGEST_SHOWN = 160
 """Characters of a line that a place shows; longer lines are shown without their text."""
 
+LONGEST_MASKED = 2000
+"""Characters of a line that is looked through for secrets, to be shown: a whole plan may stand on one line, once for each fault."""
+MOST_LEAKS = 200
+
 _BREAKS = "\r(?!\n)|[\x85\u2028\u2029]"
 _CONTROL = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufdd0-\ufdef\ufffe\uffff]"
-_HIDDEN = "[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\u00ad]"
+_HIDDEN = f"[{DECEIVING}]"
 _FORBIDDEN = re.compile(f"{_BREAKS}|{_CONTROL}|{_HIDDEN}")
-_PRINTED = re.compile(f"{_CONTROL}|{_HIDDEN}|[\x85\u2028\u2029\r]")
+_PRINTED = re.compile(f"{_CONTROL}|{_HIDDEN}|[\x85\r]")
 _WIDE_MARKS = (
     (b"\xff\xfe\x00\x00", "UTF-32"),
     (b"\x00\x00\xfe\xff", "UTF-32"),
@@ -45,6 +51,8 @@ class Text:
         if not 0 <= line < len(self.lines):
             return Place(self.name, line + 1, column + 1, width)
         raw = self.lines[line]
+        if len(raw) > LONGEST_MASKED:
+            return Place(self.name, line + 1, column + 1, width)
         shown = mask(raw, self.lines[line - 1] if line else "")
         if len(shown) > LONGEST_SHOWN or (shown != raw and column >= len(shown)):
             return Place(self.name, line + 1, column + 1, width)
@@ -68,7 +76,7 @@ class Text:
                 fix="name it in the environment: {env: NAME}, {file: PATH}, {command: [...]} or {aws_secret: NAME}",
                 where=self.place_at(leak.offset, leak.length),
             )
-            for leak in leaks(self.content, keys=keys)
+            for leak in islice(leaks(self.content, keys=keys), MOST_LEAKS)
         ]
 
 
@@ -115,7 +123,7 @@ def describe(character: str) -> str:
 
 def _escaped(character: str) -> str:
     code = ord(character)
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _undecodable(name: str, raw: bytes, offset: int) -> Problem:

@@ -17,6 +17,8 @@ from runbook.plan.scalar import kind
 from runbook.units import parse_duration, parse_instant, parse_size
 
 LONGEST_TEXT = 64 * 1024
+_HALVES = re.compile("[\ud800-\udfff]")
+"""What Python makes of bytes that aren't UTF-8 on a command line, and of one half of a pair in JSON."""
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[-+]?[0-9]{1,18}(?:\.[0-9]{1,18})?(?:[eE][-+]?[0-9]{1,2})?")
 
@@ -83,6 +85,8 @@ _EXPECTED = {
 def _parsed(wanted: str, text: str) -> Json:
     if len(text) > LONGEST_TEXT:
         raise ValueError(f"expected at most {LONGEST_TEXT:,} characters")
+    if _HALVES.search(text):
+        raise ValueError("expected UTF-8: some of its bytes are no characters")
     match wanted:
         case "integer" if _INTEGER.fullmatch(text):
             return int(text)

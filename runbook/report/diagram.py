@@ -69,7 +69,7 @@ def picture(plan: Plan, effects: Mapping[str, Effect]) -> Picture:
         own = tuple((one, other) for one, other in edges if one in inside and other in inside)
         if nodes:
             parts.append(Part(label, nodes, own))
-    return Picture(plan.name, plan.title, tuple(parts), tuple(graph.releases().items()))
+    return Picture(plan.name, _plain(plan.title), tuple(parts), tuple(graph.releases().items()))
 
 
 def reduced(graph: Graph) -> tuple[tuple[str, str], ...]:
@@ -101,7 +101,12 @@ def _node(step: Step, number: int, effect: Effect) -> Node:
     if step.on_failure is OnFailure.CONTINUE:
         tags.append("may fail")
     uses = f"{step.uses} on {step.on}" if step.on else step.uses
-    return Node(step.id, number, " ".join((step.title or step.id).split()), uses, effect, tuple(tags))
+    return Node(step.id, number, _plain(step.title or step.id), uses, effect, tuple(tags))
+
+
+def _plain(text: str) -> str:
+    """The text in one line, without what no reader sees: XML has no way to hold a control character."""
+    return "".join(char for char in " ".join(text.split()) if char.isprintable())
 
 
 def as_mermaid(drawn: Picture) -> str:
@@ -135,9 +140,7 @@ def _mermaid_node(name: str, node: Node) -> str:
 def _entities(text: str) -> str:
     """Text in which nothing means anything to Mermaid or to HTML: its own entity codes."""
     return "".join(
-        char if char.isalnum() or char in " .,:/()+-_=·'" or ord(char) > 0xA0 else f"#{ord(char)};"
-        for char in text
-        if char.isprintable()
+        char if char.isalnum() or char in " .,:/()+-_=·'" or ord(char) > 0xA0 else f"#{ord(char)};" for char in text
     )
 
 
@@ -180,8 +183,7 @@ def _dot_holds(drawn: Picture, names: Mapping[str, str]) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    plain = "".join(char for char in text if char.isprintable())
-    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _names(drawn: Picture) -> dict[str, str]:

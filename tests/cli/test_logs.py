@@ -43,7 +43,7 @@ def test_control_characters_do_not_reach_the_terminal(runbook: Terminal, tmp_pat
     runbook("apply", plan(tmp_path, shell("a", r"printf '\033]0;owned\007\n'")))
     told = runbook("logs")
     assert "\x1b" not in told.out
-    assert "│ \\u001b]0;owned\\u0007" in told.out
+    assert "│ \\x1b]0;owned\\x07" in told.out
 
 
 def test_following_ends_with_the_run_and_misses_nothing(runbook: Terminal, tmp_path: Path) -> None:
