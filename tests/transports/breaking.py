@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
+from tests.fixtures.patience import PATIENCE_S, meanwhile
 from tests.fixtures.postgres import PostgresServer
 
 
@@ -41,8 +43,8 @@ class CuttingProxy:
 
     def _serve(self, client: socket.socket) -> None:
         server = socket.create_connection(("127.0.0.1", self._port))
-        muted = threading.Event()
-        back = threading.Thread(target=self._pipe, args=(server, client, muted), daemon=True)
+        muted, answered = threading.Event(), threading.Event()
+        back = threading.Thread(target=self._pipe, args=(server, client, muted, answered), daemon=True)
         back.start()
         while data := client.recv(65536):
             if self._at in data:
@@ -50,26 +52,35 @@ class CuttingProxy:
                 muted.set()
                 if self._deliver:
                     server.sendall(data)
-                    time.sleep(0.3)
+                    answered.wait(PATIENCE_S)
                 client.shutdown(socket.SHUT_RDWR)
                 return  # else the server's side stays open: its backend waits, as behind a lost network
             server.sendall(data)
         server.close()
 
-    def _pipe(self, source: socket.socket, target: socket.socket, muted: threading.Event) -> None:
+    def _pipe(
+        self, source: socket.socket, target: socket.socket, muted: threading.Event, answered: threading.Event
+    ) -> None:
         try:
             while data := source.recv(65536):
-                if not muted.is_set():
+                if muted.is_set():
+                    answered.set()
+                else:
                     target.sendall(data)
         except OSError:
             return
 
 
-def kill_backend_soon(server: PostgresServer, application: str) -> None:
-    """End that application's session by the server, while its statement is under way."""
+def at_work(server: PostgresServer, application: str, *, backends: int = 1) -> Callable[[], bool]:
+    """Whether that many backends of an application are in the middle of a statement that sleeps, or that copies."""
+    busy = (
+        "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' "
+        f"AND application_name = '{application}' AND (query LIKE '%pg_sleep%' OR query LIKE 'COPY%')"
+    )
+    return lambda: server.sql(busy) == [(backends,)]
 
-    def work() -> None:
-        time.sleep(0.7)
-        server.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{application}'")
 
-    threading.Thread(target=work, daemon=True).start()
+def killed_at_work(server: PostgresServer, application: str) -> AbstractContextManager[None]:
+    """That application's session is ended by the server, while a statement is under way."""
+    kill = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{application}'"
+    return meanwhile(at_work(server, application), lambda: server.sql(kill))

@@ -13,6 +13,7 @@ from runbook.operation import Connection, Fields, Statement, sql
 from runbook.secret import FromFile, Redactor
 from runbook.transports.outcome import Failed, Lost, Outcome, Progress, Succeeded, Use
 from runbook.transports.world import World, boot_clock
+from tests.fixtures.patience import Gate
 from tests.fixtures.postgres import PostgresServer
 from tests.transports.breaking import CuttingProxy
 
@@ -46,6 +47,12 @@ class Uses:
 @pytest.fixture
 def uses() -> Uses:
     return Uses()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """Where a script of this test stands until it may go on."""
+    return Gate(tmp_path / "gate")
 
 
 @pytest.fixture

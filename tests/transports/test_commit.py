@@ -14,7 +14,7 @@ from runbook.operation import (
 from runbook.transports.outcome import Failed, Lost, Outcome
 from runbook.transports.world import World
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
-from tests.transports.breaking import CuttingProxy, kill_backend_soon
+from tests.transports.breaking import CuttingProxy, killed_at_work
 from tests.transports.conftest import Uses, fields_of, problem_of, statements
 
 Connect = Callable[..., Connection]
@@ -63,7 +63,8 @@ def test_a_connection_that_breaks_in_the_middle(
     connect_to: Connect,
     postgres_server: PostgresServer,
 ) -> None:
-    kill_backend_soon(postgres_server, "runbook/r-1/broken")
-    text = statements("SELECT pg_sleep(20)")
+    text = statements("SELECT pg_sleep(600)")
     operation = Sql(name="q", connection=connect_to(), statements=text, transaction=transaction, reads=reads)
-    assert isinstance(world.perform(operation, uses(application="runbook/r-1/broken")), kind)
+    with killed_at_work(postgres_server, "runbook/r-1/broken"):
+        outcome = world.perform(operation, uses(application="runbook/r-1/broken"))
+    assert isinstance(outcome, kind)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -15,8 +13,9 @@ from runbook.operation import Connection, CopyRows, Name, Session, Sql, Transact
 from runbook.paste import paste
 from runbook.transports.outcome import Begun, Failed, Lost, Succeeded, Unsettled
 from runbook.transports.world import World
+from tests.fixtures.patience import eventually, meanwhile
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
-from tests.transports.breaking import CuttingProxy, kill_backend_soon
+from tests.transports.breaking import CuttingProxy, at_work, killed_at_work
 from tests.transports.conftest import Uses, problem_of, statements
 
 Connect = Callable[..., Connection]
@@ -94,17 +93,17 @@ def test_a_connection_that_breaks_on_either_side_is_a_definite_failure(
     postgres_server: PostgresServer,
 ) -> None:
     source, live = (connect_to(name) for name in databases)
-    slow = copy(source, live, "SELECT id, pg_sleep(0.01)::text FROM t")
+    # rows come on and on, so that a session that is gone is met by the next of them
+    slow = copy(source, live, "SELECT id, repeat('x', 9000) || pg_sleep(0.01)::text FROM generate_series(1, 60000) id")
 
     def end() -> None:
-        time.sleep(0.7)
         postgres_server.sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             f"WHERE application_name = 'runbook/r-1/broken' AND datname = '{databases[side]}'"
         )
 
-    threading.Thread(target=end, daemon=True).start()
-    outcome = world.perform(merge(slow, live), uses(application="runbook/r-1/broken"))
+    with meanwhile(at_work(postgres_server, "runbook/r-1/broken", backends=2), end):
+        outcome = world.perform(merge(slow, live), uses(application="runbook/r-1/broken"))
     assert isinstance(outcome, Failed), outcome
     assert "Nothing was committed" in problem_of(outcome) or "terminat" in problem_of(outcome)
     assert postgres_server.sql("SELECT count(*) FROM t", databases[1]) == [(0,)]
@@ -115,14 +114,13 @@ def test_a_stop_and_a_deadline_end_both_sides(
 ) -> None:
     source, live = (connect_to(name) for name in databases)
     slow = merge(copy(source, live, "SELECT id, pg_sleep(1)::text FROM t"), live)
-    threading.Timer(0.5, lambda: world.stop("step/1/1/op", 1.0)).start()
-    began = time.monotonic()
-    outcome = world.perform(slow, uses(application="runbook/r-1/stop"))
+    copies = at_work(postgres_server, "runbook/r-1/stop", backends=2)
+    with meanwhile(copies, lambda: world.stop("step/1/1/op", 1.0)):
+        outcome = world.perform(slow, uses(application="runbook/r-1/stop"))
     assert isinstance(outcome, Failed), outcome
     assert "it was stopped" in problem_of(outcome)
-    assert time.monotonic() - began < 20
     left = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'runbook/r-1/stop'"
-    assert postgres_server.sql(left) == [(0,)]
+    eventually(lambda: postgres_server.sql(left) == [(0,)])
 
 
 def test_the_pasted_line_is_two_clients_with_a_pipe(
@@ -208,15 +206,16 @@ def test_a_transaction_whose_connection_breaks_before_its_commit_is_a_definite_f
     world: World, uses: Uses, connect_to: Connect, databases: tuple[str, str], postgres_server: PostgresServer
 ) -> None:
     live = connect_to(databases[1])
-    slow = statements("INSERT INTO t VALUES (1)", "SELECT pg_sleep(20)")
+    slow = statements("INSERT INTO t VALUES (1)", "SELECT pg_sleep(600)")
     for begin, wanted in ((("BEGIN",), Failed), (("SELECT 1",), Lost)):
         alone = Transaction.AUTOCOMMIT
         body = (Sql(name="put", connection=live, statements=slow, transaction=alone, session="merge"),)
         session = Session(name="merge", connection=live, begin=statements(*begin), body=body)
-        kill_backend_soon(postgres_server, "runbook/r-1/broken")
-        assert isinstance(world.perform(session, uses(application="runbook/r-1/broken")), wanted)
-    begun = Session(name="merge", connection=live, begin=statements("BEGIN", "SELECT pg_sleep(20)"), body=())
-    kill_backend_soon(postgres_server, "runbook/r-1/broken")
-    outcome = world.perform(begun, uses(application="runbook/r-1/broken"))
+        with killed_at_work(postgres_server, "runbook/r-1/broken"):
+            outcome = world.perform(session, uses(application="runbook/r-1/broken"))
+        assert isinstance(outcome, wanted)
+    begun = Session(name="merge", connection=live, begin=statements("BEGIN", "SELECT pg_sleep(600)"), body=())
+    with killed_at_work(postgres_server, "runbook/r-1/broken"):
+        outcome = world.perform(begun, uses(application="runbook/r-1/broken"))
     assert isinstance(outcome, Failed)
     assert "Nothing was committed" in problem_of(outcome)

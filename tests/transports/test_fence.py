@@ -7,9 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from runbook.secret import Redactor
 from runbook.transports.outcome import Begun, Failed, Lost, NeverStarted, Succeeded, Unsettled
 from runbook.transports.supervisor.records import State, read_children
 from runbook.transports.world import World
+from tests.fixtures.patience import Gate, eventually, meanwhile
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
 from tests.transports.conftest import Uses
 
@@ -44,11 +43,12 @@ world.perform(Process(name="op", argv=("sh", "-c", sys.argv[2])), use)
 def kill_engine_while(run_directory: Path, script: str) -> None:
     """Perform a process in an engine of its own, and kill that engine once the process runs."""
     engine = subprocess.Popen([sys.executable, "-c", ENGINE, str(run_directory), script])
-    deadline = time.monotonic() + 15
-    while (child := read_children(run_directory).get("step/1/1/op")) is None or not (child.living or child.ended):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(0.2)
+
+    def runs() -> bool:
+        child = read_children(run_directory).get("step/1/1/op")
+        return child is not None and bool(child.living or child.ended)
+
+    eventually(runs)
     engine.kill()
     engine.wait()
 
@@ -61,33 +61,53 @@ def test_what_was_never_started_is_never_started(world: World, uses: Uses) -> No
     assert world.fence(begun("true"), uses()) == NeverStarted()
 
 
-def test_a_living_child_is_waited_for_and_its_result_is_adopted(world: World, uses: Uses, run_directory: Path) -> None:
-    script = f"sleep 1.5; echo once >> {run_directory}/ledger; echo done"
+@pytest.fixture
+def asked_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
+    """Whether the fence has asked what lives, and has asked again: it waits."""
+    asked: list[bool] = []
+    alive = world._fence._alive
+
+    def ask() -> Collection[str]:
+        asked.append(True)
+        return alive()
+
+    monkeypatch.setattr(world._fence, "_alive", ask)
+    return lambda: len(asked) > 1
+
+
+def test_a_living_child_is_waited_for_and_its_result_is_adopted(
+    world: World, uses: Uses, run_directory: Path, gate: Gate, asked_twice: Callable[[], bool]
+) -> None:
+    script = f"{gate.wait}; echo once >> {run_directory}/ledger; echo done"
     kill_engine_while(run_directory, script)
-    settled = world.fence(begun(script), uses())
+    with meanwhile(asked_twice, gate.open):
+        settled = world.fence(begun(script), uses())
     assert isinstance(settled, Succeeded)
     assert settled.fields["stdout"] == "done\n"
     assert (run_directory / "ledger").read_text() == "once\n"
 
 
-def test_a_failure_is_adopted_too(world: World, uses: Uses, run_directory: Path) -> None:
-    kill_engine_while(run_directory, "sleep 0.5; exit 9")
-    settled = world.fence(begun("sleep 0.5; exit 9"), uses())
+def test_a_failure_is_adopted_too(world: World, uses: Uses, run_directory: Path, gate: Gate) -> None:
+    kill_engine_while(run_directory, f"{gate.wait}; exit 9")
+    gate.open()
+    settled = world.fence(begun(f"{gate.wait}; exit 9"), uses())
     assert isinstance(settled, Failed)
     assert settled.fields["exit_code"] == 9
 
 
-def test_a_child_that_outlives_the_deadline_is_not_fenced(world: World, uses: Uses, run_directory: Path) -> None:
-    kill_engine_while(run_directory, "exec sleep 30")
-    assert isinstance(world.fence(begun("exec sleep 30"), uses(within_s=0.5)), Lost)
-    threading.Timer(0.3, world.stop, args=("step", 1.0)).start()
-    settled = world.fence(begun("exec sleep 30"), uses())
+def test_a_child_that_outlives_the_deadline_is_not_fenced(
+    world: World, uses: Uses, run_directory: Path, asked_twice: Callable[[], bool]
+) -> None:
+    kill_engine_while(run_directory, "exec sleep 600")
+    assert isinstance(world.fence(begun("exec sleep 600"), uses(within_s=0.5)), Lost)
+    with meanwhile(asked_twice, lambda: world.stop("step", 1.0)):
+        settled = world.fence(begun("exec sleep 600"), uses())
     assert settled == Unsettled()  # it was killed while it changed something
     assert not read_children(run_directory)["step/1/1/op"].living
 
 
-def test_without_a_supervisor_what_ended_unseen_is_unsettled(run_directory: Path, uses: Uses) -> None:
-    kill_engine_while(run_directory, "exec sleep 1.5")
+def test_without_a_supervisor_what_ended_unseen_is_unsettled(run_directory: Path, uses: Uses, gate: Gate) -> None:
+    kill_engine_while(run_directory, gate.wait)
     lock = (run_directory / "supervisor.lock").resolve()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -97,9 +117,10 @@ def test_without_a_supervisor_what_ended_unseen_is_unsettled(run_directory: Path
         except OSError:
             continue
     assert lock.exists()
+    gate.open()
     world = World(run_directory, run="r-1", redactor=Redactor())
     try:
-        assert world.fence(begun("exec sleep 1.5"), uses()) == Unsettled()
+        assert world.fence(begun(gate.wait), uses()) == Unsettled()
         assert read_children(run_directory)["step/1/1/op"].state is State.UNKNOWABLE
     finally:
         world.close()
@@ -221,10 +242,11 @@ def pg_restore(connection: Connection) -> Stage:
 
 
 @pytest.fixture
-def silent_port() -> Iterator[int]:
+def silent() -> Iterator[socket.socket]:
     """A server that accepts connections and says nothing, ever."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener.getsockname()[1]
+        listener.setblocking(False)
+        yield listener
 
 
 def test_a_silent_server_matters_only_to_what_may_have_connected_to_it(
@@ -233,23 +255,23 @@ def test_a_silent_server_matters_only_to_what_may_have_connected_to_it(
     connect_to: Connect,
     postgres_server: PostgresServer,
     fresh_database: FreshDatabases,
-    silent_port: int,
+    silent: socket.socket,
 ) -> None:
-    asked, silent = connect_to(fresh_database("SELECT 1")), connect_to(port=silent_port)
-    elsewhere = replace(silent, host=Docker("no-such-container"))
-    world = World(run_directory, run="r-1", redactor=Redactor(), connections=(silent, elsewhere, asked))
+    asked, mute = connect_to(fresh_database("SELECT 1")), connect_to(port=silent.getsockname()[1])
+    elsewhere = replace(mute, host=Docker("no-such-container"))
+    world = World(run_directory, run="r-1", redactor=Redactor(), connections=(mute, elsewhere, asked))
     orphan = abandoned(postgres_server, asked.database, "SELECT 1")
     try:
         touched_not = Pipeline(name="op", stages=(pg_restore(asked),))
-        before = time.monotonic()
         assert world.fence(Begun("step/1/1/op", touched_not), uses()) == NeverStarted()
-        assert time.monotonic() - before < 5
+        with pytest.raises(BlockingIOError):
+            silent.accept()  # nobody has connected to it
         assert backends(postgres_server, APPLICATION) == 0
         by_hand = Process(name="op", argv=("psql", "-h", "silent"))
         assert world.fence(Begun("step/1/1/op", by_hand), uses()) == NeverStarted()
-        touched = Process(name="op", argv=pg_restore(silent).argv, env=pg_restore(silent).env)
+        touched = Process(name="op", argv=pg_restore(mute).argv, env=pg_restore(mute).env)
         assert isinstance(world.fence(Begun("step/1/1/op", touched), uses(within_s=2)), Lost)
-        anywhere = Process(name="op", argv=("psql",), env=pg_restore(silent).env)
+        anywhere = Process(name="op", argv=("psql",), env=pg_restore(mute).env)
         assert isinstance(world.fence(Begun("step/1/1/op", anywhere), uses(within_s=2)), Lost)
     finally:
         orphan.close()

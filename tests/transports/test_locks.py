@@ -15,6 +15,7 @@ from runbook.journal.locks import LockOwner
 from runbook.operation import Process
 from runbook.secret import Redactor
 from runbook.transports.world import World
+from tests.fixtures.patience import Gate, eventually
 from tests.transports.conftest import Uses
 
 
@@ -45,16 +46,16 @@ def test_the_next_run_need_not_wait_for_the_supervisor_to_leave(tmp_path: Path) 
         third.lock(lock, exclusive=True, owner=owner("third"))
 
 
-def test_what_still_runs_keeps_its_targets(tmp_path: Path, uses: Uses) -> None:
+def test_what_still_runs_keeps_its_targets(tmp_path: Path, uses: Uses, gate: Gate) -> None:
     lock, log = tmp_path / "target.lock", tmp_path / "begun"
     first = World(tmp_path, run="first", redactor=Redactor())
     first.lock(lock, exclusive=True, owner=owner("first"))
-    script = Process(name="p", argv=("sh", "-c", f"touch {log}; sleep 1.5"))
+    script = Process(name="p", argv=("sh", "-c", f"touch {log}; {gate.wait}"))
     waits = threading.Thread(target=first.perform, args=(script, uses()))
     waits.start()
-    while not log.exists():
-        assert waits.is_alive()
+    eventually(log.exists)
     first.close()
     with world(tmp_path / "second") as second, pytest.raises(Busy):
         second.lock(lock, exclusive=True, owner=owner("second"))
+    gate.open()
     waits.join()

@@ -15,9 +15,11 @@ from runbook.host import LOCAL, Ssh
 from runbook.operation import Hashing, Pipeline, Process, Ref, SecretFile, Stage
 from runbook.secret import MASK, FromEnv
 from runbook.transports.outcome import Failed, Lost, Outcome, Progress, Succeeded
+from runbook.transports.supervisor.client import Supervisor
 from runbook.transports.supervisor.processes import look
 from runbook.transports.world import World
-from tests.transports.conftest import Uses
+from tests.fixtures.patience import LONGER_S, PATIENCE_S, Gate, meanwhile
+from tests.transports.conftest import Uses, problem_of
 
 CANARY = "canary-7f3a9c-secret"
 
@@ -77,30 +79,38 @@ def test_the_environment_is_an_allowlist(world: World, uses: Uses, monkeypatch: 
 
 
 def test_a_secret_is_in_no_argv_no_result_and_no_log(
-    world: World, uses: Uses, run_directory: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, uses: Uses, run_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CANARY", CANARY)
-    seen: list[bytes] = []
-    done = threading.Event()
+    gate = Gate(tmp_path / "gate")
+    seen: set[bytes] = set()
+    done, spotted = threading.Event(), threading.Event()
 
     def watch() -> None:
         while not done.is_set():
             for entry in Path("/proc").glob("[0-9]*/cmdline"):
                 try:
-                    seen.append(entry.read_bytes())
+                    seen.add(line := entry.read_bytes())
                 except OSError:
                     continue
+                if b"stat -Lc" in line:
+                    spotted.set()
             time.sleep(0.001)
 
-    threading.Thread(target=watch, daemon=True).start()
-    script = 'stat -Lc %a "$SERVICE"; cat "$SERVICE"; echo "$PASSWORD" >&2; sleep 0.3'
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    script = f'stat -Lc %a "$SERVICE"; cat "$SERVICE"; echo "$PASSWORD" >&2; {gate.wait}'
     operation = Process(
         name="p",
         argv=("sh", "-c", script),
         env=(("PASSWORD", FromEnv("CANARY")), ("SERVICE", SecretFile(("password=", FromEnv("CANARY"), "\n")))),
     )
-    outcome = world.perform(operation, uses())
-    done.set()
+    try:
+        with meanwhile(spotted.is_set, gate.open):
+            outcome = world.perform(operation, uses())
+    finally:
+        done.set()
+        watcher.join()
     assert isinstance(outcome, Succeeded)
     assert outcome.fields["stdout"] == f"600\npassword={MASK}\n"
     assert outcome.fields["stderr"] == f"{MASK}\n"
@@ -112,10 +122,13 @@ def test_a_secret_is_in_no_argv_no_result_and_no_log(
 
 @pytest.mark.parametrize(("reads", "kind"), [(True, Failed), (False, Lost)])
 def test_a_timeout_is_unknown_unless_it_only_read(reads: bool, kind: type[Outcome], world: World, uses: Uses) -> None:
-    began = time.monotonic()
-    outcome = world.perform(Process(name="p", argv=("sleep", "60"), reads=reads), uses(within_s=0.5))
+    for number, within_s in enumerate(LONGER_S):
+        sleeper = Process(name="p", argv=("sleep", "600"), reads=reads)
+        outcome = world.perform(sleeper, uses(f"step/1/{number}/op", within_s=within_s))
+        if "over before it began" not in problem_of(outcome):
+            break
     assert isinstance(outcome, kind)
-    assert time.monotonic() - began < 10
+    assert "did not end in time" in problem_of(outcome)
 
 
 @pytest.mark.parametrize(("reads", "kind"), [(True, Failed), (False, Lost)])
@@ -124,13 +137,31 @@ def test_so_is_a_kill_by_somebody_else(reads: bool, kind: type[Outcome], world: 
 
 
 def test_a_stop_ends_the_whole_tree(world: World, uses: Uses, tmp_path: Path) -> None:
-    script = f"sh -c 'echo $$ > {tmp_path}/pid; exec sleep 61' & wait"
-    threading.Timer(0.5, world.stop, args=("step", 2.0)).start()
-    outcome = world.perform(Process(name="p", argv=("sh", "-c", script)), uses())
+    file = tmp_path / "pid"
+    script = f"sh -c 'echo $$ > {file}; exec sleep 600' & wait"
+    with meanwhile(lambda: file.exists() and file.read_text(), lambda: world.stop("step", 2.0)):
+        outcome = world.perform(Process(name="p", argv=("sh", "-c", script)), uses())
     assert isinstance(outcome, Lost)
-    pid = int((tmp_path / "pid").read_text())
+    pid = int(file.read_text())
     facts = look(pid)
     assert facts is None or not facts.lives, "ended; whether somebody has waited for it is not the program's affair"
+
+
+def test_a_stop_on_the_way_to_the_start_ends_it(
+    world: World, uses: Uses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor takes its time to come up. A stop that comes meanwhile finds nothing to end yet, and is kept."""
+    slow = world.supervisor
+
+    def stopped_meanwhile() -> Supervisor:
+        found = slow()
+        world.stop("step", 1.0)
+        return found
+
+    monkeypatch.setattr(world._processes, "_supervisor", stopped_meanwhile)
+    outcome = world.perform(Process(name="p", argv=("sleep", "600")), uses(within_s=PATIENCE_S))
+    assert isinstance(outcome, Lost)
+    assert "ended on request" in outcome.problem.detail
 
 
 def test_a_stop_before_the_start_starts_nothing(world: World, uses: Uses, tmp_path: Path) -> None:
@@ -224,7 +255,7 @@ def test_a_sink_without_its_partial_name_is_a_bug(world: World, uses: Uses, tmp_
 
 
 def test_a_daemon_may_stay(world: World, uses: Uses, tmp_path: Path) -> None:
-    script = f"setsid sleep 5 >/dev/null 2>&1 </dev/null & echo $! > {tmp_path}/pid"
+    script = f"setsid sleep 600 >/dev/null 2>&1 </dev/null & echo $! > {tmp_path}/pid"
     outcome = world.perform(Process(name="p", argv=("sh", "-c", script), daemon=True, host=LOCAL), uses())
     assert isinstance(outcome, Succeeded)
     pid = int((tmp_path / "pid").read_text())

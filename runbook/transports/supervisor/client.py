@@ -82,6 +82,7 @@ class Supervisor:
         self._sending = threading.Lock()
         self._state = threading.Lock()
         self._waiters: dict[str, _Waiter] = {}
+        self._kills: dict[str, float] = {}
         self._reading = False
         self._lost = ""
         self._in = b""
@@ -129,7 +130,10 @@ class Supervisor:
         Raises :class:`SupervisorLost`, :class:`SupervisorRefused` (nothing was started: the id runs already) or
         :class:`runbook.errors.JournalFault` (nothing was started: its start could not be recorded).
         """
-        message = self._ask(request.id, request.wire(), on_progress)
+        try:
+            message = self._ask(request.id, request.wire(), on_progress)
+        finally:
+            self._kills.pop(request.id, None)
         if message["event"] == "exit":
             return requests.ended(cast(EndedWire, message))
         reason = message.get("reason", "")
@@ -152,8 +156,12 @@ class Supervisor:
         return child.ended if child else None
 
     def kill(self, operation: str, grace_s: float = requests.GRACE_S) -> None:
-        """End an operation and all that descends from it: TERM, and KILL after the grace. Its caller gets the end."""
-        self._send({"op": "kill", "id": operation, "grace_s": grace_s})
+        """End an operation and all that descends from it: TERM, and KILL after the grace. Its caller gets the end.
+
+        One that another thread is just about to start is ended as soon as it has been.
+        """
+        self._kills[operation] = grace_s
+        self._send(_kill(operation, grace_s))
 
     def lock(self, path: Path, mode: LockMode, holder: str) -> None:
         """Take a lock that lasts as long as the supervisor, or until :meth:`unlock`. ``holder`` is a line for others to read.
@@ -204,6 +212,8 @@ class Supervisor:
             self._waiters[key] = waiter
         try:
             self._send(message)
+            if key in self._kills:  # it may have been sent before the start, when there was nothing to end
+                self._send(_kill(key, self._kills[key]))
             return self._answer(waiter)
         finally:
             with self._state:
@@ -273,6 +283,10 @@ class Supervisor:
                 waiter.wake.release()
                 if not self._lost:
                     return
+
+
+def _kill(operation: str, grace_s: float) -> Mapping[str, object]:
+    return {"op": "kill", "id": operation, "grace_s": grace_s}
 
 
 def _key(message: Message) -> str:

@@ -16,7 +16,7 @@ import pytest
 from runbook.transports.supervisor import processes
 from runbook.transports.supervisor.client import Supervisor
 from runbook.transports.supervisor.requests import Spawn, Stage
-from tests.fixtures.patience import Gate, eventually
+from tests.fixtures.patience import eventually
 
 ENV = {"PATH": os.environ["PATH"]}
 
@@ -46,12 +46,6 @@ def pid_in(path: Path) -> int:
 def written(path: Path) -> bool:
     """Whether something stands in a file already."""
     return path.exists() and path.read_text().strip() != ""
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    """Where a script of this test stands until it may go on."""
-    return Gate(tmp_path / "gate")
 
 
 @pytest.fixture
