@@ -21,7 +21,7 @@ from tests.matrix.row import Row, below
 from tests.matrix.rows import ROWS
 from tests.matrix.session import Broken, Session
 
-RED, GREEN, OWED, UNASKED = "red", "STAYS GREEN", "owed", "not asked"
+RED, GREEN, UNTRIED, OWED, UNASKED = "red", "STAYS GREEN", "NOT TRIED", "owed", "not asked"
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"python -m tests.matrix: {error}", file=sys.stderr)
         return 2
     print("\n".join(table(rows, tried, power)), flush=True)
-    well = all(tried[row.name].well for row in rows if row.nodes) and GREEN not in power.values()
-    return 0 if well else 1
+    well = all(tried[row.name].well for row in rows if row.nodes)
+    return 0 if well and not {GREEN, UNTRIED} & set(power.values()) else 1
 
 
 def results(rows: Sequence[Row]) -> Iterator[tuple[str, Tried]]:
@@ -104,8 +104,9 @@ def without_defences(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     for row in able:
         if isinstance(row.takes_out, Mutation):
             without = mutated(row)
-            _tell(f"{row.name}: {RED if without.red else GREEN} without its defence: {without.said}")
-            yield row.name, RED if without.red else GREEN
+            told = RED if without.red else GREEN if without.tried else UNTRIED
+            _tell(f"{row.name}: {told} without its defence: {without.said}")
+            yield row.name, told
 
 
 def table(rows: Sequence[Row], tried: Mapping[str, Tried], power: Mapping[str, str]) -> Iterable[str]:
@@ -121,11 +122,10 @@ def table(rows: Sequence[Row], tried: Mapping[str, Tried], power: Mapping[str, s
             yield f"{'':<9}owed: {row.owed}"
     cases, held = (sum(getattr(tried[row.name], of) for row in rows) for of in ("cases", "held"))
     held_rows = sum(tried[row.name].well for row in rows)
-    kinds = {told: list(power.values()).count(told) for told in (RED, GREEN, OWED)}
-    yield (
-        f"{len(rows)} rows, {held_rows} held: {cases} tried, {held} held; without the defence "
-        f"{kinds[RED]} red, {kinds[GREEN]} green, {kinds[OWED]} owed"
-    )
+    kinds = [
+        f"{list(power.values()).count(told)} {told}" for told in (RED, GREEN, UNTRIED, OWED) if told in power.values()
+    ]
+    yield f"{len(rows)} rows, {held_rows} held: {cases} tried, {held} held; without the defence {', '.join(kinds) or UNASKED}"
 
 
 def _say(row: Row, tried: Tried) -> None:

@@ -28,8 +28,10 @@ kill_after_grace = Mutation(
 )
 """What ignores TERM is asked and never made to."""
 
-counting_handler = Mutation("runbook/runner/execution.py", "        loop.stop()\n", "        raise KeyboardInterrupt\n")
-"""A signal breaks off whatever the engine is at."""
+handled_signals = Mutation(
+    "runbook/runner/execution.py", "(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)", "(signal.SIGINT,)"
+)
+"""TERM and HUP do what they do to any program."""
 
 subreaper = Mutation(
     f"{SUPERVISOR}/server.py", "prctl(set_child_subreaper, 1, 0, 0, 0)", "prctl(set_child_subreaper, 0, 0, 0, 0)"

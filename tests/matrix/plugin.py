@@ -1,7 +1,7 @@
 """For pytest (`-p tests.matrix.plugin`): tells what comes of each test; where it is asked for, without each row's defence.
 
 A line is a JSON object: `collected` (the tests that will run), `broken` (a file that could not be collected), `test` (one that is
-over: `cases`, `held`, `failed`, `why`), or `red` (a row of which a test failed without its defence).
+over: `cases`, none where it was left out, `held`, `failed`, `why`), or `red` (a row of which a test failed without its defence).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Results:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A file that can't be read, or leaves itself out, is told."""
         if not report.passed:
-            self.tell(broken=report.nodeid, why=_last_line(str(report.longrepr)))
+            self.tell(broken=report.nodeid, why=_said(report))
 
     @pytest.hookimpl
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -54,7 +54,9 @@ class Results:
             if name == "cases":
                 self._cases[node] = int(str(value))
         if not report.passed:
-            self._why.setdefault(node, f"{report.outcome} in {report.when}: {_last_line(str(report.longrepr))}")
+            self._why.setdefault(node, f"{report.outcome} in {report.when}: {_said(report)}")
+        if report.skipped:
+            self._cases[node] = 0
         if report.failed and report.when == "call":
             self._failed.add(node)
         if report.when == "teardown":
@@ -89,9 +91,10 @@ class Power(Results):
         return any(one.failed for one in reports if one.when == "call")
 
 
-def _last_line(text: str) -> str:
-    """Of an error's account the line that says what it was."""
-    lines = [line for line in text.splitlines() if line.startswith("E ")] or text.splitlines()[-1:]
+def _said(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Of its account the line that says what it was; why it was left out."""
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    lines = [line[1:] for line in text.splitlines() if line.startswith("E ")] or text.splitlines()[-1:]
     return lines[0].strip()[:WHY_CHARACTERS] if lines else ""
 
 

@@ -17,8 +17,9 @@ WITHIN_S = 900.0
 
 @dataclass(frozen=True)
 class Without:
-    """What came of a row's tests without its defence: whether one failed, and what it said; else why none did."""
+    """What came of a row's tests without its defence: whether they could be tried, whether one failed, and what they said."""
 
+    tried: bool
     red: bool
     said: str
 
@@ -41,7 +42,8 @@ def mutated(row: Row) -> Without:
             session = replace(Session(checkout, python), within_s=WITHIN_S, flags=("-x",))
             over = [line for line in session.lines(row.red) if "test" in line]
         except (Broken, ValueError) as error:
-            return Without(red=False, said=str(error))
+            return Without(tried=False, red=False, said=str(error))
     said = "; ".join(f"{line['test']}: {line['why']}" for line in over if line["why"])
-    held = "its tests hold without the defence" if over else "no test was tried"
-    return Without(red=any(line["failed"] for line in over), said=said or held)
+    red = any(line["failed"] for line in over)
+    tried = red or any(line["held"] for line in over)
+    return Without(tried=tried, red=red, said=said or "its tests hold without the defence")

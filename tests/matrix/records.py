@@ -62,7 +62,7 @@ RECORDS = (
         (f"{S}/test_ledger.py::test_the_files_name_is_on_the_disk_before_anything_starts",),
     ),
     Row(
-        "F9 there",
+        "F9b",
         "the same in a container or on another machine",
         "the worker's script syncs its record and the names of its folders before the child executes",
         (

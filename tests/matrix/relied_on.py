@@ -81,7 +81,7 @@ RELIED_ON = (
         ("tests/evidence/test_inert.py::test_a_dry_run_writes_nowhere",),
     ),
     Row(
-        "F55 SQL",
+        "F55b",
         "an observer that would write: SQL, a program that is not on the list of those that read",
         "every look is a read-only transaction, or a program of the list",
         (
