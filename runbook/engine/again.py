@@ -34,7 +34,10 @@ def put_back(graph: Graph, steps: HashTrieMap[str, StepRun]) -> HashTrieMap[str,
             again = state.status if state.status in (Status.UNKNOWN, Status.WAITING) else Status.PENDING
         if again is not state.status:
             before = wholly_again(state) if state.status in _OVER else state
-            steps = steps.insert(step, replace(before, status=again, tries=0))
+            told = (
+                "" if again is Status.PENDING else before.reason
+            )  # why it did not begin says nothing of what comes now
+            steps = steps.insert(step, replace(before, status=again, tries=0, reason=told))
         if again is Status.UNKNOWN and spec.section is not Section.STEPS:
             # what it was about to do may have told how the run ended, and that may have changed by now
             steps = steps.insert(step, replace(steps[step], renewed=True))
@@ -63,7 +66,9 @@ def _holds_again(graph: Graph, steps: HashTrieMap[str, StepRun]) -> HashTrieMap[
 
 def wholly_again(step: StepRun) -> StepRun:
     """The step as one that has all before it, but for its baselines and guards: the world may want other operations by then."""
-    return replace(step, status=Status.PENDING, tries=0, operations=left_open(step), earlier={}, renewed=True)
+    return replace(
+        step, status=Status.PENDING, tries=0, operations=left_open(step), earlier={}, renewed=True, reason=""
+    )
 
 
 def left_open(step: StepRun) -> dict[str, OperationRun]:

@@ -71,7 +71,7 @@ def decide(run: Run, limits: Limits) -> Decision:
         return Await() if busy else End(RunStatus.INTERRUPTED)
     if run.unsettled and (decision := _unsettled(run, room)):
         return decision
-    if run.unknown:
+    if run.unknown or run.settling:
         return Await() if busy else End(RunStatus.UNKNOWN)
     return _steps(run, room) or _aftermath(run, room) or (Await() if busy else End(_verdict(run)))
 
@@ -180,9 +180,8 @@ def _holds(run: Run, room: int) -> Decision | None:
 
 
 def _open(run: Run, hold: str, release: str) -> bool:
-    """Whether the hold was taken (wholly or perhaps) and its release has not begun."""
-    taken = run.steps[hold].status in (Status.SUCCEEDED, Status.FAILED, Status.UNKNOWN) and run.steps[hold].attempt > 0
-    return taken and run.steps[release].status is Status.PENDING
+    """Whether the hold is in force (taken wholly, in part or perhaps, in whichever execution) and its release has not begun."""
+    return run.steps[hold].in_force and run.steps[release].status is Status.PENDING
 
 
 def releasable(run: Run, hold: str, release: str) -> bool:
@@ -198,15 +197,12 @@ def _harmless(run: Run, step: str) -> bool:
 
 
 def open_holds(run: Run) -> tuple[tuple[str, str], ...]:
-    """Holds that are in force: (hold, release) with the hold taken and the release not done."""
-    taken = (Status.SUCCEEDED, Status.FAILED, Status.UNKNOWN)
-    return tuple(
-        (hold, release)
-        for hold, release in run.graph.releases().items()
-        if run.steps[hold].status in taken
-        and run.steps[hold].attempt > 0
-        and run.steps[release].status not in (Status.SUCCEEDED, Status.SKIPPED)
-    )
+    """Holds that are in force: (hold, release) with the hold taken, wholly or in part, and not released since.
+
+    A hold that a resume put back and has not taken again yet is among them where it was not released before: what it stopped is
+    stopped. So is one whose release was skipped by its ``when``.
+    """
+    return tuple((hold, release) for hold, release in run.graph.releases().items() if run.steps[hold].in_force)
 
 
 def main_failures(run: Run) -> bool:

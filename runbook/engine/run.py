@@ -53,6 +53,8 @@ from runbook.plan.model import OnFailure, Section
 class Run:
     """The whole state of a run. ``blocked`` counts the predecessors that a step still waits for; ``ready`` is per section.
 
+    ``unsettled`` are those of ``unknown`` that this execution has still to look at; ``settling`` those that the journal called
+    unknown and of which it is being found out what remains.
     ``outputs`` are those of steps that gave any; ``rebound`` the identity of targets that a step replaced.
     """
 
@@ -67,6 +69,7 @@ class Run:
     continued: HashTrieSet[str] = field(default_factory=HashTrieSet)
     unknown: HashTrieSet[str] = field(default_factory=HashTrieSet)
     unsettled: HashTrieSet[str] = field(default_factory=HashTrieSet)
+    settling: HashTrieSet[str] = field(default_factory=HashTrieSet)
     waiting: HashTrieSet[str] = field(default_factory=HashTrieSet)
     outputs: HashTrieMap[str, JsonObject] = field(default_factory=HashTrieMap)
     rebound: HashTrieMap[str, Json] = field(default_factory=HashTrieMap)
@@ -124,14 +127,43 @@ def _advance_step(run: Run, event: StepEvent) -> Run:
     after = _told(replace(before, status=status), event)
     if after.status is Status.SUCCEEDED and (_released_early(run, event.step) or _ended_early(run, event.step)):
         after = wholly_again(after)
-    run = replace(run, steps=run.steps.insert(event.step, after))
+    run = _let_go(replace(run, steps=run.steps.insert(event.step, after)), event)
     if after.outputs is not None and after.outputs is not before.outputs:
         run = replace(run, outputs=run.outputs.insert(event.step, after.outputs))
+    run = _settling(run, event, before)
     if before.status is not after.status:
         return _moved(run, event.step, before.status, after.status)
     if isinstance(event, StepUnknown):  # it was looked at, and is as unknown as before: not again in this execution
         return replace(run, unsettled=run.unsettled.discard(event.step))
     return run
+
+
+def _settling(run: Run, event: StepEvent, before: StepRun) -> Run:
+    """Which steps are as good as unknown, though they are gone on with: from the look at one until it is known what remains.
+
+    What was cut off is not among them: it may still be at work, and others needn't wait for it.
+    """
+    if isinstance(event, StepStarted) and before.status is Status.UNKNOWN and before.problem is not None:
+        return replace(run, settling=run.settling.insert(event.step))
+    looking = isinstance(event, StepStarted | OperationNoted | OperationFinished)
+    if event.step in run.settling and not looking:
+        return replace(run, settling=run.settling.discard(event.step))
+    return run
+
+
+def _let_go(run: Run, event: StepEvent) -> Run:
+    """The run with a hold no longer in force, where the event says that it was released: by its release, or by hand."""
+    match event:
+        case StepSucceeded() | StepResolved(outcome="done"):
+            pass
+        case StepSkipped() if event.by:
+            pass
+        case _:
+            return run
+    hold = run.graph.steps[event.step].releases
+    if hold not in run.steps:
+        return run
+    return replace(run, steps=run.steps.insert(hold, replace(run.steps[hold], in_force=False)))
 
 
 def _released_early(run: Run, step: str) -> bool:
@@ -159,7 +191,8 @@ def _told(step: StepRun, event: StepEvent) -> StepRun:
         case OperationStarted():
             others = {name: one for name, one in step.operations.items() if name != event.operation}
             operations = {**others, event.operation: OperationRun(event.id, event.form)}
-            return replace(step, operations=operations, touched=step.touched or event.changes)
+            touched, in_force = step.touched or event.changes, step.in_force or event.changes
+            return replace(step, operations=operations, touched=touched, in_force=in_force)
         case OperationNoted():
             noted = step.operations[event.operation]
             noted = replace(noted, notes=(*noted.notes, event.fields))
@@ -168,7 +201,7 @@ def _told(step: StepRun, event: StepEvent) -> StepRun:
             known = step.operations.get(event.operation, OperationRun(""))
             return replace(step, operations={**step.operations, event.operation: replace(known, finished=event)})
         case StepSucceeded():
-            return replace(step, outputs=event.outputs, duration_s=event.duration_s, problem=None)
+            return replace(step, outputs=event.outputs, duration_s=event.duration_s, problem=None, in_force=True)
         case StepFailed():
             return replace(step, problem=event.problem, refused=event.refused, duration_s=event.duration_s)
         case StepRetried() | StepUnknown():
@@ -191,10 +224,10 @@ def _told(step: StepRun, event: StepEvent) -> StepRun:
             return _approved(step, event)
         case StepResolved():
             if event.outcome == "done":
-                return replace(step, outputs=event.outputs, reason=event.reason)
+                return replace(step, outputs=event.outputs, reason=event.reason, in_force=True)
             return replace(step, status=Status.PENDING, tries=0, operations=_ended_well(step), reason=event.reason)
         case StepUndone():
-            return step
+            return replace(step, in_force=False)
         case _:
             assert_never(event)
 
@@ -332,6 +365,7 @@ def _reckon(run: Run) -> Run:
         active=blank.update(by_status[Status.RUNNING]),
         unknown=blank.update(by_status[Status.UNKNOWN]),
         unsettled=blank.update(by_status[Status.UNKNOWN]),
+        settling=blank,
         waiting=blank.update(by_status[Status.WAITING]),
         continued=blank.update(continues),
         failed=blank.update(step for step in by_status[Status.FAILED] if step not in continues),

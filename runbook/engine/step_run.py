@@ -29,8 +29,9 @@ class StepRun:
     ``earlier`` those that succeeded before them.
     ``consent`` is a person's word that the step may begin, ``answer`` what they said to the step's own question.
     ``renewed``: it is to be done wholly again, and may then plan what the world wants by now.
-    ``touched``: an operation that may change something was begun, in this attempt or an earlier one. ``skipped_by`` is who
-    said that the step isn't needed.
+    ``touched``: an operation that may change something was begun, in this attempt or an earlier one; ``in_force``: so it was, or
+    it succeeded, and its release, where it has one, did not take it back since. ``skipped_by`` is who said that the step isn't
+    needed.
     """
 
     status: Status = Status.PENDING
@@ -53,6 +54,7 @@ class StepRun:
     reason: str = ""
     renewed: bool = False
     touched: bool = False
+    in_force: bool = False
     skipped_by: str = ""
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runbook.engine.decide import Await, Begin, End, Settle, open_holds
+from runbook.engine.events import StepPlanned, StepSkipped, StepStarted
 from runbook.engine.transitions import RunStatus, Status
 from runbook.errors import Bug
 from runbook.graph import build
@@ -96,6 +97,13 @@ def test_resume_settles_what_ran_before_anything_begins() -> None:
     story.settles("a").started("a").begins("b").succeeded("a").begins("b")
 
 
+def test_while_an_unknown_step_is_looked_at_nothing_new_begins() -> None:
+    story = Story(build([step("a"), step("b")])).started("a").unknown("a").ends(RunStatus.UNKNOWN).resumed()
+    story.settles("a").tell(StepStarted("a", 2, resumed=True))
+    assert story.next() == Await(), "it may turn out to be as unknown as before"
+    story.tell(StepPlanned("a", 1, ())).begins("b")
+
+
 def test_a_step_that_stays_unknown_is_settled_once_a_resume() -> None:
     story = Story(chain("a", "b")).started("a").resumed().settles("a").unknown("a").ends(RunStatus.UNKNOWN)
     story.resumed().settles("a")
@@ -157,6 +165,52 @@ def test_on_resume_a_released_hold_is_taken_again_before_a_step_inside_goes_on()
     story.resumed().begins("stop").done("stop").begins("check").done("check").begins("start").done("start")
     story.begins("tidy").done("tidy").ends(RunStatus.SUCCEEDED)
     assert story.run.step("restore").attempt == 1
+
+
+def test_a_hold_that_a_resume_put_back_and_did_not_take_again_is_in_force() -> None:
+    story = _hold_plan().done("stop").started("restore").failed("restore").resumed()
+    assert story.run.step("stop").status is Status.PENDING
+    assert open_holds(story.run) == (("stop", "start"),)
+    story.done("stop", "restore", "check", "start")
+    assert open_holds(story.run) == ()
+    story.resumed()
+    assert open_holds(story.run) == ()
+
+
+def test_a_hold_that_was_released_and_put_back_is_not_in_force() -> None:
+    story = _hold_plan().done("stop", "restore").started("check", touching=False).failed("check")
+    story.done("tidy", "start").ends(RunStatus.FAILED).resumed()
+    assert story.run.step("stop").status is Status.PENDING
+    assert open_holds(story.run) == ()
+
+
+def test_a_hold_that_another_failure_kept_from_being_taken_again_is_released_where_nothing_inside_was_changed() -> None:
+    graph = build([step("load"), step("stop"), step("check", "stop"), step("start", "check", releases="stop")])
+    story = Story(graph).started("load").done("stop").started("check", touching=False).failed("load").failed("check")
+    story.started("start").failed("start").ends(RunStatus.FAILED).resumed().started("load").failed("load")
+    assert open_holds(story.run) == (("stop", "start"),)
+    story.cancels("stop", "check").begins("start").done("start").ends(RunStatus.FAILED)
+    assert open_holds(story.run) == ()
+
+
+def test_a_hold_that_is_being_taken_when_its_executor_dies_is_in_force() -> None:
+    story = _hold_plan().started("stop", touching=False)
+    assert open_holds(story.run) == (), "nothing of it was begun"
+    story = _hold_plan().started("stop")
+    assert open_holds(story.run) == (("stop", "start"),)
+
+
+def test_a_release_that_its_condition_skips_releases_nothing() -> None:
+    story = _hold_plan().done("stop", "restore", "check").skipped("start")
+    assert open_holds(story.run) == (("stop", "start"),)
+    story = _hold_plan().done("stop", "restore", "check").tell(StepSkipped("start", "by hand", "kim"))
+    assert open_holds(story.run) == ()
+
+
+def test_a_step_that_is_put_back_forgets_why_it_did_not_begin() -> None:
+    story = Story(chain("a", "b")).started("a").failed("a").cancels("b").ends(RunStatus.FAILED)
+    assert story.run.step("b").reason == "a failed"
+    assert story.resumed().run.step("b").reason == ""
 
 
 def test_an_interrupt_inside_a_hold_leaves_it_and_the_resume_takes_it_again() -> None:
