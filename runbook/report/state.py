@@ -36,6 +36,7 @@ _MARKS = {
 }
 _TONES = {Status.SUCCEEDED: "good", Status.FAILED: "bad", Status.UNKNOWN: "ask", Status.WAITING: "ask"}
 
+_HALF = (Status.FAILED, Status.UNKNOWN, Status.PENDING, Status.CANCELLED)
 _LASTING = frozenset({"E144", "E161", "E224", "E225"})
 """What a resume can't mend, since it has the plan and the inputs that the run began with."""
 
@@ -176,21 +177,27 @@ def _kept(run: Run) -> list[Line]:
 
 
 def _half_done(run: Run) -> list[Line]:
-    """What steps that did not end well had done by then, the last of it as it was done: a resume goes on from there."""
+    """What steps that did not end well had done by then, the last of it as it was done: a resume goes on from there.
+
+    Those among them that a resume put back and did not come to: what they left is left.
+    """
     lines: list[Line] = []
     for step in run.graph.listed:
         state = run.step(step)
-        if state.status not in (Status.FAILED, Status.UNKNOWN) or _given_back(run, step):
+        if state.status not in _HALF or _given_back(run, step):
             continue
-        done = [
-            (name, operation.form)
+        ended = {
+            name: operation
             for name, operation in state.operations.items()
             if operation.form is not None and operation.finished and operation.finished.outcome == "succeeded"
-        ]
+        }
+        back = [name for name, operation in ended.items() if operation.id.startswith(f"{step}~back/")]
+        done = [name for name in ended if name not in back]
         if done:
-            names = ", ".join(name for name, _ in done)
-            lines.append(Line("⚑", f"{step} stopped half-way; done and not undone: {names}", "ask"))
-            lines += [Line("   ", f"last: {text}") for text in paste(revive(done[-1][1])).splitlines()[:3]]
+            names = ", ".join(done)
+            told = f"done: {names}; taken back: {', '.join(back)}" if back else f"done and not undone: {names}"
+            lines.append(Line("⚑", f"{step} stopped half-way; {told}", "ask"))
+            lines += [Line("   ", f"last: {text}") for text in paste(revive(ended[done[-1]].form)).splitlines()[:3]]
     return lines
 
 

@@ -7,6 +7,7 @@ the code that a run uses, for exactly what the hold had found; where they can't 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from runbook.action import Undecidable, Unreachable
@@ -75,9 +76,9 @@ def _where(system: System | None) -> str:
 def _operations(
     setting: Setting, step: Step, outputs: Mapping[str, Mapping[str, Json]], held: Mapping[str, Json]
 ) -> Iterator[Operation]:
-    """What the release does where all that the hold took is still as the hold left it."""
+    """What the release does where all that the hold took is still as the hold left it; whether its ``when`` wants that or not."""
     try:
-        sketch = prepare_ahead(setting, step, values(setting, outputs), held=held)
+        sketch = prepare_ahead(setting, replace(step, when=""), values(setting, outputs), held=held)
         if isinstance(sketch, NotNeeded) or sketch.prepared is None:
             return
         ready = sketch.prepared
