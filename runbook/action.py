@@ -174,6 +174,7 @@ class ContainerFacts:
     """A container as seen. ``state``: created, running, paused, exited, …; ``health``: healthy, unhealthy, starting or ''.
 
     ``mounts``: ``SOURCE:PATH`` each, the source empty for a file system in memory. ``auto_remove``: it is gone once it stops.
+    ``networks``: by name.
     """
 
     id: str
@@ -187,6 +188,7 @@ class ContainerFacts:
     exit_code: int
     mounts: tuple[str, ...]
     auto_remove: bool = False
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,5 +8,6 @@ pytest_plugins = (
     "tests.fixtures.redis",
     "tests.fixtures.s3",
     "tests.fixtures.containers",
+    "tests.fixtures.pair_in_containers",
     "tests.fixtures.language_server",
 )

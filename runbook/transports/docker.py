@@ -203,6 +203,7 @@ def facts_of(container: Container) -> ContainerFacts:
         exit_code=int(state.get("ExitCode", 0)),
         mounts=tuple(sorted(mounts)),
         auto_remove=bool(attrs.get("HostConfig", {}).get("AutoRemove")),
+        networks=tuple(sorted(networks)),
     )
 
 

@@ -11,18 +11,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any, Generic, TypeVar
 
 import psycopg
 import pytest
 
+from runbook.host import host_json
 from tests.evidence.kills import processes_about
 from tests.evidence.program import PLANS, Program, Ran
 from tests.evidence.site import site
 from tests.evidence.witness import children_of, until
 from tests.fixtures.account import Account, server_folder
 from tests.fixtures.containers import ComposeProject
-from tests.fixtures.pair import Pair
-from tests.fixtures.postgres import PostgresServer
+from tests.fixtures.pair import Both, Pair, Server
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -33,8 +34,8 @@ BEGINS_WITHIN_S = 60.0
 class Client:
     """Commits one row after the other until the server is gone, and knows which commits were acknowledged."""
 
-    pair: Pair
-    server: PostgresServer
+    pair: Both[Any]
+    server: Server
     thread: Thread = field(init=False)
     ended: Event = field(default_factory=Event)
 
@@ -53,11 +54,14 @@ class Client:
         self.thread.join(30)
 
 
+P = TypeVar("P", bound=Both[Any])
+
+
 @dataclass
-class House:
+class House(Generic[P]):
     """A pair, the services that write, a web service, a store, and the program."""
 
-    pair: Pair
+    pair: P
     app: ComposeProject
     program: Program
     url: str
@@ -67,10 +71,10 @@ class House:
         systems = {"a": self.pair.primary, "b": self.pair.standby}
 
         def fields(key: str) -> dict[str, object]:
-            one = systems[key]
-            kept = {name: getattr(one, name) for name in ("address", "port", "user", "database", "binaries")}
+            one, names = systems[key], ("address", "port", "user", "database", "binaries", "data_directory")
+            kept = {name: getattr(one, name) for name in names}
             password = {"file": str(self.program.folder / "password")}
-            return {"type": "postgres", **kept, "data_directory": one.data_directory, "password": password}
+            return {"type": "postgres", "host": host_json(one.host), **kept, "password": password}
 
         body = {
             "environment": f"pair-{primary}",
@@ -112,10 +116,11 @@ class House:
         return self.program.run("resume", self.program.last, "--confirm", "postgres", "--yes")
 
     def running(self) -> set[str]:
-        """The services that run."""
+        """The services that run, beside the two servers."""
         for container in self.app.containers.values():
             container.reload()
-        return {service for service, container in self.app.containers.items() if container.status == "running"}
+        up = {service for service, container in self.app.containers.items() if container.status == "running"}
+        return up - {"a", "b"}
 
 
 @pytest.fixture
@@ -124,7 +129,7 @@ def house(
     compose_project: Callable[..., ComposeProject],
     postgres_account: Account,
     tmp_path: Path,
-) -> Iterator[House]:
+) -> Iterator[House[Pair]]:
     with server_folder(postgres_account, "wal") as archive, site() as url:
         command = f"test ! -e {archive}/%f && cp %p {archive}/%f"
         pair = make_pair(archive_mode="on", archive_command=command)
@@ -132,7 +137,7 @@ def house(
         yield House(pair, compose_project("backend"), Program(tmp_path, {}), url)
 
 
-def killed_at(house: House, plan: str, operation: str, *roles: str, everything: bool = False) -> None:
+def killed_at(house: House[Any], plan: str, operation: str, *roles: str, everything: bool = False) -> None:
     """Begin a plan, and kill the engine once that operation has begun; a person's step before it is answered.
 
     ``everything``: the supervisor and the children too.
@@ -158,11 +163,11 @@ def killed_at(house: House, plan: str, operation: str, *roles: str, everything: 
                 os.kill(pid, signal.SIGKILL)
 
 
-def rows(server: PostgresServer) -> set[int]:
+def rows(server: Server) -> set[int]:
     return {int(str(row[0])) for row in server.sql("SELECT number FROM notes")}
 
 
-def test_a_failover_while_a_client_writes_and_the_way_back(house: House) -> None:
+def test_a_failover_while_a_client_writes_and_the_way_back(house: House[Pair]) -> None:
     pair = house.pair
     client = Client(pair, pair.first)
     time.sleep(0.3)
@@ -199,7 +204,7 @@ def test_a_failover_while_a_client_writes_and_the_way_back(house: House) -> None
     assert pair.second.sql("SELECT pg_is_in_recovery()") == [(True,)]
 
 
-def test_a_switchover_under_load_loses_nothing(house: House) -> None:
+def test_a_switchover_under_load_loses_nothing(house: House[Pair]) -> None:
     """Even where a writer was forgotten: it is cut off, and every commit that it was told of is there."""
     pair = house.pair
     client = Client(pair, pair.first)
@@ -219,7 +224,7 @@ def test_a_switchover_under_load_loses_nothing(house: House) -> None:
     ("operation", "everything"),
     [*((name, False) for name in ("mark", "stop", "promote", "checkpoint", "settings", "start")), ("stop", True)],
 )
-def test_a_switchover_whose_engine_is_killed(house: House, operation: str, everything: bool) -> None:
+def test_a_switchover_whose_engine_is_killed(house: House[Pair], operation: str, everything: bool) -> None:
     pair = house.pair
     pair.write(20)
     killed_at(house, "switchover", operation, "a", "b", everything=everything)
@@ -238,7 +243,7 @@ def test_a_switchover_whose_engine_is_killed(house: House, operation: str, every
         *((name, True) for name in ("recover", "rewind", "own_settings", "into_place", "start")),
     ],
 )
-def test_a_rejoin_whose_engine_is_killed(house: House, operation: str, everything: bool) -> None:
+def test_a_rejoin_whose_engine_is_killed(house: House[Pair], operation: str, everything: bool) -> None:
     pair = house.pair
     pair.write(10)
     pair.caught_up(pair.first, pair.second)
@@ -256,7 +261,7 @@ def test_a_rejoin_whose_engine_is_killed(house: House, operation: str, everythin
 
 
 @pytest.mark.parametrize("operation", ["mark", "promote", "checkpoint"])
-def test_a_failover_whose_engine_is_killed(house: House, operation: str) -> None:
+def test_a_failover_whose_engine_is_killed(house: House[Pair], operation: str) -> None:
     pair = house.pair
     pair.write(10)
     pair.caught_up(pair.first, pair.second)
@@ -271,7 +276,7 @@ def test_a_failover_whose_engine_is_killed(house: House, operation: str) -> None
     assert pair.first.sql("SELECT pg_is_in_recovery()") == [(True,)], "the fence holds"
 
 
-def test_a_machine_that_was_out_of_reach_comes_back_as_a_second_primary(house: House) -> None:
+def test_a_machine_that_was_out_of_reach_comes_back_as_a_second_primary(house: House[Pair]) -> None:
     """A person attested that it was off, and it was started again: it is fenced before anything else, and its rows are counted."""
     pair = house.pair
     pair.write(4)
@@ -293,7 +298,7 @@ def test_a_machine_that_was_out_of_reach_comes_back_as_a_second_primary(house: H
     assert pair.lost(pair.first) == {7, 8, 9}
 
 
-def test_a_failover_from_a_primary_that_lives_but_can_not_be_seen_is_refused(house: House) -> None:
+def test_a_failover_from_a_primary_that_lives_but_can_not_be_seen_is_refused(house: House[Pair]) -> None:
     pair = house.pair
     pair.primary = pair.primary.model_copy(update={"data_directory": "", "port": 1})
     ran = house.apply("failover", "a", "b")
@@ -304,7 +309,7 @@ def test_a_failover_from_a_primary_that_lives_but_can_not_be_seen_is_refused(hou
 
 
 @pytest.mark.parametrize("plan", ["failover", "switchover", "rejoin-standby"])
-def test_a_dry_run_changes_nothing(house: House, plan: str) -> None:
+def test_a_dry_run_changes_nothing(house: House[Pair], plan: str) -> None:
     pair = house.pair
     before = [sorted(path.name for path in one.data_dir.iterdir()) for one in (pair.first, pair.second)]
     ran = house.program.run("plan", PLANS / f"{plan}.yaml", "--env", house.environment("a", "b"))

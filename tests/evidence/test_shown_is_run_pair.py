@@ -41,7 +41,7 @@ def told_to(place: Path, pair: Pair) -> None:
         server.restart()
 
 
-def test_all_witnesses_agree(house: House, logs: Path, tmp_path: Path) -> None:
+def test_all_witnesses_agree(house: House[Pair], logs: Path, tmp_path: Path) -> None:
     pair = house.pair
     told_to(logs, pair)
     pair.write(3)

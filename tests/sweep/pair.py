@@ -24,9 +24,10 @@ from tests.evidence.program import Program
 from tests.evidence.site import site
 from tests.evidence.test_failover import Client, House
 from tests.evidence.witness import until
-from tests.fixtures.account import free_port, server_account, server_folder
+from tests.fixtures.account import server_account, server_folder
 from tests.fixtures.containers import empty_project
 from tests.fixtures.pair import Pair, eventually, pair_in
+from tests.fixtures.ports import free_port
 from tests.fixtures.postgres import PostgresServer, find_binaries
 from tests.sweep.ground import OF_WAL, plain
 from tests.sweep.proofs import rightly_hashed, stored
@@ -45,7 +46,7 @@ ROLES = {"rejoin-standby": ("b", "a")}
 class PairGround:
     """Two servers as they were when they were prepared, the services that write, and the program."""
 
-    house: House
+    house: House[Pair]
     archive: Path
     prepared: Path
     acknowledged: tuple[int, ...] = ()

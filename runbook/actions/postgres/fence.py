@@ -115,7 +115,13 @@ class Fence(Action[Postgres, FenceInputs, FenceFacts, Fenced]):
         stop: tuple[Operation, ...] = (
             (fencing.stopped(facts.path, tools, inputs.stop, inputs.mode),) if found.runs else ()
         )
-        return (remember, *mark, *stop, control)
+        # one that dies again and again can't be entered, and takes no writes: it is stopped first
+        ordered = (*mark, *stop) if found.entered else (*stop, *mark)
+        return (remember, *ordered, control)
+
+    def recovery(self, system: Postgres, inputs: FenceInputs, facts: FenceFacts, scope: Scope) -> Operations:
+        """A server that ended since the step was first shown, or came back, is marked and stopped all the same."""
+        return self.plan(system, inputs, facts, scope)
 
     def foresee(self, system: Postgres, inputs: FenceInputs, facts: FenceFacts, scope: Scope) -> Fenced:
         """Where it is; how it ended shows only then."""
@@ -168,7 +174,10 @@ def _refuse_unseen(system: Postgres, seen: Seen) -> None:
         why = f"{who} answers, but its data directory {seen.node.directory} can't be seen on {system.host}."
         fix = "Run this on that server's machine, or stop it there and keep it from starting again."
     elif seen.refuses:
-        why, fix = fencing.NOT_LET_IN.format(who=who), "Correct its user and password in the environment."
+        why, fix = (
+            fencing.NOT_LET_IN.format(who=who),
+            "Correct its user, password and `data_directory` in the environment.",
+        )
     else:
         why = (
             f"{who} doesn't answer, and its files can't be seen on {system.host}: it may be cut off from us alone, and take "

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from runbook.action import Look, Scope, Undecidable, Unreachable
 from runbook.actions.postgres import cluster
 from runbook.actions.postgres.cluster import Server
-from runbook.actions.postgres.instance import is_contained
+from runbook.actions.postgres.instance import found_in, is_contained
 from runbook.actions.postgres.replication import Node, read_node
 from runbook.actions.postgres.server_tools import Tools
 from runbook.errors import Problem, Refused
@@ -27,10 +27,12 @@ from runbook.system import Postgres
 
 MARK = "standby.signal"
 CONTROLDATA = "pg_controldata"
-NOT_LET_IN = "{who} is not down: a server answers there, and doesn't let us in."
+NOT_LET_IN = "{who} is not down: a server answers there, or its container runs, and it doesn't let us in."
 CLEAN = ("shut down", "shut down in recovery")
 """What the control file says of a server that ended in an orderly way."""
 STOPPED_WITHIN_S = 600
+DOWN = ("exited", "created", "dead")
+"""The states of a container in which no server of it runs."""
 
 MARKED = """\
 set -eu; umask 077
@@ -49,7 +51,10 @@ if "$2" status -D "$1" >/dev/null; then echo "a server runs in $1" >&2; exit 1; 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """A data directory as seen now. ``marked``: it has the mark. ``owner`` and ``programs`` are '' in a stopped container."""
+    """A data directory as seen now. ``marked``: it has the mark. ``owner`` and ``programs`` are '' in a stopped container.
+
+    ``entered``: programs can be run where the server runs; not in a container that its restart policy starts again and again.
+    """
 
     path: str
     owner: str
@@ -57,6 +62,7 @@ class Directory:
     options: tuple[str, ...]
     server: Server
     marked: bool
+    entered: bool = True
 
     @property
     def runs(self) -> bool:
@@ -68,7 +74,7 @@ class Directory:
 class Seen:
     """The server and its directory. ``node`` None: no answer; ``directory`` None: its files can't be seen from here.
 
-    ``refuses``: something of PostgreSQL answers there, and doesn't let us in. It is not down.
+    ``refuses``: something of PostgreSQL answers there, and doesn't let us in, or its container runs. It is not down.
     """
 
     node: Node | None
@@ -98,6 +104,8 @@ def see(look: Look, db: Postgres, scope: Scope, known: str = "") -> Seen:
 def _files(look: Look, db: Postgres, node: Node | None, known: str) -> Directory | None:
     path = (node.directory if node else "") or db.data_directory.rstrip("/") or known
     try:
+        if not path and is_contained(db.host) and (container := look.container(db.host)):
+            path = found_in(look, db.host, container)
         here = bool(path) and (is_contained(db.host) or is_own(look, db.host, db.address))
         return _directory(look, db, path) if here else None
     except Unreachable:
@@ -105,9 +113,13 @@ def _files(look: Look, db: Postgres, node: Node | None, known: str) -> Directory
 
 
 def _refuses(look: Look, db: Postgres) -> bool:
-    """Whether a server answers at all: exit codes 0 and 1 of pg_isready, which needs no password."""
+    """Whether a server answers at all: exit codes 0 and 1 of pg_isready, which needs no password. A container may run."""
     if is_contained(db.host):
-        return False
+        try:
+            container = look.container(db.host)
+        except Unreachable:
+            return False
+        return container is not None and container.state not in DOWN
     program = f"{db.binaries.rstrip('/')}/pg_isready" if db.binaries else "pg_isready"
     where = ("--host", db.address) if db.address else ()
     try:
@@ -123,10 +135,11 @@ def _directory(look: Look, db: Postgres, path: str) -> Directory | None:
         container = look.container(host)
         if container is None or look.file(host, f"{path}/global/pg_control") is None:
             return None
-        runs = container.state not in ("exited", "created", "dead")
+        runs = container.state not in DOWN
         marked = look.file(host, f"{path}/{MARK}") is not None
-        owner = found.owner if runs and (found := look.file(host, path)) else ""
-        return Directory(path, owner, db.binaries, (), Server.RUNNING if runs else Server.STOPPED, marked)
+        owner = found.owner if container.state == "running" and (found := look.file(host, path)) else ""
+        server = Server.RUNNING if runs else Server.STOPPED
+        return Directory(path, owner, db.binaries, (), server, marked, entered=container.state != "restarting")
     found = look.file(host, path)
     if found is None or look.file(host, f"{path}/global/pg_control") is None:
         return None
@@ -149,7 +162,7 @@ def tools_of(db: Postgres, directory: Directory) -> Tools:
 def at_rest(name: str, script: str, arguments: tuple[str, ...], tools: Tools, scope: Scope) -> Operation:
     """A script on the files of a server that is down: here as their owner, in a container beside it, as root."""
     argv = ("sh", "-c", script, "sh", *arguments)
-    return _aside(name, argv, tools.host, scope) if is_contained(tools.host) else tools.run(name, *argv)
+    return aside(name, argv, tools.host, scope) if is_contained(tools.host) else tools.run(name, *argv)
 
 
 def controldata(directory: str, tools: Tools, scope: Scope) -> Operation:
@@ -158,11 +171,12 @@ def controldata(directory: str, tools: Tools, scope: Scope) -> Operation:
     if is_contained(tools.host):
         # of what a one-off container says only the last lines are kept
         script = '"$@" | grep -E "^(Database|Latest checkpoint)"'
-        return _aside("control", ("sh", "-c", script, "sh", *argv), tools.host, scope, reads=True)
+        return aside("control", ("sh", "-c", script, "sh", *argv), tools.host, scope, reads=True)
     return tools.run("control", *argv, reads=True)
 
 
-def _aside(name: str, argv: tuple[str, ...], host: Host, scope: Scope, *, reads: bool = False) -> Operation:
+def aside(name: str, argv: tuple[str, ...], host: Host, scope: Scope, *, reads: bool = False) -> Call:
+    """A program in a one-off container beside the stopped one, found again by its labels."""
     labels = {"runbook.run": scope.run, "runbook.step": scope.step, "runbook.operation": name}
     given = (("argv", argv), ("labels", Document(tuple(labels.items()))))
     return Call(name=name, service=Service.DOCKER, operation="run", arguments=Document(given), host=host, reads=reads)
@@ -171,7 +185,7 @@ def _aside(name: str, argv: tuple[str, ...], host: Host, scope: Scope, *, reads:
 def marked(directory: Directory, tools: Tools, scope: Scope) -> Operation:
     """The mark. In a container that runs it is written inside; the server notices nothing until it is started again."""
     text = f"A server started here is read-only: fenced by runbook, run {scope.run}, step {scope.step}."
-    if is_contained(tools.host) and directory.runs:
+    if is_contained(tools.host) and directory.runs and directory.entered:
         return tools.run("mark", "sh", "-c", MARKED, "sh", directory.path, text)
     return at_rest("mark", MARKED, (directory.path, text), tools, scope)
 
@@ -185,7 +199,7 @@ def stopped(directory: str, tools: Tools, by: tuple[str, ...], mode: str = "fast
             operation="stop",
             arguments=Document((("timeout_s", STOPPED_WITHIN_S),)),
             host=tools.host,
-            expect=(Condition("state", Test.ONE_OF, "exited\ncreated\ndead"),),
+            expect=(Condition("state", Test.ONE_OF, "\n".join(DOWN)),),
         )
     if by:
         return Process(name="stop", argv=by, host=tools.host)
@@ -219,7 +233,7 @@ def proven(directory: str, tools: Tools) -> Operation:
             host=tools.host,
             reads=True,
         )
-        down = (Condition("state", Test.ONE_OF, "exited\ncreated\ndead"),)
+        down = (Condition("state", Test.ONE_OF, "\n".join(DOWN)),)
         return Wait(name="fenced", read=state, until=down, deadline_s=0)
     quiet = tools.run("quiet", "sh", "-c", _QUIET, "sh", directory, tools.program("pg_ctl"), reads=True)
     return Wait(name="fenced", read=quiet, until=(Condition("exit_code", Test.EQUALS, 0),), deadline_s=0)
@@ -246,7 +260,7 @@ def refuse_unfenced(db: Postgres, seen: Seen, attested: str) -> None:
         why = f"{who} answers, and takes writes."
         fix = "Fence it first (postgres.fence), with the services that write stopped."
     elif seen.refuses:
-        why, fix = NOT_LET_IN.format(who=who), "Correct its user and password in the environment."
+        why, fix = NOT_LET_IN.format(who=who), "Correct its user, password and `data_directory` in the environment."
     elif seen.directory is not None and not seen.fenced:
         state = "a server runs there" if seen.directory.runs else f"it has no {MARK}, so a restart would take writes"
         why, fix = f"{who}: {seen.directory.path} is not fenced: {state}.", "Fence it first (postgres.fence)."

@@ -17,6 +17,7 @@ from runbook.actions.postgres.following import (
     cannot,
     parted,
     read_follower,
+    refuse_apart,
     verified,
 )
 from runbook.actions.postgres.instance import is_contained
@@ -82,6 +83,7 @@ class Follow(Action[Postgres, FollowInputs, FollowFacts, Followed]):
         seen = fencing.see(look, system, scope, inputs.directory)
         found = found_directory(system, seen)
         refuse_primary(inputs.primary, node, seen.node)
+        refuse_apart(look, system, inputs)
         follower = read_follower(look, system, inputs, seen, scope)
         if not follower.told:
             fencing.refuse_unfenced(system, seen, "")

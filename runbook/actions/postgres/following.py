@@ -16,6 +16,7 @@ from runbook.action import CheckFailed, Inputs, Look, Scope, Unreachable
 from runbook.actions.postgres import fencing
 from runbook.actions.postgres.client import quoted
 from runbook.actions.postgres.fencing import CLEAN
+from runbook.actions.postgres.instance import is_contained
 from runbook.actions.postgres.replication import (
     STREAMING,
     Node,
@@ -27,11 +28,14 @@ from runbook.actions.postgres.replication import (
     shown_lsn,
 )
 from runbook.actions.postgres.server_tools import Tools
-from runbook.errors import Problem
+from runbook.errors import Problem, Refused
+from runbook.host import Compose, Docker
 from runbook.operation import Condition, Operation, Operations, Sql, Test, Wait, sql
 from runbook.system import Postgres
 
 STREAMS_WITHIN_S = 300.0
+NAMELESS = {"bridge", "host", "none"}
+"""Networks on which containers don't know one another's names: the engine's own."""
 
 SETTINGS = """\
 set -eu; umask 077
@@ -54,7 +58,8 @@ class FollowingInputs(Inputs):
         default="", description="The data directory, as postgres.fence gives it; default: the system's"
     )
     address: str = Field(
-        default="", description="The primary's address as seen from there; default: as in the environment"
+        default="",
+        description="The primary's address as seen from there; default: as in the environment, or its container's name",
     )
     port: int = Field(
         default=0, ge=0, le=65535, description="Its port as seen from there; default: as in the environment"
@@ -73,8 +78,18 @@ class FollowingInputs(Inputs):
 
     @property
     def sender(self) -> tuple[str, int]:
-        """Where the primary is, as seen from the server that follows it."""
-        return self.address or self.primary.address, self.port or self.primary.port
+        """Where the primary is, as seen from the server that follows it.
+
+        A container's address may be another one after each start; its name, or its service's, stays.
+        """
+        match self.primary.host:
+            case Docker(container):
+                named = container
+            case Compose(service=service):
+                named = service
+            case _:
+                named = ""
+        return self.address or self.primary.address or named, self.port or self.primary.port
 
     @property
     def conninfo(self) -> str:
@@ -114,6 +129,20 @@ def read_follower(look: Look, db: Postgres, inputs: FollowingInputs, seen: fenci
         told = True
     streams = told and streams_there(seen.node, inputs)
     return Follower(runs, told=streams or (told and scope.resumed), streams=streams)
+
+
+def refuse_apart(look: Look, db: Postgres, inputs: FollowingInputs) -> None:
+    """Refuse (exit 4) a primary in a container that is told by its name where that name isn't known."""
+    primary = inputs.primary
+    if inputs.address or primary.address or not is_contained(primary.host):
+        return
+    theirs = look.container(primary.host)
+    ours = look.container(db.host) if is_contained(db.host) else None
+    shared = set(theirs.networks if theirs else ()) & set(ours.networks if ours else ())
+    if not shared - NAMELESS:
+        who, name = db.key or "the server", inputs.sender[0]
+        why = f"{primary.host} is reached by its name, {name}, from a container on a network that both share; {who} is on none."
+        raise Refused(cannot(why, "Give the step `address` and `port`: where it is reached from there."))
 
 
 def streams_there(node: Node, inputs: FollowingInputs) -> bool:

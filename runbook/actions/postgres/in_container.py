@@ -219,12 +219,21 @@ def read(look: Look, host: Host, where: Paths, known: str) -> Inside:
     ``known`` is what :func:`remembered` gave: the cluster's identifier is on its second line.
     """
 
+    found = read_stopped(look, host, where, known, up=running(look, host))
+    if not found.running and not found.begun:
+        raise Unreachable(stopped(host))
+    return found
+
+
+def read_stopped(look: Look, host: Host, where: Paths, known: str, *, up: bool) -> Inside:
+    """The same, whoever stopped the container; ``up`` False: it is."""
+
     def there(path: str) -> bool:
         return look.file(host, path) is not None
 
     begun, whole, undone = there(f"{where.old}.partial"), there(where.old), undone_of(where)
-    found = Inside(
-        running=running(look, host),
+    return Inside(
+        running=up,
         ready=there(mark_of(where)),
         live=there(f"{where.data}/{CONTROL}"),
         new=there(f"{where.side}/{CONTROL}"),
@@ -232,9 +241,6 @@ def read(look: Look, host: Host, where: Paths, known: str) -> Inside:
         undone=there(undone) or there(f"{undone}.partial"),
         identifier=known.partition("\n")[2].strip(),
     )
-    if not found.running and not found.begun:
-        raise Unreachable(stopped(host))
-    return found
 
 
 def stopped(host: Host) -> Problem:

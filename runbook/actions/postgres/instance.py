@@ -100,7 +100,7 @@ def read_instance(look: Look, db: Postgres, scope: Scope, *, known: Manner | Non
     if not directory and not is_contained(db.host):
         raise Refused(_unknown_directory("The server does not run."))
     if container:
-        manner = Manner(directory or _found_in(look, db.host, container))
+        manner = Manner(directory or found_in(look, db.host, container))
     else:
         manner, runs = _local(look, db, directory, known)
     return Instance(
@@ -150,7 +150,7 @@ def _container(look: Look, host: Host) -> ContainerFacts:
     return found
 
 
-def _found_in(look: Look, host: Host, container: ContainerFacts) -> str:
+def found_in(look: Look, host: Host, container: ContainerFacts) -> str:
     """Where a server that doesn't answer has its data: the one place in the container's volumes with a control file; else ''."""
     mounts = [one.rpartition(":")[2].rstrip("/") for one in container.mounts]
     places = [f"{mount}{below}" for mount in mounts for below in ("", "/data", "/pgdata")]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from runbook.action import Action, Done, Effect, Look, Outputs, Scope, current, guard, pinned
-from runbook.actions.postgres import cluster, fencing, rewinding, swap
+from runbook.actions.postgres import cluster, fencing, in_container, rewinding, rewinding_beside, swap
 from runbook.actions.postgres.cluster import Paths, Place, Server
 from runbook.actions.postgres.follow import found_directory, refuse_primary
 from runbook.actions.postgres.following import (
@@ -17,8 +17,11 @@ from runbook.actions.postgres.following import (
     cannot,
     parted,
     read_follower,
+    refuse_apart,
     verified,
 )
+from runbook.actions.postgres.in_container import Exchange, Inside, exchange_of
+from runbook.actions.postgres.instance import is_contained
 from runbook.actions.postgres.moment import memory
 from runbook.actions.postgres.replication import (
     Node,
@@ -29,6 +32,7 @@ from runbook.actions.postgres.replication import (
     shown_lsn,
 )
 from runbook.actions.postgres.rewinding import Inodes, Parted, Rewinding, Stage, stage_of
+from runbook.actions.postgres.rewinding_beside import Beside
 from runbook.actions.postgres.server_tools import Tools
 from runbook.errors import Refused
 from runbook.host import LOCAL
@@ -50,7 +54,10 @@ class RewindInputs(FollowingInputs):
 
 @dataclass(frozen=True, slots=True)
 class RewindFacts:
-    """The cluster, the directory as it was (pinned), and what lies where now. ``parted.why`` '': it has nothing of its own."""
+    """The cluster, the directory as it was (pinned), and what lies where now. ``parted.why`` '': it has nothing of its own.
+
+    ``inside``: of a server in a container, instead of the places; and then the new primary's timeline and its history.
+    """
 
     system_identifier: str = guard()
     path: str = pinned()
@@ -65,6 +72,9 @@ class RewindFacts:
     old: Place | None = current()
     partial: bool = current()
     found: Follower = current()
+    inside: Inside | None = current()
+    leads: int | str = pinned()
+    history: str = pinned()
 
     @property
     def stage(self) -> Stage:
@@ -112,11 +122,13 @@ class Rewind(Action[Postgres, RewindInputs, RewindFacts, Rewound]):
 
     def observe(self, look: Look, system: Postgres, inputs: RewindInputs, scope: Scope) -> RewindFacts:
         """The new primary and its history; the directory, its copy, the kept one."""
-        rewinding.refuse_container(system)
+        if is_contained(system.host):
+            return self._observed_beside(look, system, inputs, scope)
         node = need_node(look, inputs.primary, scope.application)
         known = (look.text(LOCAL, memory(scope)) or "").partition("\n")[0] or inputs.directory
         seen = fencing.see(look, system, scope, known)
         refuse_primary(inputs.primary, node, seen.node)
+        refuse_apart(look, system, inputs)
         # between the two renames there is no data directory, and its path is remembered
         path = seen.directory.path if seen.directory else known or found_directory(system, seen).path
         where = cluster.paths(path, swap.own_name(scope))
@@ -141,6 +153,49 @@ class Rewind(Action[Postgres, RewindInputs, RewindFacts, Rewound]):
             old=old,
             partial=look.file(system.host, where.partial) is not None,
             found=read_follower(look, system, inputs, seen, scope),
+            inside=None,
+            leads=0,
+            history="",
+        )
+
+    def _observed_beside(self, look: Look, system: Postgres, inputs: RewindInputs, scope: Scope) -> RewindFacts:
+        """The same of a server in a container, whose control file is read only once it is stopped."""
+        node = need_node(look, inputs.primary, scope.application)
+        known = (look.text(LOCAL, memory(scope)) or "").partition("\n")[0] or inputs.directory
+        seen = fencing.see(look, system, scope, known)
+        refuse_primary(inputs.primary, node, seen.node)
+        refuse_apart(look, system, inputs)
+        path = seen.directory.path if seen.directory else known or found_directory(system, seen).path
+        where = in_container.paths(look, system, path, swap.own_name(scope))
+        inside = rewinding_beside.read(look, system, where)
+        if not inside.new and not inside.ready:  # nothing was done, or all of it
+            found_directory(system, seen)
+        stage, follower = exchange_of(inside, where), read_follower(look, system, inputs, seen, scope)
+        parting = _GONE
+        if stage is Exchange.NOTHING and not (follower.streams or (follower.runs and follower.told)):
+            fencing.refuse_unfenced(system, seen, "")
+            rewinding_beside.refuse(look, system, inputs.primary, path, scope)
+            parting = Parted("whether it did is known once its container is down", 0, "", "")
+        elif stage is Exchange.READY:  # the copy is finished; what is written here now would not be in it
+            fencing.refuse_unfenced(system, seen, "")
+        directory = seen.directory
+        return RewindFacts(
+            system_identifier=node.identifier,
+            path=path,
+            owner=directory.owner if directory else "",
+            programs=directory.programs if directory else system.binaries,
+            options=(),
+            original_inode=0,
+            parted=parting,
+            where=where,
+            data=None,
+            side=None,
+            old=None,
+            partial=False,
+            found=follower,
+            inside=inside,
+            leads=node.timeline,
+            history=read_history(look, inputs.primary, node.timeline, scope.application),
         )
 
     def _parting(
@@ -184,6 +239,7 @@ class Rewind(Action[Postgres, RewindInputs, RewindFacts, Rewound]):
     def assume(self, system: Postgres, inputs: RewindInputs, scope: Scope) -> RewindFacts:
         """A crashed primary with WAL of its own."""
         path = inputs.directory or system.data_directory or "/PGDATA"
+        there, own = is_contained(system.host), swap.own_name(scope)
         return RewindFacts(
             system_identifier="",
             path=path,
@@ -192,12 +248,15 @@ class Rewind(Action[Postgres, RewindInputs, RewindFacts, Rewound]):
             options=(),
             original_inode=1,
             parted=Parted("assumed", stand_for("its timeline"), stand_for("where they part"), "in production"),
-            where=cluster.paths(path, swap.own_name(scope)),
+            where=rewinding_beside.assumed(path, own) if there else cluster.paths(path, own),
             data=Place(inode=1, device=1, owner="postgres", server=Server.STOPPED, signal=False),
             side=None,
             old=None,
             partial=False,
             found=Follower(runs=False, told=False, streams=False),
+            inside=rewinding_beside.ASSUMED if there else None,
+            leads=stand_for("its timeline") if there else 0,
+            history=stand_for("its history") if there else "",
         )
 
     def plan(self, system: Postgres, inputs: RewindInputs, facts: RewindFacts, scope: Scope) -> Operations:
@@ -207,9 +266,13 @@ class Rewind(Action[Postgres, RewindInputs, RewindFacts, Rewound]):
         work = Rewinding(facts.where, facts.parted, inputs.primary, inputs, tools, facts.options, following, scope)
         if not facts.parted.why:
             return following.remaining(facts.found)
+        remember = Write(name="remember", path=memory(scope), content=f"{facts.path}\n")
+        if facts.inside is not None:
+            beside = Beside(work, facts.system_identifier, facts.leads, facts.history, inputs.space_factor)
+            left = beside.remaining(facts.inside, streams=facts.found.streams)
+            return (remember, *left) if exchange_of(facts.inside, facts.where) is Exchange.NOTHING else left
         match facts.stage:
             case Stage.NOTHING:
-                remember = Write(name="remember", path=memory(scope), content=f"{facts.path}\n")
                 return (remember, *work.whole(partial=facts.partial, runs=facts.found.runs))
             case Stage.HALF_SWAPPED:
                 return work.second()
@@ -222,7 +285,11 @@ class Rewind(Action[Postgres, RewindInputs, RewindFacts, Rewound]):
 
     def recovery(self, system: Postgres, inputs: RewindInputs, facts: RewindFacts, scope: Scope) -> Operations:
         """A server that something has started in the fenced directory meanwhile is stopped, before that is renamed."""
-        if not facts.parted.why or not facts.found.runs or facts.stage not in (Stage.NOTHING, Stage.COPIED):
+        if facts.inside is not None:
+            up = facts.inside.running and exchange_of(facts.inside, facts.where) is not Exchange.MOVED
+        else:
+            up = facts.found.runs and facts.stage in (Stage.NOTHING, Stage.COPIED)
+        if not facts.parted.why or not up:
             return ()
         tools = Tools(facts.programs, system.host, facts.owner)
         return (fencing.stopped(facts.where.data, tools, inputs.stop),)
@@ -231,16 +298,26 @@ class Rewind(Action[Postgres, RewindInputs, RewindFacts, Rewound]):
         """It streams from the new primary, on its timeline."""
         facts, said = done.facts, str(done.results.get("discarded", {}).get("stdout", "")).splitlines()
         node = verified(look, system, inputs)
-        count, first, last = (*said, "", "", "")[:3]
+        count, first, last, fork = (*said, "", "", "", "")[:4]
         kept = facts.where.old if facts.parted.why else ""
-        lost = f"What was lost is in {kept}: copy it, take {fencing.MARK} out of the copy, start it with a socket of its own, "
         return Rewound(
             data_directory=facts.path,
             kept_as=kept,
-            fork=facts.parted.fork,
+            fork=facts.parted.fork or fork,
             discarded_commits=int(count) if count.isdecimal() else None if kept else 0,
             first_discarded=first,
             last_discarded=last,
             timeline=node.timeline,
-            advice=f"{lost}and take the rows from there. Remove it when nobody needs them." if kept else "",
+            advice=_advice(facts, system) if kept else "",
         )
+
+
+def _advice(facts: RewindFacts, system: Postgres) -> str:
+    """Where the rows are that were lost."""
+    kept = facts.where.old
+    rows = (
+        f"What was lost is in {kept}: copy it, take {fencing.MARK} out of the copy, start it with a socket of its own, "
+        "and take the rows from there. Remove it when nobody needs them."
+    )
+    inside = in_container.advice(facts.where, system.host) if facts.inside is not None else ""
+    return f"{rows} {inside}".rstrip()

@@ -26,7 +26,6 @@ from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.cluster import Paths, Place
 from runbook.actions.postgres.fencing import CLEAN
 from runbook.actions.postgres.following import Following, FollowingInputs
-from runbook.actions.postgres.instance import is_contained
 from runbook.actions.postgres.replication import maintenance, not_as_it_should
 from runbook.actions.postgres.server_tools import Tools
 from runbook.errors import Problem, Refused
@@ -43,7 +42,6 @@ from runbook.operation import (
     Wait,
     sql,
 )
-from runbook.paste import on_host
 from runbook.system import Postgres
 from runbook.units import show_size
 
@@ -52,7 +50,7 @@ REWOUND = "in archive recovery"
 """What the control file says after pg_rewind: the last thing that it writes."""
 
 # Which commits are in the WAL that is given up: from where the histories part to its end.
-_DISCARDED = """\
+DISCARDED = """\
 "$1" --path="$2/pg_wal" --timeline="$3" --start="$4" --rmgr=Transaction 2>&1 | awk '
 /could not/ && !n { lost = 1 }
 / desc: COMMIT/ { n++; at = $0; sub(/.* desc: COMMIT[A-Z_]* /, "", at); sub(/;.*/, "", at); if (n == 1) first = at; last = at }
@@ -69,6 +67,9 @@ for name in {CONFIGURATION}; do
 done
 cp --archive "$1/standby.signal" "$2/standby.signal"
 sync "$2/standby.signal" "$2\""""
+
+
+REBUILD = "Rebuild it: move it away, and take a base backup of the new primary (pg_basebackup) in its place."
 
 
 class Stage(StrEnum):
@@ -182,7 +183,7 @@ class Rewinding:
     def _discarded(self) -> Operation:
         tools, parted = self.tools, self.parted
         argv = (tools.program("pg_waldump"), self.where.data, str(parted.timeline), parted.fork)
-        return tools.run("discarded", "sh", "-c", _DISCARDED, "sh", *argv, reads=True)
+        return tools.run("discarded", "sh", "-c", DISCARDED, "sh", *argv, reads=True)
 
     def _script(self, name: str, script: str) -> Operation:
         return self.tools.run(name, "sh", "-c", script, "sh", self.where.data, self.where.partial)
@@ -190,6 +191,7 @@ class Rewinding:
     def _recovered(self) -> Operation:
         """A crashed directory's copy is brought to the end of its WAL; its configuration may lie elsewhere, and name another."""
         settings = {"data_directory": self.where.partial, "archive_mode": "off", "hot_standby": "on"}
+        settings["wal_keep_size"] = "1TB"  # the checkpoint at its end would remove WAL that pg_rewind has to read
         given = (word for key, value in settings.items() for word in ("-c", f"{key}={value}"))
         argv = (self.tools.program("postgres"), "--single", "-F", *self.options, "-D", self.where.partial, *given)
         return self.tools.run("recover", *argv, "template1")
@@ -218,37 +220,25 @@ class Rewinding:
 def refuse(look: Look, db: Postgres, control: dict[str, str], place: Place, where: Paths, *, needed_bytes: int) -> None:
     """Refuse (exit 4) what can't be rewound, before anything is stopped or copied, with everything that forbids it at once."""
     host, found = db.host, []
-    rebuild = "Rebuild it: move it away, and take a base backup of the new primary (pg_basebackup) in its place."
     hints = control.get("wal_log_hints setting") == "on" or control.get("Data page checksum version", "0") != "0"
     if not hints:
         why = f"{where.data} has neither wal_log_hints nor data checksums: which pages it changed can't be told."
-        found.append(cannot(why, rebuild + " Then set wal_log_hints = on, for the next time."))
+        found.append(cannot(why, REBUILD + " Then set wal_log_hints = on, for the next time."))
     if control.get("Latest checkpoint's full_page_writes") == "off":
-        found.append(cannot(f"{where.data} was written with full_page_writes off.", rebuild))
+        found.append(cannot(f"{where.data} was written with full_page_writes off.", REBUILD))
     if look.listing(host, f"{where.data}/pg_tblspc"):
-        found.append(cannot(f"{where.data} has tablespaces of its own, which a copy would share with it.", rebuild))
+        found.append(cannot(f"{where.data} has tablespaces of its own, which a copy would share with it.", REBUILD))
     wal = look.file(host, f"{where.data}/pg_wal")
     if wal is None or wal.kind != "directory":
-        found.append(cannot(f"{where.data}/pg_wal is not a directory: a copy would share the WAL with it.", rebuild))
+        found.append(cannot(f"{where.data}/pg_wal is not a directory: a copy would share the WAL with it.", REBUILD))
     if cluster.is_mount(look, host, place, where.data):
-        found.append(cannot(f"{where.data} is a file system of its own, and can't be renamed.", rebuild))
+        found.append(cannot(f"{where.data} is a file system of its own, and can't be renamed.", REBUILD))
     free = look.free_bytes(host, where.side)
     if free < needed_bytes:
         detail = f"Beside {where.data} are {show_size(free)} free; the copy may need {show_size(needed_bytes)}."
         found.append(Problem("E761", "there is not enough space for a second copy", detail, "Make space."))
     if found:
         raise Refused(*found)
-
-
-def refuse_container(db: Postgres) -> None:
-    """Refuse (exit 4) a server in a container: nothing that runs beside it while it is down can reach the new primary."""
-    if is_contained(db.host):
-        why = f"{db.host}: pg_rewind needs the server down and the new primary reachable, and here its network goes with it."
-        fix = (
-            "Rebuild it: keep its volume, and run pg_basebackup from the new primary into a new one, with the image's programs: "
-            f"`{on_host(db.host, 'pg_basebackup --write-recovery-conf …')}`"
-        )
-        raise Refused(cannot(why, fix))
 
 
 def cannot(why: str, fix: str) -> Problem:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from runbook.action import CheckFailed, Done, Look
@@ -51,6 +53,23 @@ def test_in_a_container_it_is_stopped_with_the_container_and_marked_inside_or_be
     assert isinstance(control, Call) and (control.operation, control.reads) == ("run", True)
     _, beside, _ = FENCE.plan(db, INPUTS, facts(Seen(None, directory())), scope())
     assert isinstance(beside, Call) and beside.operation == "run"
+
+
+def test_a_container_that_dies_again_and_again_is_stopped_before_it_is_marked() -> None:
+    """No program can be run in it; nor does it take writes."""
+    again = replace(directory(Server.RUNNING), entered=False)
+    db = database(host=Docker("pg"))
+    _, stop, mark, _ = FENCE.plan(db, INPUTS, facts(Seen(None, again)), scope())
+    assert isinstance(stop, Call) and stop.operation == "stop"
+    assert isinstance(mark, Call) and mark.operation == "run"
+
+
+def test_a_resume_fences_what_has_ended_or_come_back_meanwhile() -> None:
+    for seen in (Seen(None, directory()), Seen(PRIMARY, directory(Server.RUNNING))):
+        found = facts(seen)
+        assert set(FENCE.plan(database(), INPUTS, found, scope())) <= set(
+            FENCE.recovery(database(), INPUTS, found, scope())
+        )
 
 
 @pytest.mark.parametrize("state", ["in production", "in crash recovery", ""])

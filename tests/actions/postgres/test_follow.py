@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 from pydantic import ValidationError
 
+from runbook.action import ContainerFacts, Look
 from runbook.actions.postgres.follow import Follow, FollowFacts, FollowInputs
-from runbook.actions.postgres.following import SETTINGS, Follower
-from runbook.host import Docker
+from runbook.actions.postgres.following import SETTINGS, Follower, refuse_apart
+from runbook.errors import Refused
+from runbook.host import LOCAL, Compose, Docker, Host
 from runbook.operation import Call, Process
 from runbook.secret import FromEnv
 from tests.actions.backups import database, scope
@@ -65,6 +70,45 @@ def test_in_a_container_its_files_are_written_beside_it() -> None:
     settings, start, _ = FOLLOW.plan(database(), inputs(start=("systemctl", "start", "pg")), down, scope())
     assert isinstance(settings, Process) and settings.user == "postgres"
     assert isinstance(start, Process) and (start.argv, start.daemon) == (("systemctl", "start", "pg"), True)
+
+
+def test_a_primary_in_a_container_is_told_by_its_name_which_stays() -> None:
+    contained = database(key="new", host=Docker("db-b"))
+    assert inputs(primary=contained).sender == ("db-b", 5432)
+    assert inputs(primary=database(host=Compose("shop", "db"))).sender == ("db", 5432)
+    assert inputs(primary=database(host=Docker("db-b"), address="10.0.0.2", port=5433)).sender == ("10.0.0.2", 5433)
+    assert inputs(primary=contained, address="10.0.0.3", port=6000).sender == ("10.0.0.3", 6000)
+
+
+@dataclass
+class Containers:
+    """A look at containers, by name, with their networks."""
+
+    networks: Mapping[str, tuple[str, ...]]
+
+    def container(self, host: Docker) -> ContainerFacts:
+        return ContainerFacts("1", "pg", "", "", "running", "", "", "", 0, (), networks=self.networks[host.container])
+
+
+@pytest.mark.parametrize(
+    ("old", "networks", "refused"),
+    [
+        (Docker("a"), {"a": ("shop", "x"), "b": ("shop",)}, False),
+        (Docker("a"), {"a": ("x",), "b": ("shop",)}, True),
+        (Docker("a"), {"a": ("bridge",), "b": ("bridge",)}, True),
+        (LOCAL, {"b": ("shop",)}, True),
+    ],
+)
+def test_a_name_is_known_on_a_network_that_both_share(
+    old: Host, networks: Mapping[str, tuple[str, ...]], *, refused: bool
+) -> None:
+    look, given = cast(Look, Containers(networks)), inputs(primary=database(key="new", host=Docker("b")))
+    if refused:
+        with pytest.raises(Refused, match="Give the step `address`"):
+            refuse_apart(look, database(host=old), given)
+    else:
+        refuse_apart(look, database(host=old), given)
+    refuse_apart(look, database(host=old), inputs(primary=database(host=Docker("b")), address="10.0.0.3"))
 
 
 def test_the_settings_replace_what_was_told_before(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import pytest
 from runbook.actions.postgres.fence import Fence
 from runbook.actions.postgres.follow import Follow
 from runbook.actions.postgres.promote import Promote
-from runbook.actions.postgres.rewind import Rewind
 from runbook.actions.postgres.standby_status import StandbyStatus
 from runbook.errors import Refused
 from runbook.host import Docker
@@ -102,8 +101,6 @@ def test_a_pair_in_containers_changes_places(stage: Stage, pair: ComposeProject,
     assert (promoted.timeline, promoted.lost_nothing) == (2, True)
     assert psql(pair.containers["b"], "SELECT count(*) FROM notes") == "11"
 
-    with pytest.raises(Refused, match="its network goes with it"):
-        steps.planned(Rewind(), a, "rewind", primary=b, directory=fenced.data_directory)
     with pytest.raises(Refused, match="`end` is not given"):
         steps.planned(Follow(), a, "follow", primary=b, directory=fenced.data_directory)
     told = {"address": address(pair.containers["b"]), "passfile": PASSFILE, "directory": fenced.data_directory}
@@ -118,7 +115,15 @@ def test_one_that_is_down_is_marked_beside_and_comes_back_read_only(
     stage: Stage, pair: ComposeProject, tmp_path: Path
 ) -> None:
     steps, (a, b) = Steps(stage, []), systems(pair, tmp_path)
-    a = a.model_copy(update={"data_directory": DATA})
+    # while it runs it is not down, whatever somebody attests
+    elsewhere = a.model_copy(update={"data_directory": "/nowhere", "password": None})
+    claims: tuple[tuple[Fence | Promote, Postgres, dict[str, object]], ...] = (
+        (Fence(), elsewhere, {"attested": "me"}),
+        (Promote(), b, {"attested": "me", "primary": elsewhere}),
+    )
+    for action, on, claimed in claims:
+        with pytest.raises(Refused, match="its container runs"):
+            steps.planned(action, on, "claim", **claimed)
     old = pair.containers["a"]
     old.kill()
     old.wait()
@@ -135,3 +140,28 @@ def test_one_that_is_down_is_marked_beside_and_comes_back_read_only(
             "INSERT INTO notes VALUES (0)"
         )
     assert steps.step(Promote(), b, "promote", primary=a).timeline == 2
+
+
+def test_one_that_its_restart_policy_starts_again_and_again_is_fenced(
+    stage: Stage, pair: ComposeProject, tmp_path: Path
+) -> None:
+    """Nothing can be run in it; its data is found on its volume. It comes back read-only."""
+    steps, (a, _) = Steps(stage, []), systems(pair, tmp_path)
+    old = pair.containers["a"]
+    old.update(restart_policy={"Name": "always"})
+    broken = f"echo nonsense > {DATA}/broken.conf; echo \"include 'broken.conf'\" >> {DATA}/postgresql.conf"
+    exec_in(old, ["sh", "-c", broken], user="postgres")
+    exec_in(old, ["pg_ctl", "stop", "-m", "immediate", "-D", DATA], user="postgres")
+
+    def dies_again() -> bool:
+        old.reload()
+        return old.status == "restarting" and old.attrs["RestartCount"] > 5  # it waits for seconds by then
+
+    eventually(dies_again)
+    fenced = steps.step(Fence(), a, "fence")
+    assert steps.performed == ["remember", "stop", "mark", "control"]
+    assert (fenced.data_directory, fenced.how, fenced.clean) == (DATA, "marked and stopped", False)
+    pair.client.containers.run(POSTGRES, ["sh", "-c", f"> {DATA}/broken.conf"], volumes_from=[str(old.id)], remove=True)
+    old.start()
+    wait_healthy(old)
+    assert psql(old, "SELECT pg_is_in_recovery()") == "t"
