@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from runbook.transports.supervisor.ledger import boot_id, frame
 from runbook.transports.supervisor.records import State, end_orphans, read_children, settle
 from runbook.transports.supervisor.requests import Why
 from tests.fixtures.patience import PATIENCE_S, Gate, eventually
+from tests.fixtures.process import works_in
 
 from .conftest import alive, one, pid_in
 
@@ -28,16 +28,6 @@ def spawn_sleeper(tmp_path: Path, script: str) -> str:
         stage = Stage(("sh", "-c", "echo $$ >{tmp_path}/pid; {script}"), ENV)
         supervisor.spawn(Spawn(id="a", stages=(stage,)))
     """
-
-
-def works_in(folder: Path) -> list[int]:
-    """Who has its current directory there, as a supervisor and what it starts have from their first moment."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if (entry / "cwd").readlink() == folder and alive(int(entry.name)):
-                found.append(int(entry.name))
-    return found
 
 
 def test_a_killed_engine_is_followed_by_one_that_attaches_and_waits(
@@ -143,7 +133,7 @@ def test_every_kill_point(
     if effect:
         eventually(lambda: (tmp_path / "effects").read_text() == "1\n2\n")
     else:
-        eventually(lambda: not works_in(run_dir.resolve()))
+        eventually(lambda: not works_in(run_dir.resolve()))  # as a supervisor and what it starts do from the first
         assert (tmp_path / "effects").read_text() == "1\n"
     eventually(lambda: (c := read_children(run_dir).get("op/2")) is None or c.state is not State.RUNNING)
     child = read_children(run_dir).get("op/2")
