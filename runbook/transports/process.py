@@ -8,7 +8,6 @@ allowlisted environment and its own secrets only, in files or variables; what wa
 
 from __future__ import annotations
 
-import errno
 import os
 import pwd
 import re
@@ -24,13 +23,22 @@ from runbook.host import LOCAL, Compose, Docker, Host, Local, Ssh
 from runbook.late import Results, text
 from runbook.operation import Arg, Env, Fields, Hashing, Pipeline, Process, Ref, SecretFile
 from runbook.operation import Stage as PlannedStage
-from runbook.quoting import shell_word, visible
 from runbook.secret import Redactor
 from runbook.transports.bound import Bound
 from runbook.transports.durable import PARTIAL
 from runbook.transports.environment import allowed_environment
 from runbook.transports.far import FarSide, ended_by_signal
 from runbook.transports.files import owner_ids
+from runbook.transports.last_words import (
+    LOOK_THERE,
+    changed_files,
+    ended_there,
+    last_words,
+    look_at_sink,
+    look_there,
+    start_remedy,
+    tail,
+)
 from runbook.transports.outcome import Failed, Lost, Outcome, Progress, Succeeded, Use
 from runbook.transports.own_program import own_environment, resolved
 from runbook.transports.running import Running
@@ -57,8 +65,6 @@ from runbook.transports.trouble import Trouble, not_built, trouble
 
 LONGEST_STDERR = 64 * 1024
 _UNFIT = re.compile(r"[^A-Za-z0-9_.\[\]-]+")
-LONGEST_TAIL = 2_000
-"""Characters of a failed process's last words that a message shows; the log has more."""
 
 
 class Processes:
@@ -144,7 +150,7 @@ class Processes:
         return self.outcome(operation, ended, use_id)
 
     def _problem(self, code: str, summary: str, ended: Ended) -> Problem:
-        return Problem(code, summary, _last_words(ended), "docker ps --all    # does the container still run?")
+        return Problem(code, summary, last_words(ended), LOOK_THERE)
 
     def outcome(self, operation: Process | Pipeline, ended: Ended, use_id: str) -> Outcome:
         """What an exit record means for the operation."""
@@ -157,11 +163,11 @@ class Processes:
         match ended.why:
             case Why.NOT_STARTED:
                 return Failed(
-                    Problem("E301", "a process could not be started", ended.detail, _why(ended.detail)), fields
+                    Problem("E301", "a process could not be started", ended.detail, start_remedy(ended.detail)), fields
                 )
             case Why.KILLED | Why.TIMED_OUT | Why.STUCK:
                 how = {Why.KILLED: "It was ended on request.", Why.TIMED_OUT: "It did not end in time, and was ended."}
-                detail = f"{how.get(ended.why, 'It could not be ended.')} {ended.detail}\n{_tail(ended)}".strip()
+                detail = f"{how.get(ended.why, 'It could not be ended.')} {ended.detail}\n{tail(ended)}".strip()
                 problem = Problem("E302", "a process was ended before it was done", detail, see())
                 return Failed(problem, fields) if operation.reads else Lost(problem)
             case Why.EXITED | Why.BROKEN:
@@ -312,9 +318,6 @@ def _local_user(user: str) -> tuple[User | None, Mapping[str, str]]:
     return User(uid, gid, groups), about
 
 
-MOST_FILES = 12
-"""Changed files that are named."""
-
 _OTHER_BYTES = (
     "it is damaged, or was changed since it was made: choose another one, in a new run, as this run keeps its choice"
 )
@@ -329,46 +332,23 @@ def _ok_codes(operation: Process | Pipeline) -> tuple[tuple[int, ...], ...]:
 def _ended_itself(operation: Process | Pipeline, ended: Ended, fields: Fields, see: Callable[[], str]) -> Outcome:
     codes, hosts = _ok_codes(operation), hosts_of(operation)
     bad = [(one, host) for one, ok, host in zip(ended.exits, codes, hosts, strict=False) if one.code not in ok]
-    killed = [one for one, host in bad if one.code is None or (host != LOCAL and ended_by_signal(one.code))]
+    killed = [host for one, host in bad if one.code is None or (host != LOCAL and ended_by_signal(one.code))]
     if killed and ended.why is Why.EXITED:
-        problem = Problem("E302", "a process was ended before it was done", _last_words(ended), see())
+        there = tuple(host for host in killed if host != LOCAL)
+        detail = f"{ended_there(there)}\n{last_words(ended)}".strip()
+        problem = Problem("E302", "a process was ended before it was done", detail, look_there(there) or see())
         return Failed(problem, fields) if operation.reads else Lost(problem)
-    if changed := _changed_files(operation, ended):
+    if changed := changed_files(operation, ended):
         return Failed(Problem("E303", "the bytes are not the expected ones", changed, _OTHER_BYTES), fields)
     if bad or ended.why is Why.BROKEN or len(ended.exits) < len(codes):
-        fix = see() or _look_at_sink(operation, ended)
-        return Failed(Problem("E300", "a process failed", _last_words(ended), fix), fields)
+        fix = see() or look_at_sink(operation, ended)
+        return Failed(Problem("E300", "a process failed", last_words(ended), fix), fields)
     wanted = operation.expect_sha256 if isinstance(operation, Pipeline) else ""
     if wanted and ended.sha256 != wanted:
         read = f"{operation.source}\n" if isinstance(operation, Pipeline) and operation.source else ""
         detail = f"{read}expected sha256 {wanted}\nfound    sha256 {ended.sha256} ({ended.bytes} bytes)"
         return Failed(Problem("E303", "the bytes are not the expected ones", detail, _OTHER_BYTES), fields)
     return Succeeded(fields)
-
-
-def _why(said: str) -> str:
-    """What a person looks at when a program could not be started."""
-    if any(os.strerror(code) in said for code in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)):
-        return "raise what this machine is short of (`ulimit -a`, `free -m`), and try again a few seconds later"
-    return "is the program there, and may this user run it? Then try again"
-
-
-def _look_at_sink(operation: Process | Pipeline, ended: Ended) -> str:
-    """Where the file that was written could not take the bytes: which file system that is, and what it has left."""
-    sink = operation.sink if isinstance(operation, Pipeline) else ""
-    return f"df -h {shell_word(str(Path(sink).parent))}" if sink and f"pump: {sink}" in ended.detail else ""
-
-
-def _changed_files(operation: Process | Pipeline, ended: Ended) -> str:
-    """What a checksum program found changed: that says nothing against the program; '' where it found nothing."""
-    if not isinstance(operation, Process) or operation.argv[:2] != ("sha256sum", "--check"):
-        return ""
-    lines = [
-        line for line in ended.stdout.text.splitlines() if line.rstrip().endswith(("FAILED", "FAILED open or read"))
-    ]
-    more = f"\n… and {len(lines) - MOST_FILES} more" if len(lines) > MOST_FILES else ""
-    where = f"in {operation.cwd}:\n" if lines and operation.cwd else ""
-    return where + "\n".join(lines[:MOST_FILES]) + more
 
 
 def _fields(operation: Process | Pipeline, ended: Ended, log: str) -> Fields:
@@ -384,19 +364,3 @@ def _fields(operation: Process | Pipeline, ended: Ended, log: str) -> Fields:
         "stderr": stderr[-LONGEST_STDERR:],
         "log": log,
     }
-
-
-def _last_words(ended: Ended) -> str:
-    return f"{ended.detail}\n{_tail(ended)}".strip()
-
-
-def _tail(ended: Ended) -> str:
-    """The last words of those that failed."""
-    said = [one.stderr.text.strip() for one in ended.exits if one.code != 0 and one.stderr.text.strip()]
-    text_ = "\n".join(said) or ended.stdout.text.strip()
-    return visible_lines(text_[-LONGEST_TAIL:])
-
-
-def visible_lines(shown: str) -> str:
-    """The text with what would act on a terminal escaped, line by line."""
-    return "\n".join(visible(line) for line in shown.splitlines())
