@@ -46,7 +46,7 @@ def end_server(data: Path) -> None:
         os.kill(pid, signal.SIGINT)
     except ProcessLookupError:
         return
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while lock.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
 

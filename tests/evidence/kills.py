@@ -20,7 +20,7 @@ from tests.evidence.stacks import InContainer, Stack
 from tests.evidence.witness import Picture, children_of, databases, descendants, oid_of, picture, rows_of, until
 
 OWN = {"postgres", "template0", "template1"}
-SETTLES_IN_S = 20.0
+SETTLES_IN_S = 60.0
 RESUMED_WITHIN_S = 600.0
 
 
@@ -239,7 +239,7 @@ def kill(victim: Victim, engine: subprocess.Popen[bytes], run: Path, stack: Stac
     Without a stack everything is on this machine.
     """
     engine.kill()
-    engine.wait(30)
+    engine.wait(60)
     if victim is Victim.ENGINE:
         return
     server = stack.server if stack else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from tests.fixtures.containers import ComposeProject
 
 WAITS = 6
 SOCKET = "supervisor.sock"
-LEAVES_WITHIN_S = 30.0
+LEAVES_WITHIN_S = 60.0
 WHOLE = "65536"
 """So many characters of an argument are recorded: a script and what it asks are compared to their last word."""
 LOGGED = ("-c", "log_statement=all", "-c", "log_line_prefix=%c|%a|%d|", "-c", "log_min_messages=log")
@@ -36,7 +37,8 @@ class Scene:
     """Where a plan is shown and run. ``server``: the service whose container has the server, or ''.
 
     ``log``: all that the server, or both, have logged. ``answer`` is told of a run that waits for a person, and answers it.
-    ``commands``: those of which a server's own settings had told it before (to archive, to restore).
+    ``commands``: those of which a server's own settings had told it before (to archive, to restore). ``say`` lets the server log
+    a statement that changes nothing: what stands before it in the log has arrived there.
     """
 
     program: Program
@@ -47,13 +49,19 @@ class Scene:
     log: Callable[[], bytes]
     answer: Callable[[], None] = lambda: None
     commands: tuple[str, ...] = ()
+    say: Callable[[str], object] | None = None
 
 
 def scene_of(made: Stack, log: Callable[[], bytes], answer: Callable[[], None] = lambda: None) -> Scene:
     """A stack as such a place."""
     server = made.guide.service if isinstance(made.server, InContainer) else ""
     commands = tuple(str(row[0]) for row in made.sql("SHOW archive_command"))
-    return Scene(made.program, made.project, made.environment, made.consent, server, log, answer, commands)
+
+    def say(statement: str) -> None:
+        made.server.found_again()
+        made.sql(statement)
+
+    return Scene(made.program, made.project, made.environment, made.consent, server, log, answer, commands, say)
 
 
 @dataclass(frozen=True)
@@ -98,14 +106,14 @@ def taken(scene: Scene, plan: Path, folder: Path, *words: str) -> Evidence:
         traces.append(folder / f"trace{len(traces)}")
         return _traced(program, traces[-1], *arguments)
 
-    since = len(scene.log())
+    since = len(_logged(scene))
     with DockerWitness(scene.project) as engine, DockerWitness(scene.project, "runbook.run") as beside:
         code = run("apply", plan, "--env", scene.environment, *scene.consent, *words)
         while code == WAITS:
             scene.answer()
             code = run("resume", program.last, *scene.consent)
     assert code == 0, (program.folder / "output").read_text()
-    logged = scene.log()[since:].decode()
+    logged = _logged(scene)[since:].decode()
     return Evidence(
         shown_steps(dry.json),
         program.events(),
@@ -120,11 +128,21 @@ def taken(scene: Scene, plan: Path, folder: Path, *words: str) -> Evidence:
     )
 
 
+def _logged(scene: Scene) -> bytes:
+    """The log with all that was said up to now: it reaches those who read it a moment later."""
+    if scene.say is not None:
+        mark = f"up_to_here_{uuid.uuid4().hex}"
+        scene.say(f"SELECT 1 AS {mark}")
+        until(lambda: mark.encode() in scene.log(), LEAVES_WITHIN_S, "what was said stands in the log")
+    return scene.log()
+
+
 def _named(trace: Path) -> Iterator[str]:
     """The paths that the program itself has made, renamed or removed. Its supervisor's socket is named from within its folder."""
     for program, call in attributed(trace):
         if call.name in NAMING and program is not None and own(program.argv):
-            yield from (path for path in call.paths if path != SOCKET)
+            # the interpreter keeps what it compiled beside the program's files, where it may
+            yield from (path for path in call.paths if path != SOCKET and "/__pycache__" not in path)
 
 
 def _traced(program: Program, trace: Path, *arguments: str | Path) -> int:

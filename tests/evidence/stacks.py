@@ -148,7 +148,7 @@ class InContainer:
         return f"postgresql://{self.user}:{PASSWORD}@{self.host}:5432/{database}"
 
     def connect(self, database: str) -> psycopg.Connection[tuple[Any, ...]]:
-        return psycopg.connect(self.dsn(database), autocommit=True, connect_timeout=10)
+        return psycopg.connect(self.dsn(database), autocommit=True, connect_timeout=60)
 
     def schema(self, database: str) -> str:
         return pg_dump_schema(self.bin_dir / "pg_dump", self.dsn(database))
@@ -212,7 +212,7 @@ class OnThisMachine:
         return f"postgresql://{self.user}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
     def connect(self, database: str) -> psycopg.Connection[tuple[Any, ...]]:
-        return psycopg.connect(self.dsn(database), autocommit=True, connect_timeout=10)
+        return psycopg.connect(self.dsn(database), autocommit=True, connect_timeout=60)
 
     def schema(self, database: str) -> str:
         return pg_dump_schema(self.bin_dir / "pg_dump", self.dsn(database))

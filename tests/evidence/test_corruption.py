@@ -142,7 +142,7 @@ def test_killed_and_resumed(standing: Callable[..., Stack], moment: str, *, loca
 
     until(lambda: begins() or engine.poll() is not None, BEGINS_WITHIN_S, f"{moment} begins")
     engine.kill()
-    engine.wait(30)
+    engine.wait(60)
     for pid in near(program.directory()):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

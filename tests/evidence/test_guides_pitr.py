@@ -133,7 +133,7 @@ def test_killed_while_the_data_moves(stand: Callable[..., Stack]) -> None:
 
     until(lambda: moves() or engine.poll() is not None, BEGINS_WITHIN_S, "the move begins")
     engine.kill()
-    engine.wait(30)
+    engine.wait(60)
     for pid in near(program.directory()):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 SEED = int(os.environ.get("RUNBOOK_SEED", time.time_ns() % 1_000_000))
 KILLS = 3
+WITHIN_S = 60
 EMBEDDED = (
     "CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 40) n",
     "CREATE TABLE document_metadata AS SELECT id, jsonb_build_object('pages', id % 30) AS facts FROM documents",
@@ -103,18 +104,22 @@ def test_killed_or_interrupted_and_resumed_no_copy_is_left(stand: Callable[..., 
         for part in range(KILLS):
             known = len(made.program.runs)
             engine = made.program.start("apply", *made.arguments("restore-test")[:3])
-            until(partial(more_runs, made, known), 20, "the run is there")
-            until(lambda: any(event["event"] == "step.started" for event in begun(made)), 20, "the run begins")
+            until(partial(more_runs, made, known), WITHIN_S, "the run is there")
+            until(lambda: any(event["event"] == "step.started" for event in begun(made)), WITHIN_S, "the run begins")
             time.sleep(clean_s * (part + chance.random()) / KILLS)
             if part == 0:
                 kill(Victim.EVERYTHING, engine, made.program.directory(), made)
-                until(lambda: answers(made), 20, "the server answers")
+                until(lambda: answers(made), WITHIN_S, "the server answers")
             else:
                 # the second interrupt ends what runs; one that meets the end of the run finds nothing to interrupt
                 for _ in range(2 if part == 1 else 1):
                     engine.send_signal(signal.SIGINT)
                     time.sleep(0.1)
-                assert engine.wait(60) in (0, 130, -signal.SIGINT)  # the last: of an interpreter that is on its way out
+                assert engine.wait(3 * WITHIN_S) in (
+                    0,
+                    130,
+                    -signal.SIGINT,
+                )  # the last: of an interpreter that is on its way out
             if not any(event["event"] == "run.finished" for event in made.program.events()):
                 resumed = made.program.run("resume", made.program.last)
                 assert resumed.code == 0, resumed.said

@@ -86,7 +86,7 @@ def inert(stack: Stack, trace: Path, *arguments: str | Path) -> int:
     """Run a command that may only read, before all witnesses; gives its exit code."""
     program, temporary = stack.program, stack.program.folder / "tmp"
     temporary.mkdir(exist_ok=True)
-    until(lambda: not processes_about(program.state), 20, "supervisors of earlier runs leave")
+    until(lambda: not processes_about(program.state), 60, "supervisors of earlier runs leave")
     before_files, before_store = tree(program.state), tree(stack.store)
     before_catalogs, before_names = catalogs(stack.server, stack.database), databases(stack.server)
     before_services, before_written = stack.states(), written(stack.server)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -97,11 +96,11 @@ def test_killed_and_resumed_it_is_dropped(program: Program, cluster: Cluster, op
 
     until(lambda: begun() or engine.poll() is not None, 120, f"{operation} begins")
     engine.kill()
-    engine.wait(30)
+    engine.wait(60)
     for pid in near(program.directory()):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    time.sleep(0.2)
+    until(lambda: not list(near(program.directory())), 60, "those that were killed are gone")
     resumed = program.run("resume", program.last, "--yes")
     assert resumed.code == 0, resumed.said
     assert steps(program) == dict.fromkeys(("pick", "recover", "drop"), "step.succeeded")

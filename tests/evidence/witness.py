@@ -7,6 +7,7 @@ import json
 import stat
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import psycopg
+
+from tests.fixtures.containers import BASE, OURS
 
 if TYPE_CHECKING:
     from tests.fixtures.containers import ComposeProject
@@ -28,8 +31,8 @@ CATALOGS = (
     "pg_trigger",
     "pg_rewrite",
 )
-LATEST_EVENT_S = 0.3
-MAY_LEAVE_WITHIN_S = 1.0
+HEARS_WITHIN_S = 60.0
+MAY_LEAVE_WITHIN_S = 15.0
 """How long the backends of connections that were just closed may take to be gone."""
 SHARED = ("pg_database", "pg_authid", "pg_auth_members", "pg_db_role_setting", "pg_shdescription", "pg_tablespace")
 
@@ -155,26 +158,55 @@ def tree(folder: Path) -> dict[str, str]:
 class DockerWitness:
     """Listens to what the Docker Engine says of a project's containers, from ``with`` to its end; or of those with a ``label``.
 
-    It has to listen all the while: an engine remembers its last 64 events only.
+    It has to listen all the while: an engine remembers its last 64 events only. A container of its own, which never runs, tells
+    by another name whether all was heard up to then: the engine tells everything in its order.
     """
 
     def __init__(self, project: ComposeProject, label: str = "") -> None:
         self._project = project
         self._label = label or f"com.docker.compose.project={project.name}"
         self._seen: list[dict[str, Any]] = []
+        self._heard: set[str] = set()
 
     def __enter__(self) -> Self:
         self._client = type(self._project.client).from_env(timeout=600)
-        self._stream = self._client.events(filters={"label": self._label, "type": "container"}, decode=True)
-        self._thread = Thread(target=lambda: self._seen.extend(self._stream), daemon=True)
+        self._own = self._client.containers.create(BASE, ["true"], labels=OURS)
+        self._stream = self._client.events(filters={"type": "container"}, decode=True)
+        self._thread = Thread(target=self._listen, daemon=True)
         self._thread.start()
+        self._hears()
         return self
 
     def __exit__(self, *ended: object) -> None:
-        time.sleep(LATEST_EVENT_S)
-        self._stream.close()
-        self._thread.join(10)
-        self._client.close()
+        try:
+            self._hears()
+        finally:
+            self._own.remove()
+            self._stream.close()
+            self._thread.join(10)
+            self._client.close()
+
+    def _listen(self) -> None:
+        key, _, value = self._label.partition("=")
+        for event in self._stream:
+            about = event["Actor"]["Attributes"]
+            if event["Actor"]["ID"] == self._own.id:
+                self._heard.add(str(about["name"]))
+            elif key in about and value in ("", about[key]):
+                self._seen.append(event)
+
+    def _hears(self) -> None:
+        """Wait until everything was heard that the engine has to tell up to now; at first it may not even have begun to tell."""
+        deadline = time.monotonic() + HEARS_WITHIN_S
+        while time.monotonic() < deadline:
+            name = f"runbook-test-{uuid.uuid4().hex}"
+            self._own.rename(name)
+            asked_again = time.monotonic() + 1
+            while time.monotonic() < asked_again:
+                if name in self._heard:
+                    return
+                time.sleep(0.01)
+        raise AssertionError(f"the engine told nothing within {HEARS_WITHIN_S} s")
 
     def created(self, run: str) -> list[tuple[str, str]]:
         """Step and operation of each container that was made for a run, by its labels."""
@@ -242,7 +274,7 @@ def descendants(pid: int) -> list[int]:
 
 def pg_dump_schema(pg_dump: Path, dsn: str) -> str:
     """The schema by `pg_dump`, without what is never the same twice."""
-    ended = subprocess.run([pg_dump, "--schema-only", dsn], capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run([pg_dump, "--schema-only", dsn], capture_output=True, text=True, check=False, timeout=120)
     assert ended.returncode == 0, ended.stderr
     return plain_schema(ended.stdout)
 
