@@ -179,8 +179,11 @@ RECORDS = (
         "F22",
         "the log's disk is full, the journal's is not",
         "a log is marked as cut off, and the step goes on",
-        (f"{S}/test_output.py::test_a_log_that_can_not_be_written_is_marked",),
+        (
+            f"{S}/test_output.py::test_a_log_that_can_not_be_written_is_marked",
+            f"{S}/test_output.py::test_a_full_disk_under_the_log_leaves_the_child_alone",
+        ),
         elsewhere.logs_may_fail,
-        (f"{S}/test_output.py::test_a_log_that_can_not_be_written_is_marked",),
+        (f"{S}/test_output.py::test_a_full_disk_under_the_log_leaves_the_child_alone",),
     ),
 )

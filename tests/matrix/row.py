@@ -35,7 +35,7 @@ Patch: TypeAlias = Callable[[pytest.MonkeyPatch], None]
 
 @dataclass(frozen=True)
 class Row:
-    """``tests`` are pytest's node ids; ``takes_out`` removes the defence, and then one of ``red``, which are among them, fails."""
+    """``tests`` are pytest's node ids; ``takes_out`` removes the defence, and then one of ``red`` fails."""
 
     name: str
     what: str
