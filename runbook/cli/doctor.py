@@ -32,6 +32,7 @@ def command(plans: tuple[Path, ...], env: str, strict: bool, as_json: bool, stat
     something will fail.
     """
     from runbook.catalogue import CATALOGUE
+    from runbook.cli.discreet import redactor
     from runbook.cli.screen import Screen, print_json
     from runbook.doctor import page
     from runbook.doctor.examine import examine
@@ -40,7 +41,7 @@ def command(plans: tuple[Path, ...], env: str, strict: bool, as_json: bool, stat
     from runbook.errors import ExitCode
 
     directory = options.state_directory(state)
-    diagnosis = examine(gather(_subjects(plans, env, directory), directory, CATALOGUE))
+    diagnosis = examine(gather(_subjects(plans, env, directory), directory, CATALOGUE, redactor=redactor()))
     if as_json:
         print_json(page.as_json(diagnosis))
     else:

@@ -2,7 +2,7 @@
 
 Owns the list of commands (with the line that ``--help`` shows, so that none has to be loaded for it) and the one place where
 exceptions become exit codes. Promises: an expected failure is shown as its problems; anything else is called a bug of ours,
-in one paragraph, without a traceback (``RUNBOOK_DEBUG=1`` shows it).
+in one paragraph, without a traceback (``RUNBOOK_DEBUG=1`` shows it, its secrets masked).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runbook import __version__
+from runbook.cli import discreet
 from runbook.errors import Bug, ExitCode, RunbookError
 
 if TYPE_CHECKING:
@@ -94,12 +95,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
     # what a run keeps is frozen data without cycles: the collector's usual haste finds nothing, for a fifteenth of the time
     gc.set_threshold(50_000, 20, 20)
+    discreet.keep_private()
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
 
 
 def run(arguments: list[str]) -> int:
     """Run the command line and give its exit code."""
     os.umask(0o077)
+    discreet.begin()
     try:
         ended = cli.main(arguments, prog_name="runbook", standalone_mode=False)
         return int(ended) if isinstance(ended, int) else int(ExitCode.DONE)
@@ -118,7 +121,7 @@ def run(arguments: list[str]) -> int:
         return int(ExitCode.DONE)
     except Exception as error:
         if os.environ.get("RUNBOOK_DEBUG"):
-            raise
+            return _trace(error)
         from runbook.journal.faults import machine_fault
 
         return _say(machine_fault(error) or Bug(f"{type(error).__name__}: {error}"))
@@ -130,6 +133,13 @@ def _say(error: RunbookError) -> int:
     for problem in error.problems:
         say(problem.render())
     return int(error.exit_code)
+
+
+def _trace(error: Exception) -> int:
+    from runbook.cli.screen import say
+
+    say(discreet.traced(error))
+    return int(ExitCode.FAILED)
 
 
 def _show_usage(error: click.ClickException) -> None:

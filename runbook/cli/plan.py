@@ -80,22 +80,26 @@ def dry_run(order: Order, *, state: Path, offline: bool) -> DryRun:
     import time
 
     from runbook.catalogue import CATALOGUE
+    from runbook.cli.discreet import redactor
     from runbook.cli.who import operator
     from runbook.graph import build, critical_path
     from runbook.journal.clock import SystemClock
     from runbook.report.dryrun import DryRun
+    from runbook.runner.execution import public_texts
     from runbook.runner.experience import durations
     from runbook.runner.preview import Sight, preview
     from runbook.runner.setting import Setting
-    from runbook.secret import Redactor
+    from runbook.runner.watched import named_secrets
     from runbook.transports.world import World
     from runbook.units import show_instant
 
     graph = build(order.plan.steps)
     clock = SystemClock()
     with tempfile.TemporaryDirectory(prefix="runbook-plan-") as place:
-        world = World(Path(place), run="plan", redactor=Redactor())
+        redactor().disclose(*public_texts(order))
+        world = World(Path(place), run="plan", redactor=redactor())
         try:
+            world.watch_for(named_secrets(order.plan, order.environment))
             setting = Setting(
                 plan=order.plan,
                 graph=graph,

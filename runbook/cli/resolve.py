@@ -113,15 +113,17 @@ def _verified(word: Word, step: str, *, insisting: bool) -> Mapping[str, Json]:
 def _verify(word: Word, step: str) -> Mapping[str, Json]:
     """Observe and verify, as the engine does at a step's end. Reads only."""
     from runbook.action import Done
+    from runbook.cli.discreet import redactor
+    from runbook.runner.execution import public_texts
     from runbook.runner.prepare import NotNeeded, prepare, values
     from runbook.runner.step import pinned_as
-    from runbook.secret import Redactor
     from runbook.transports.world import World
 
     state = word.state.step(step)
     spec = word.graph.steps[step]
     with tempfile.TemporaryDirectory(prefix="runbook-resolve-") as place:
-        world = World(Path(place), run=word.run.run, redactor=Redactor())
+        redactor().disclose(*public_texts(word.order))
+        world = World(Path(place), run=word.run.run, redactor=redactor())
         try:
             setting = _setting(word, world)
             held = dict(word.state.step(spec.releases).pinned) if spec.releases else None

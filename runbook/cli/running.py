@@ -24,6 +24,7 @@ from types import FrameType
 import click
 
 from runbook.catalogue import CATALOGUE
+from runbook.cli.discreet import redactor
 from runbook.cli.history import held, results
 from runbook.cli.person import Person
 from runbook.cli.screen import Screen, mute_broken, one_line, print_record
@@ -89,7 +90,7 @@ class RunningView:
     person: Person
     as_json: bool
     live: bool
-    redactor: Redactor = field(default_factory=Redactor)
+    redactor: Redactor = field(default_factory=redactor)
     _moving: dict[str, _Moving] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
     _teller: Teller | None = None
@@ -154,7 +155,7 @@ class RunningView:
                 case _:
                     pass
             if self._teller is not None:
-                told = [Line(line.mark, self.redactor(line.text), line.tone) for line in self._teller.tell(event)]
+                told = self._teller.tell(event)
                 self._show(lambda: self.screen.lines(told))
 
     def progress(self, step: str, operation: str, progress: Progress) -> None:
@@ -189,9 +190,8 @@ class RunningView:
     def finish(self, ended: Ending, order: Order) -> None:
         """The last lines: what the plan gave, what was kept, what is held, the objectives, and the next command."""
         given = results(ended.run, order, ended.state)
-        found = [Line(line.mark, self.redactor(line.text), line.tone) for line in as_lines(given)]
         holds = held(ended.run, order, ended.state, ended.status)
-        told = [*found, *ending(ended.state, holds), *what_next(ended.run, ended.state, ended.status)]
+        told = [*as_lines(given), *ending(ended.state, holds), *what_next(ended.run, ended.state, ended.status)]
         self._show(lambda: self.screen.lines(told))
 
     def _show(self, show: Callable[[], None]) -> None:

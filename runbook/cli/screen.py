@@ -1,7 +1,7 @@
 """What a person sees: lines, with colour where that helps.
 
 Owns :class:`Screen`. Promises: colour only on a terminal that wants it; control characters from outside never reach the
-terminal as such; with ``--json`` prose goes to stderr.
+terminal as such, and no secret that the command has read reaches it at all; with ``--json`` prose goes to stderr.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from runbook import quoting
+from runbook.cli.discreet import masked, masked_json
 
 if TYPE_CHECKING:
     from runbook.operation import Json
@@ -45,11 +46,11 @@ class Screen:
     def lines(self, lines: Iterable[Line]) -> None:
         """Print lines."""
         for line in lines:
-            self.text(one_line(str(line)).rstrip(), line.tone)
+            self.text(one_line(masked(str(line))).rstrip(), line.tone)
 
     def text(self, text: str, tone: str = "plain") -> None:
         """Print text in a tone: those of :class:`runbook.report.story.Line`, or ``title``. Its lines stay, nothing else acts."""
-        text = visible(text)
+        text = visible(masked(text))
         if self.width:
             text = "\n".join(_cut(line, self.width) for line in text.split("\n"))
         if self.color:
@@ -61,9 +62,9 @@ def _cut(line: str, width: int) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
-def print_json(value: Mapping[str, Json] | list[Json]) -> None:
+def print_json(value: dict[str, Json] | list[Json]) -> None:
     """One JSON object on stdout, in one line."""
-    click.echo(quoting.json_text(json.dumps(value, ensure_ascii=False)))
+    click.echo(quoting.json_text(json.dumps(masked_json(value), ensure_ascii=False)))
 
 
 def print_record(line: bytes) -> None:
@@ -73,7 +74,7 @@ def print_record(line: bytes) -> None:
 
 def say(text: str) -> None:
     """Prose for a person beside what stdout is for: on stderr, its lines kept, nothing else in it acting."""
-    click.echo(visible(text), err=True)
+    click.echo(visible(masked(text)), err=True)
 
 
 def visible(text: str) -> str:

@@ -17,7 +17,8 @@ from runbook.doctor.needs import AnyAction, changed, gathered, needs, usual
 from runbook.errors import Problem
 from runbook.host import Compose, Docker, Host
 from runbook.plan.environment import Environment
-from runbook.plan.model import Plan
+from runbook.plan.model import Plan, Source
+from runbook.secret import Redactor
 
 if TYPE_CHECKING:
     from runbook.doctor.systems import Gatherer
@@ -34,15 +35,19 @@ class Subject:
     misfit: Problem | None = None
 
 
-def gather(subjects: Sequence[Subject], state: Path, actions: Mapping[str, AnyAction]) -> Facts:
-    """The facts. Raises nothing for a system that is down: that is what is to be found out."""
+def gather(
+    subjects: Sequence[Subject], state: Path, actions: Mapping[str, AnyAction], *, redactor: Redactor | None = None
+) -> Facts:
+    """The facts. Raises nothing for a system that is down: that is what is to be found out. ``redactor`` learns what is read."""
+    redactor = redactor or Redactor()
+    redactor.disclose(*(source.text for subject in subjects for source in _sources(subject)))
     started = machine.Started.now()
     subjects = _told_apart(subjects)
     systems = {name: system for subject in subjects for name, system in _systems(subject).items()}
     wanted = _needs(subjects, actions)
     hosts = {need.host: tuple(one for one in wanted if one.host == need.host) for need in wanted}
     written = frozenset(name for subject in subjects for name in _changed(subject, actions))
-    gatherer = _gatherer()
+    gatherer = _gatherer(redactor)
     try:
         secrets = gatherer.secrets(systems.values())
         seen, found = gatherer.ask(systems, hosts, changed=written)
@@ -68,10 +73,15 @@ def gather(subjects: Sequence[Subject], state: Path, actions: Mapping[str, AnyAc
     )
 
 
-def _gatherer() -> Gatherer:
+def _gatherer(redactor: Redactor) -> Gatherer:
     from runbook.doctor.systems import Gatherer
 
-    return Gatherer()
+    return Gatherer(redactor=redactor)
+
+
+def _sources(subject: Subject) -> tuple[Source, ...]:
+    """The files that are read anyway: what stands in one is no secret."""
+    return tuple(source for read in (subject.plan, subject.environment) if read is not None for source in read.sources)
 
 
 def _told_apart(subjects: Sequence[Subject]) -> tuple[Subject, ...]:

@@ -64,8 +64,8 @@ done
 class Gatherer:
     """Asks systems and hosts. To be closed."""
 
-    def __init__(self, *, within_s: float = ANSWER_WITHIN_S) -> None:
-        redactor = Redactor()
+    def __init__(self, *, within_s: float = ANSWER_WITHIN_S, redactor: Redactor | None = None) -> None:
+        redactor = redactor or Redactor()
         self._within_s = within_s
         self._engine = DockerEngine()
         self._secrets = SecretStore(Path("/nonexistent"), redactor)

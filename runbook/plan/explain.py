@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +20,7 @@ from runbook.plan.codes import problem
 from runbook.plan.marks import Marks, Path
 from runbook.plan.names import InvalidName
 from runbook.plan.scalar import kind
+from runbook.secret import MASK
 
 _SECRET = "never the value itself"  # noqa: S105 - the words by which a refused secret is known, not a secret
 
@@ -27,12 +29,21 @@ def explain(
     fault: ValidationError, model: type[BaseModel], tree: Json, marks: Marks, *, base: Path = ()
 ) -> list[Problem]:
     """The problems behind a validation error of ``model`` on the value ``tree``, which stands at ``base`` in the document."""
+    errors = [(error, _real(error["loc"], tree)) for error in fault.errors(include_input=False, include_url=False)]
+    secret = {path for error, path in errors if _SECRET in _words(error, _at(tree, path))}
     found: dict[tuple[Path, str], Problem] = {}
-    for error in fault.errors(include_input=False, include_url=False):
-        path = _real(error["loc"], tree)
+    for error, path in errors:
         made = _problem(error, path, model, tree, marks, base)
-        found.setdefault((path, made.code), made)
+        found.setdefault((path, made.code), _discreet(made) if path in secret else made)
     return list(found.values())
+
+
+def _discreet(made: Problem) -> Problem:
+    """The problem without the value: where a secret is to be named, whatever stands there may be one, however it is written."""
+    where = made.where
+    if where is None or not where.text:
+        return made
+    return replace(made, where=replace(where, text=where.text[: where.column - 1] + MASK, width=len(MASK)))
 
 
 def faulty(fault: ValidationError, tree: Json) -> list[Path]:

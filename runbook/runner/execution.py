@@ -91,7 +91,7 @@ def apply(order: Order, caller: Caller) -> Ending:
     clock = SystemClock()
     now = clock.now()
     graph = build(order.plan.steps)
-    caller.redactor.disclose(*_public(order))
+    caller.redactor.disclose(*public_texts(order))
     run = make_run(caller.state, new_run_id(order.plan.name, now=now, suffix=os.urandom(2).hex()))
     with _engine(run, clock) as world_at:
         world = world_at(caller.redactor, order.environment)
@@ -139,7 +139,7 @@ def resume(run: RunDir, caller: Caller, skip: Mapping[str, str]) -> Ending:
         refuse_another(frozen, header.digest)
         bound = bind(frozen.plan, frozen.environment, header.inputs)
         order = Order(bound.plan, frozen.environment, bound.inputs)
-        caller.redactor.disclose(*_public(order))
+        caller.redactor.disclose(*public_texts(order))
         graph = build(order.plan.steps)
         state = fold(graph, events)
         if state.status.final:
@@ -174,7 +174,7 @@ def _never_created(run: RunDir) -> Problem:
     )
 
 
-def _public(order: Order) -> tuple[str, ...]:
+def public_texts(order: Order) -> tuple[str, ...]:
     """What stands in clear beside the journal, so that it can't be a secret."""
     sources = (*order.plan.sources, *order.environment.sources)
     return (*(source.text for source in sources), json.dumps(dict(order.inputs), ensure_ascii=False))

@@ -1,7 +1,8 @@
 """A WAL archive in a bucket.
 
 Promises: a name is taken by one conditional put (``If-None-Match: *``), which the service refuses where it is taken; the
-SHA-256 of the file goes with the put, is compared by the service where it can, and by us with every byte that comes back.
+SHA-256 of the file goes with the put, is compared by the service where it can, and by us with every byte that comes back; what the
+service says of a fault is told without the keys, which it may hold.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from runbook.secret import Redactor, Secret
 from runbook.transports.objects import ABSENT, connect, place
 from runbook.walstore.store import Damaged, Different, Entry, Put, Unavailable
 
@@ -25,10 +27,11 @@ _TAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 class ObjectSegments:
     """The objects below ``prefix`` ('' or ending with a slash) of one bucket. Safe to use from several threads."""
 
-    def __init__(self, client: Any, bucket: str, prefix: str) -> None:
+    def __init__(self, client: Any, bucket: str, prefix: str, *, redactor: Redactor | None = None) -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = prefix
+        self._redact = redactor or Redactor()
 
     @classmethod
     def at(cls, url: str, *, endpoint: str, region: str, access_key: str, secret_key: str) -> ObjectSegments:
@@ -37,7 +40,8 @@ class ObjectSegments:
         client = connect(
             endpoint=endpoint, region=region, access_key=access_key, secret_key=secret_key, connections=CONNECTIONS
         )
-        return cls(client, bucket, prefix)
+        redactor = Redactor(tuple(Secret(key) for key in (access_key, secret_key) if key))
+        return cls(client, bucket, prefix, redactor=redactor)
 
     def put(self, name: str, source: Path) -> Put:
         """One conditional put; a name that is taken is compared by its hash."""
@@ -56,9 +60,9 @@ class ObjectSegments:
             )
         except ClientError as error:
             if error.response["Error"].get("Code", "") not in _TAKEN:
-                raise _trouble(error) from None
+                raise self._unavailable(error) from None
         except BotoCoreError as error:
-            raise Unavailable(str(error)) from None
+            raise self._unavailable(error) from None
         else:
             return Put.ADDED
         there = self._hash_of(name)
@@ -82,9 +86,9 @@ class ObjectSegments:
         except ClientError as error:
             if error.response["Error"].get("Code", "") in ABSENT:
                 return False
-            raise _trouble(error) from None
+            raise self._unavailable(error) from None
         except BotoCoreError as error:
-            raise Unavailable(str(error)) from None
+            raise self._unavailable(error) from None
         expected = answer["Metadata"].get(HASH, "")
         if expected != digest.hexdigest():
             why = f"its SHA-256 is {digest.hexdigest()}, recorded was {expected or 'none'}"
@@ -103,7 +107,7 @@ class ObjectSegments:
                 for one in page.get("Contents", ()):
                     yield Entry(one["Key"].removeprefix(self._prefix), one["Size"], one["LastModified"])
         except (ClientError, BotoCoreError) as error:
-            raise Unavailable(str(error)) from None
+            raise self._unavailable(error) from None
 
     def _hash_of(self, name: str) -> str | None:
         """The recorded hash ('' if there is none); without one the object is read."""
@@ -121,10 +125,9 @@ class ObjectSegments:
         except ClientError as error:
             if error.response["Error"].get("Code", "") in ABSENT:
                 return None
-            raise _trouble(error) from None
+            raise self._unavailable(error) from None
         except BotoCoreError as error:
-            raise Unavailable(str(error)) from None
+            raise self._unavailable(error) from None
 
-
-def _trouble(error: Exception) -> Unavailable:
-    return Unavailable(str(error))
+    def _unavailable(self, error: Exception) -> Unavailable:
+        return Unavailable(self._redact(str(error)))

@@ -59,7 +59,7 @@ def ill() -> Facts:
 
 def given(monkeypatch: pytest.MonkeyPatch, facts: Facts) -> None:
     """The machine is in that state."""
-    monkeypatch.setattr(gathering, "gather", lambda *_: facts)
+    monkeypatch.setattr(gathering, "gather", lambda *_, **__: facts)
 
 
 def checks(said: Said) -> list[dict[str, Json]]:
