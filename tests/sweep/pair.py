@@ -1,8 +1,7 @@
 """The ground of the plans for a primary and its standby: two clusters of this machine, copied anew for each trial.
 
 Each trial begins with the same bytes: a pair that was prepared once and shut down is copied, and started. What each plan has to
-come to: who is the primary, on which timeline, that the other one streams or is fenced, that it takes no writes, and that every
-row is there whose commit a client was told of (failover: that had been replayed).
+come to is in `pair_ends.py`; the ground of containers in `pair_there.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +22,27 @@ import psycopg
 from tests.evidence.kills import SETTLES_IN_S, Victim, kill, processes_about
 from tests.evidence.program import Program
 from tests.evidence.site import site
-from tests.evidence.test_failover import Client, House
+from tests.evidence.test_failover import House
 from tests.evidence.witness import until
 from tests.fixtures.account import server_account, server_folder
 from tests.fixtures.containers import empty_project
-from tests.fixtures.pair import Pair, eventually, pair_in
+from tests.fixtures.pair import pair_in
 from tests.fixtures.ports import free_port
 from tests.fixtures.postgres import PostgresServer, find_binaries
 from tests.sweep.ground import OF_WAL, plain
+from tests.sweep.pair_ends import (
+    FIRST_ROWS,
+    PairPlace,
+    changed_places,
+    come_back,
+    part,
+    pointed,
+    primary_lost,
+    streaming,
+    taken_over,
+    two_primaries,
+)
+from tests.sweep.pair_there import pair_there
 from tests.sweep.proofs import rightly_hashed, stored
 from tests.sweep.servers import at_work_in, buried, end_all_in, gone_from
 from tests.sweep.trials import Case, End
@@ -37,46 +50,18 @@ from tests.sweep.trials import Case, End
 if TYPE_CHECKING:
     from docker import DockerClient
 
-FIRST_ROWS = 20
-OWN_ROWS = 5
-ROLES = {"rejoin-standby": ("b", "a")}
-
 
 @dataclass
-class PairGround:
-    """Two servers as they were when they were prepared, the services that write, and the program."""
+class PairGround(PairPlace):
+    """Two servers of this machine, as they were when they were prepared."""
 
-    house: House[Pair]
-    archive: Path
-    prepared: Path
-    acknowledged: tuple[int, ...] = ()
-    clients: list[Client] = field(default_factory=list)
-    noted: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def program(self) -> Program:
-        """The program, with a state folder of its own."""
-        return self.house.program
-
-    @property
-    def consent(self) -> tuple[str, ...]:
-        """Every confirmation that a plan may ask for."""
-        return ("--confirm", "postgres", "--yes")
-
-    @property
-    def bases(self) -> Path:
-        """The store for base backups."""
-        return self.program.folder / "bases"
+    prepared: Path = Path()
 
     @property
     def places(self) -> dict[str, Path]:
         """What is copied for each trial, by its name among what was prepared."""
         pair = self.house.pair
         return {"first": pair.first.data_dir, "second": pair.second.data_dir, "archive": self.archive}
-
-    def arguments(self, plan: str, *words: str) -> list[str | Path]:
-        """The arguments of `apply`, with the roles that the servers have before it."""
-        return self.house.arguments(plan, *ROLES.get(plan, ("a", "b")), *words)
 
     def keep(self) -> None:
         """This is the pair that each trial begins with."""
@@ -113,11 +98,6 @@ class PairGround:
         for container in self.house.app.containers.values():
             container.start()
 
-    def quiet(self) -> None:
-        """The clients write no more."""
-        while self.clients:
-            self.clients.pop().stop()
-
     def struck(self, victim: Victim, engine: subprocess.Popen[bytes]) -> None:
         """Kill; a server that died with the run is started again if its directory is in place, one that was down is not."""
         pair = self.house.pair
@@ -135,6 +115,18 @@ class PairGround:
                 buried(server.data_dir.parent, worked)
                 if (server.data_dir / "PG_VERSION").exists():
                     server.start()
+
+    def died(self, server: PostgresServer) -> None:
+        """Wait until nothing is left of a server that was killed."""
+        gone_from(server.data_dir)
+
+    def lives(self, server: PostgresServer) -> bool:
+        """Whether it runs."""
+        return _postmaster(server) != 0
+
+    def rows_in(self, kept: str, like: PostgresServer) -> list[int]:
+        """The rows of a directory that was kept, read as the plan advises: a copy, without the mark, on a socket of its own."""
+        return _rows_in(Path(kept), like)
 
     def found_again(self) -> None:
         """Their addresses stay."""
@@ -209,134 +201,10 @@ def pair_ground(client: DockerClient, *, parted: bool) -> Iterator[PairGround]:
         pair.write(FIRST_ROWS)
         pair.caught_up(pair.first, pair.second)
         if parted:
-            _part(pair)
-        found = PairGround(House(pair, app, Program(home, {"NO_COLOR": "1"}), url), archive, prepared)
+            part(pair)
+        found = PairGround(House(pair, app, Program(home, {"NO_COLOR": "1"}), url), archive, prepared=prepared)
         found.keep()
         yield found
-
-
-def _part(pair: Pair) -> None:
-    """The standby is promoted while its primary is down; then that comes back, and both take rows."""
-    pair.crash(pair.first)
-    pair.second.sql("SELECT pg_promote()")
-    pair.write(OWN_ROWS, on=pair.second)
-    pair.first.start()
-    pair.write(OWN_ROWS, on=pair.first)
-
-
-# --- before and after ---------------------------------------------------------------------------------------------
-
-
-def _streaming(ground: PairGround) -> list[str]:
-    """A standby that streams, and a client that commits until its server is gone."""
-    pair = ground.house.pair
-    pair.caught_up(pair.first, pair.second)
-    ground.clients.append(Client(pair, pair.first))
-    return []
-
-
-def _changed_places(ground: PairGround) -> End:
-    """The standby is the primary with every row that was acknowledged; the old one streams from it."""
-    ground.quiet()
-    pair = ground.house.pair
-    return {
-        "wrote": len(pair.acknowledged) > FIRST_ROWS,
-        "lost": pair.lost(pair.second),
-        "lossless": ground.program.outputs("promote")["lost_nothing"],
-        **_two(ground),
-    }
-
-
-def _primary_lost(ground: PairGround) -> list[str]:
-    """The last rows never reached the standby when the primary died."""
-    pair = ground.house.pair
-    pair.write(OWN_ROWS)
-    pair.caught_up(pair.first, pair.second)
-    ground.noted["replayed"] = _rows(pair.second)
-    pair.cut_off(pair.second)
-    pair.write(OWN_ROWS)
-    pair.crash(pair.first)
-    gone_from(pair.first.data_dir)
-    return []
-
-
-def _taken_over(ground: PairGround) -> End:
-    """The standby is the primary with all that it had replayed; the old one is down, and read-only if somebody starts it."""
-    pair = ground.house.pair
-    kept = _rows(pair.second)
-    found: dict[str, object] = {
-        "replayed": kept == ground.noted["replayed"],
-        "lost": len(pair.lost(pair.second)),
-        "primary": _leads(pair.second),
-        "old one is down": _postmaster(pair.first) == 0,
-    }
-    pair.write(1, on=pair.second)
-    pair.first.start()
-    found["old one refuses"] = _refuses(pair.first)
-    pair.first.stop()
-    return found
-
-
-def _two_primaries(ground: PairGround) -> list[str]:
-    """After a failover the old primary has come back by itself, and has rows that the new one lacks."""
-    pair = ground.house.pair
-    eventually(lambda: _leads(pair.first) and _leads(pair.second))
-    ground.noted["own"] = _rows(pair.first)
-    ground.noted["new"] = _rows(pair.second)
-    return []
-
-
-def _come_back(ground: PairGround) -> End:
-    """It streams from the new primary, whose rows are all there; its own are in the directory that was kept."""
-    pair = ground.house.pair
-    rewound = ground.program.outputs("rewind")
-    own = set(ground.noted["own"]) - set(ground.noted["new"])
-    return {
-        "new": _rows(pair.second) == ground.noted["new"],
-        "discarded": rewound["discarded_commits"] == len(own) == OWN_ROWS,
-        "kept": _rows_in(Path(rewound["kept_as"]), pair.first) == ground.noted["own"],
-        **_two(ground),
-    }
-
-
-def _two(ground: PairGround) -> End:
-    """The second server leads, the first follows it, has every row that it gets, and takes none itself."""
-    pair = ground.house.pair
-    leads = _leads(pair.second)
-    pair.write(1, on=pair.second)
-    pair.caught_up(pair.second, pair.first)
-    [(follows, timeline)] = pair.first.sql("SELECT sender_port, received_tli FROM pg_stat_wal_receiver")
-    return {
-        "primary": leads,
-        "streams": follows == pair.second.port,
-        "along": timeline,
-        "rows": _rows(pair.first) == _rows(pair.second),
-        "refuses": _refuses(pair.first),
-        "senders": pair.second.sql("SELECT count(*), min(state) FROM pg_stat_replication"),
-        "port": pair.first.sql("SHOW port") == [(str(pair.first.port),)],
-    }
-
-
-def _rows(server: PostgresServer) -> list[int]:
-    return sorted(int(str(number)) for (number,) in server.sql("SELECT number FROM notes"))
-
-
-def _leads(server: PostgresServer) -> int:
-    """The timeline that it writes; 0 for one in recovery."""
-    [(recovering,)] = server.sql("SELECT pg_is_in_recovery()")
-    if recovering:
-        return 0
-    [(segment,)] = server.sql("SELECT pg_walfile_name(pg_current_wal_lsn())")
-    return int(str(segment)[:8], 16)
-
-
-def _refuses(server: PostgresServer) -> bool:
-    """Whether it takes no write, because it is in recovery."""
-    try:
-        server.sql("INSERT INTO notes VALUES (0)")
-    except psycopg.errors.ReadOnlySqlTransaction:
-        return server.sql("SELECT pg_is_in_recovery()") == [(True,)]
-    return False
 
 
 def _rows_in(kept: Path, like: PostgresServer) -> list[int]:
@@ -357,11 +225,6 @@ def _rows_in(kept: Path, like: PostgresServer) -> list[int]:
         shutil.rmtree(looked)
 
 
-def _pointed(ground: PairGround) -> None:
-    """The services stay stopped while a person works."""
-    assert ground.house.running() == set()
-
-
 def _pair(client: DockerClient) -> Any:
     return pair_ground(client, parted=False)
 
@@ -370,8 +233,17 @@ def _parted(client: DockerClient) -> Any:
     return pair_ground(client, parted=True)
 
 
+def _pair_there(client: DockerClient) -> Any:
+    return pair_there(client, parted=False)
+
+
+def _parted_there(client: DockerClient) -> Any:
+    return pair_there(client, parted=True)
+
+
+_case = partial(Case[PairPlace], opened=_pair, opened_there=_pair_there)
 CASES = (
-    Case("failover", _primary_lost, _taken_over, opened=_pair, answer=("repoint",), person=_pointed),
-    Case("switchover", _streaming, _changed_places, opened=_pair, answer=("repoint",), person=_pointed),
-    Case("rejoin-standby", _two_primaries, _come_back, opened=_parted),
+    _case("failover", primary_lost, taken_over, answer=("repoint",), person=pointed),
+    _case("switchover", streaming, changed_places, answer=("repoint",), person=pointed),
+    _case("rejoin-standby", two_primaries, come_back, opened=_parted, opened_there=_parted_there),
 )
