@@ -10,8 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +17,9 @@ from runbook.journal.layout import runs
 from runbook.operation import Json
 from runbook.transports.supervisor import processes
 from tests.cli.written import plan, shell
-
-PATIENCE_S = 40.0
+from tests.fixtures.patience import PATIENCE_S as PATIENCE_S  # those who kill programs have it from here
+from tests.fixtures.patience import eventually as eventually
+from tests.fixtures.process import works_in
 
 
 @dataclass
@@ -86,7 +85,8 @@ class Program:
     def statuses(self) -> dict[str, str]:
         """The steps' statuses, as ``runbook show`` tells them."""
         process = self.start("show", "--json")
-        out, _ = process.communicate(timeout=PATIENCE_S)
+        out, told = process.communicate(timeout=PATIENCE_S)
+        assert out, told
         return {step["id"]: step["status"] for step in json.loads(out)["steps"]}
 
     def pids(self) -> tuple[list[int], list[int]]:
@@ -129,10 +129,8 @@ class Program:
                 process.kill()
             process.communicate(timeout=PATIENCE_S)
         for run in (self.state / "runs").glob("*") if (self.state / "runs").exists() else ():
-            if (run / "supervisor.jsonl").exists():
-                supervisors, children = self.pids()
-                for pid in (*children, *supervisors):
-                    _kill(pid)
+            for pid in works_in(run.resolve()):  # supervisors, and what they started; never who has got a number anew
+                _kill(pid)
 
 
 def _kill(pid: int, *, group: bool = False) -> None:
@@ -159,11 +157,3 @@ def processes_with(word: str) -> list[int]:
         if word in words:
             found.append(int(entry.name))
     return found
-
-
-def eventually(holds: Callable[[], object], *, within_s: float = 20.0) -> None:
-    """Wait until it holds; fail if it doesn't."""
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to hold in time"
-        time.sleep(0.02)
