@@ -105,7 +105,9 @@ def claims(
 
 
 def _declared(system: System) -> str:
-    return repr(sorted((key, value) for key, value in system.public().items() if key != "name"))
+    """What the environment says of it: its host too, without which two servers in containers would be one."""
+    said = [(key, str(value)) for key, value in system.public().items() if key != "name"]
+    return repr(sorted((*said, ("host", str(getattr(system, "host", ""))))))
 
 
 def _environments_name(plan: Plan, step: Step, name: str) -> str:

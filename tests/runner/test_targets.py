@@ -155,6 +155,18 @@ def test_two_absent_things_are_locked_apart_and_one_by_any_name(look: Look, tmp_
     assert keys["a"] == keys["c"]
 
 
+def test_two_servers_in_containers_that_are_down_are_locked_apart(look: Look) -> None:
+    """They differ in nothing but their host."""
+    systems: dict[str, System] = {
+        name: Postgres(type="postgres", key=name, host=Docker(f"rb-nothing-{host}"), user="x", database="x")
+        for name, host in (("a", "one"), ("b", "two"), ("c", "one"))
+    }
+    steps = [Step(id=name, title="", uses="wipe", on=name, with_={}) for name in systems]
+    keys = {claim.system: claim.key for claim in claims(look, plan_of(steps), ACTIONS, systems)}
+    assert keys["a"] != keys["b"]
+    assert keys["a"] == keys["c"]
+
+
 def test_a_system_is_changed_if_any_step_may_change_it(look: Look, tmp_path: Path) -> None:
     systems: dict[str, System] = {name: store(tmp_path / name, name) for name in ("a", "b", "c", "unused")}
     steps = [
