@@ -18,6 +18,7 @@ from runbook.actions.postgres.packing import unpacked
 from runbook.actions.postgres.server_tools import Tools
 from runbook.actions.postgres.tablespace_copies import MAP, NOT_UNPACKED
 from runbook.actions.postgres.target import Target
+from runbook.actions.postgres.unpacking import untarred
 from runbook.actions.postgres.wal import SEGMENT_BYTES
 from runbook.actions.postgres.wal_source import Archive
 from runbook.operation import (
@@ -32,7 +33,6 @@ from runbook.operation import (
     Process,
     Remove,
     Rename,
-    Stage,
     Test,
     Wait,
     Write,
@@ -135,12 +135,7 @@ def extracted(
 
     ``spaces`` unpack what lies outside of that directory, and link it.
     """
-    without = tuple(f"--exclude={name}" for name in (*STRAY, *NOT_UNPACKED))
-    unpack = Stage(
-        argv=("tar", "--extract", "--preserve-permissions", "--file=-", f"--directory={where.partial}", *without),
-        host=tools.host,
-        user=tools.owner,
-    )
+    unpack = untarred(where.partial, tools.host, tools.owner, without=(*STRAY, *NOT_UNPACKED))
     ignored = tuple(f"--ignore={name}" for name in (*STRAY, MAP))
     signal_file = f"{where.partial}/{target.signal(goal.target)}"
     return (

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from runbook.actions.postgres.basebackup_files import SERVER_MANIFEST
 from runbook.actions.postgres.packing import unpacked
 from runbook.actions.postgres.tablespaces import LINKS, SpaceCopy
+from runbook.actions.postgres.unpacking import untarred
 from runbook.artifact import Manifest
 from runbook.host import Host
 from runbook.operation import (
-    Arg,
     Condition,
     Hashing,
     MakeDirectory,
@@ -49,8 +49,7 @@ def unpacked_apart(
     hashes = {piece.path: piece.sha256 for piece in manifest.pieces} if manifest else {}
     sources = {one.oid: one.piece for one in manifest.tablespaces} if manifest else {}
 
-    def poured(name: str, piece: str, *argv: Arg) -> Operation:
-        last = Stage(argv=argv, host=host, user=owner)
+    def poured(name: str, piece: str, last: Stage) -> Operation:
         stages = (*unpacked(piece), last)
         found = hashes.get(piece, "")
         return Pipeline(
@@ -60,16 +59,16 @@ def unpacked_apart(
     found: list[Operation] = []
     for one in copies:
         number, piece = str(one.oid), sources.get(one.oid, "")
-        untar = ("tar", "--extract", "--preserve-permissions", "--file=-", f"--directory={one.place}")
         link = ("ln", "--symbolic", "--no-target-directory", one.place, f"{data}/{LINKS}/{number}")
         found += [
             MakeDirectory(name=f"make_space_{number}", path=one.place, host=host, mode=0o700, owner=owner),
-            poured(f"extract_{number}", piece, *untar),
+            poured(f"extract_{number}", piece, untarred(one.place, host, owner)),
             Process(name=f"link_{number}", argv=link, host=host, user=owner, cwd="/"),
         ]
     if copies and manifest:
         kept = f"{manifest.name}/{SERVER_MANIFEST}"
-        found.append(poured("server_manifest", kept, "dd", "status=none", f"of={data}/{SERVER_MANIFEST}"))
+        kept_as = Stage(argv=("dd", "status=none", f"of={data}/{SERVER_MANIFEST}"), host=host, user=owner)
+        found.append(poured("server_manifest", kept, kept_as))
     return tuple(found)
 
 

@@ -155,7 +155,7 @@ def test_links_and_the_map_of_the_backup_are_not_unpacked() -> None:
     place = f"/fast/pg.{OWN}_16400"
     assert isinstance(made, MakeDirectory) and (made.path, made.mode, made.owner) == (place, 0o700, "postgres")
     assert isinstance(poured, Pipeline) and poured.expect_sha256 == "b" * 64
-    assert f"--directory={place}" in poured.stages[-1].argv
+    assert place in poured.stages[-1].argv
     assert isinstance(link, Process) and link.argv[-2:] == (place, f"/pg/data.{OWN}.partial/pg_tblspc/16400")
     wanted = ["make_side", "extract", "make_space_16400", "extract_16400", "link_16400", "server_manifest", "is_apart"]
     wanted += ["check_files", "name_side", "start_side", "proof", "still_apart", "promote", "set_aside", "into_place"]
