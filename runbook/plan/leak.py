@@ -20,7 +20,7 @@ _SHY_WORD = (
     r"(?:password|passwd|passphrase|pwd|(?<!aws_)secret|token|api_?key|access_?key|private_?key|credential"
     r"|authorization|cookie)"
 )
-_SHY = re.compile(rf"(?i)(?P<key>[\w-]*{_SHY_WORD}[\w-]*[\"']?\s*[:=]\s*){_REFERENCE}\S.*")
+_SHY = re.compile(rf"(?i)(?P<key>(?<![\w-])[\w-]*{_SHY_WORD}[\w-]*[\"']?\s*[:=]\s*){_REFERENCE}\S.*")
 _SHY_KEY = re.compile(rf"(?i)[\w-]*{_SHY_WORD}[\w-]*")
 _SHY_BLOCK = re.compile(rf"(?i)^\s*(?:- )?[\"']?{_SHY_KEY.pattern[4:]}[\"']?\s*:\s*(?:[|>][+-]?\d?)?\s*$")
 

@@ -20,7 +20,7 @@ LARGEST_BYTES = 4 * 1024 * 1024
 LONGEST_SHOWN = 160
 """Characters of a line that a place shows; longer lines are shown without their text."""
 
-LONGEST_MASKED = 2000
+LONGEST_MASKED = 1000
 """Characters of a line that is looked through for secrets, to be shown: a whole plan may stand on one line, once for each fault."""
 MOST_LEAKS = 200
 

@@ -87,9 +87,9 @@ def test_any_bytes(raw: bytes) -> None:
         assert str(fault)
 
 
-FOUND = (2433, 5014, 9156, 11988)
-"""Seeds that failed once: a terminal's escape in an action's name, a name too long for a file, a control character in an SVG, and a
-whole plan on one line with a fault in each step."""
+FOUND = (2433, 5014, 9156, 11988, 36783)
+"""Seeds that failed once: a terminal's escape in an action's name, a name too long for a file, a control character in an SVG, a
+whole plan on one line with a fault in each step, and one with a forbidden character in each word of a long line."""
 
 
 @pytest.mark.parametrize("seeds", [range(0, 80), range(80, 160), FOUND], ids=str)
