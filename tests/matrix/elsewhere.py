@@ -18,7 +18,7 @@ logs_may_fail = Mutation(
     'except OSError as error:\n            self.fault = error.strerror or "write failed"',
     "except BlockingIOError:\n            return",
 )
-"""A log that can't be written ends the supervisor."""
+"""What a full disk took of a log is not told."""
 
 first_signal = Mutation("runbook/runner/execution.py", "if caught.count == 2:", "if caught.count == 1:")
 """The first signal ends what runs."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from tests.matrix.checkout import copied
 from tests.matrix.mutation import Mutation
@@ -11,17 +13,17 @@ from tests.matrix.plugin import POWER
 from tests.matrix.row import Row
 from tests.matrix.session import Broken, Session
 
-WITHIN_S = 900.0
-"""How long the tests of one row may take without its defence: what waits for something that never comes has a limit of its own."""
+WITHIN_S = 1800.0
+"""How long a session without a defence may take: what waits for something that never comes has a limit of its own."""
 
 
 @dataclass(frozen=True)
 class Without:
-    """What came of a row's tests without its defence: whether they could be tried, whether one failed, and what they said."""
+    """What came of a row's tests without its defence: whether they could be tried, which failed, and what they said."""
 
     tried: bool
-    red: bool
     said: str
+    red: tuple[str, ...] = ()
 
 
 def patched(rows: Sequence[Row]) -> Iterator[str]:
@@ -39,11 +41,25 @@ def mutated(row: Row) -> Without:
     with copied() as (checkout, python):
         try:
             row.takes_out.apply(checkout)
-            session = replace(Session(checkout, python), within_s=WITHIN_S, flags=("-x",))
-            over = [line for line in session.lines(row.red) if "test" in line]
+            over = [line for line in _apart(checkout, python, "-x").lines(row.red) if "test" in line]
         except (Broken, ValueError) as error:
-            return Without(tried=False, red=False, said=str(error))
+            return Without(tried=False, said=str(error))
     said = "; ".join(f"{line['test']}: {line['why']}" for line in over if line["why"])
-    red = any(line["failed"] for line in over)
-    tried = red or any(line["held"] for line in over)
-    return Without(tried=tried, red=red, said=said or "its tests hold without the defence")
+    red = tuple(line["test"] for line in over if line["failed"])
+    tried = bool(red) or any(line["held"] for line in over)
+    return Without(tried, said or "its tests hold without the defence", red)
+
+
+def spurious(tests: Sequence[str]) -> Mapping[str, str]:
+    """Of tests that failed in a mutated copy those that don't hold in an untouched one, with why: they show nothing."""
+    with copied() as (checkout, python):
+        over = {line["test"]: line for line in _apart(checkout, python).lines(tests) if "test" in line}
+    return {test: over[test]["why"] if test in over else "it was not tried" for test in tests if not _held(over, test)}
+
+
+def _held(over: Mapping[str, Mapping[str, Any]], test: str) -> bool:
+    return test in over and bool(over[test]["held"])
+
+
+def _apart(checkout: Path, python: Path, *flags: str) -> Session:
+    return Session(checkout, python, within_s=WITHIN_S, flags=flags)
