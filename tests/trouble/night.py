@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from tests.evidence.kills import processes_about
 from tests.evidence.program import Program, Ran
 from tests.evidence.witness import until
@@ -49,6 +51,14 @@ class Night(House):
         """While it is there, loading waits."""
         return self.server.data_dir.parent / "gate"
 
+    def shut(self) -> None:
+        """Nothing is loaded from here on."""
+        self.gate.touch()
+
+    def open(self) -> None:
+        """Loading goes on."""
+        self.gate.unlink(missing_ok=True)
+
     def environment(self) -> Path:
         """The house's, with this way to the server."""
         path = super().environment()
@@ -73,6 +83,16 @@ class Night(House):
         assert "This is a bug in runbook" not in said, said
         return Ran(code, said, "")
 
+    def reached(self, engine: subprocess.Popen[bytes], step: str) -> None:
+        """Wait until a step has begun."""
+
+        def begun() -> bool:
+            events = self.program.events() if self.program.runs else []
+            return any(event["event"] == "step.started" and event["step"] == step for event in events)
+
+        until(lambda: begun() or engine.poll() is not None, WITHIN_S, f"{step} begins")
+        assert begun(), f"it has ended before:\n{self.said}"
+
     def loading(self, engine: subprocess.Popen[bytes]) -> None:
         """Wait until the load stands before the gate."""
         until(lambda: self.server.sql(LOADING) == [(True,)] or engine.poll() is not None, WITHIN_S, "the load waits")
@@ -86,13 +106,21 @@ class Night(House):
     @contextmanager
     def restoring(self) -> Iterator[subprocess.Popen[bytes]]:
         """A restore that is held in the middle of its load; the gate is open afterwards."""
-        self.gate.touch()
+        self.shut()
         engine = self.begin(RESTORE)
         try:
             self.loading(engine)
             yield engine
         finally:
-            self.gate.unlink(missing_ok=True)
+            self.open()
+
+    @property
+    def answers(self) -> bool:
+        """Whether the server takes connections."""
+        try:
+            return bool(self.server.sql("SELECT 1"))
+        except psycopg.OperationalError:
+            return False
 
     def resume(self, *more: str) -> Ran:
         """Go on with the newest run."""

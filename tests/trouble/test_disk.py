@@ -26,7 +26,7 @@ def test_the_servers_disk_runs_full_in_the_middle_of_a_restore(night: Night) -> 
             live = night.oid()
             with night.restoring() as engine:
                 filler = fill(disk)
-                night.gate.unlink()
+                night.open()
                 ended = night.end(engine)
             assert ended.code == FAILED, ended.said
             steps = night.tells(ended, FULL, "done and not undone: create", status="failed")
@@ -78,7 +78,7 @@ def test_the_disk_of_the_records_runs_full_in_the_middle_of_a_restore(night: Nig
     with small_disk(night.program.state, 16) as disk:
         with night.restoring() as engine:
             filler = fill(disk)
-            night.gate.unlink()
+            night.open()
             ended = night.end(engine)
         assert ended.code == JOURNAL, ended.said
         steps = night.tells(ended, "no space left for the journal", "the file system is full", status="interrupted")
