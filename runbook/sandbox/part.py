@@ -16,7 +16,7 @@ from typing import Protocol
 from runbook.sandbox.error import SandboxError, log_tail
 from runbook.sandbox.process import Command, ProcessId, Step, alive
 
-READY_S = 30.0
+READY_S = 120.0
 """How long a server may take until it answers, in seconds; on an idle machine each takes one or two."""
 
 _POLL_S = 0.03

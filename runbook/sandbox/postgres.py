@@ -30,8 +30,8 @@ APPLICATION = "docs"
 """The document service's role, and the database that it owns."""
 
 _MAKING = "data.making"
-_MAKING_S = 60.0
-_SETTLED_S = 15.0
+_MAKING_S = 180.0
+_SETTLED_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Postgres:
 
     name = "postgres"
     # Fast, immediate, killed: postgres(1), "Notes"
-    ending = (Step(signal.SIGINT, 15.0), Step(signal.SIGQUIT, 5.0), Step(signal.SIGKILL, 5.0))
+    ending = (Step(signal.SIGINT, 30.0), Step(signal.SIGQUIT, 30.0), Step(signal.SIGKILL, 30.0))
 
     @property
     def home(self) -> Path:

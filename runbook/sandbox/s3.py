@@ -47,7 +47,7 @@ class S3:
     ports: Mapping[str, int]
 
     name = "s3"
-    ending = (Step(signal.SIGTERM, 15.0), Step(signal.SIGKILL, 5.0))
+    ending = (Step(signal.SIGTERM, 30.0), Step(signal.SIGKILL, 30.0))
 
     @property
     def home(self) -> Path:

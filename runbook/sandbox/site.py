@@ -34,7 +34,7 @@ class Site:
     login: Login
 
     name = "web"
-    ending = (Step(signal.SIGTERM, 5.0), Step(signal.SIGKILL, 5.0))
+    ending = (Step(signal.SIGTERM, 30.0), Step(signal.SIGKILL, 30.0))
 
     @property
     def address(self) -> str:

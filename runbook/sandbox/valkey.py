@@ -30,7 +30,7 @@ class Valkey:
     port: int
 
     name = "valkey"
-    ending = (Step(signal.SIGTERM, 15.0), Step(signal.SIGKILL, 5.0))  # TERM saves a snapshot before it ends
+    ending = (Step(signal.SIGTERM, 30.0), Step(signal.SIGKILL, 30.0))  # TERM saves a snapshot before it ends
 
     @property
     def home(self) -> Path:

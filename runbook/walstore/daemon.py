@@ -20,7 +20,7 @@ from runbook.walstore.feed import Feeder
 
 LOCK = ".feeder.lock"
 LOG = ".feeder.log"
-BEGINS_WITHIN_S = 10.0
+BEGINS_WITHIN_S = 60.0
 ENDS_WITHIN_S = 60.0
 """A fetch that is under way when its spool goes has the SDK's own timeouts."""
 

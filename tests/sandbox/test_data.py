@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from runbook.sandbox.data import DIMENSION, Filled, fill
 from runbook.sandbox.stack import Stack
 
@@ -13,13 +11,10 @@ SUMS = """
     FROM documents JOIN document_metadata ON document_id = id"""
 
 
-def test_the_full_amount_fills_quickly_and_twice_is_once(stack: Stack) -> None:
+def test_the_full_amount_is_filled_and_twice_is_once(stack: Stack) -> None:
     stack.up(lambda line: None)
-    begun = time.monotonic()
     filled = fill(stack.login())
-    took_s = time.monotonic() - begun
     assert filled == Filled(users=5_000, documents=20_000, metadata=20_000, embeddings=20_000)
-    assert took_s < 20  # two seconds on an idle machine
     assert fill(stack.login()) == filled
 
 

@@ -79,7 +79,7 @@ def test_wal_is_archived_whole(shared: Stack) -> None:
         connection.execute("SELECT pg_switch_wal()")
     assert row is not None
     segment = shared.layout.archive / row[0]
-    assert wait_until(segment.exists, within_s=15)
+    assert wait_until(segment.exists, within_s=60)
     assert segment.stat().st_size == 16 * 1024 * 1024
     with shared.login("postgres").connect() as connection:
         assert connection.execute("SELECT failed_count FROM pg_stat_archiver").fetchone() == (0,)

@@ -18,6 +18,7 @@ from runbook.sandbox.data import fill
 from runbook.sandbox.error import SandboxError
 from runbook.sandbox.process import identify, wait_until
 from runbook.sandbox.stack import Stack
+from tests.fixtures.patience import PATIENCE_S
 
 NAMES = ("s3", "valkey", "postgres", "web")
 
@@ -83,7 +84,7 @@ def test_a_server_that_was_killed_is_started_again_and_the_others_are_left_alone
         victim = before.part(name).pid
         assert victim is not None
         os.kill(victim, signal.SIGKILL)
-        assert wait_until(lambda name=name: not stack.status().part(name).running, within_s=5)  # type: ignore[misc]
+        assert wait_until(lambda name=name: not stack.status().part(name).running, within_s=PATIENCE_S)  # type: ignore[misc]
         assert not stack.status().running
         after = stack.up(quiet)
         assert after.running
@@ -126,7 +127,7 @@ def test_a_process_that_the_state_lost_is_found_by_its_own_record(stack: Stack) 
 def test_down_spares_a_process_that_has_a_recorded_pid_by_chance(stack: Stack) -> None:
     stack.up(quiet)
     stack.down(quiet)
-    with subprocess.Popen(["sleep", "60"]) as bystander:
+    with subprocess.Popen(["sleep", "600"]) as bystander:
         real = identify(bystander.pid)
         assert real is not None
         other = type(real)(real.pid, real.started_ticks - 1, real.boot)
@@ -152,7 +153,7 @@ def test_down_ends_a_restarted_postgres_and_a_side_cluster(stack: Stack) -> None
             user=account.uid,
             group=account.gid,
             extra_groups=account.groups,
-            timeout=60,
+            timeout=300,
         )
 
     as_servers("pg_ctl", "-D", str(home / "data"), "-l", str(home / "restart.log"), "-w", "restart")

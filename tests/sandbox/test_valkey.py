@@ -12,7 +12,7 @@ def ask(stack: Stack, *lines: str) -> str:
     """Inline commands, and all that comes back until the server hangs up."""
     port = int(stack.status().part("valkey").address.rpartition(":")[2])
     answer = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall("".join(f"{line}\r\n" for line in (*lines, "QUIT")).encode())
         while chunk := connection.recv(4096):
             answer += chunk

@@ -14,7 +14,7 @@ from runbook.sandbox.stack import Stack
 
 def get(stack: Stack, path: str) -> tuple[int, dict[str, object]]:
     try:
-        with urlopen(stack.status().part("web").address + path, timeout=10) as answer:
+        with urlopen(stack.status().part("web").address + path, timeout=60) as answer:
             return answer.status, json.load(answer)
     except HTTPError as refused:
         with refused:
