@@ -78,3 +78,10 @@ private_directory = Mutation(
 
 read_only = Mutation("runbook/transports/look.py", 'link.execute("BEGIN READ ONLY")', 'link.execute("BEGIN")')
 """An observer's SQL runs in a transaction that may write."""
+
+told_syntax = Mutation(
+    "runbook/plan/yaml.py",
+    "except MarkedYAMLError as fault:\n            self._stop(explain_syntax(self._text, fault))\n        except YAMLError:",
+    "except ZeroDivisionError:",
+)
+"""What the YAML parser refuses ends the program."""

@@ -94,8 +94,9 @@ class Power(Results):
 def _said(report: pytest.TestReport | pytest.CollectReport) -> str:
     """Of its account the line that says what it was; why it was left out."""
     text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    lines = [line[1:] for line in text.splitlines() if line.startswith("E ")] or text.splitlines()[-1:]
-    return lines[0].strip()[:WHY_CHARACTERS] if lines else ""
+    every = text.splitlines()
+    telling = [line[1:] for line in every if line.startswith("E ")] or [line for line in every if "Error" in line]
+    return next(iter([*telling, *every[-1:]]), "").strip()[:WHY_CHARACTERS]
 
 
 def pytest_configure(config: pytest.Config) -> None:
