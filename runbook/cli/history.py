@@ -25,6 +25,7 @@ from runbook.plan.inputs import bind
 from runbook.plan.render import render_outputs
 from runbook.plan.scope import Values
 from runbook.report.held import Hold
+from runbook.report.known import NOTHING, Known
 from runbook.runner.execution import Order
 from runbook.runner.frozen import thaw
 
@@ -108,6 +109,22 @@ def held(run: str, order: Order, state: Run, status: RunStatus) -> tuple[Hold, .
     from runbook.runner.by_hand import holds
 
     return holds(run, order, state, CATALOGUE, over=status.final)
+
+
+def known(history: History) -> Known:
+    """What the plan tells of the steps of a run that can be gone on with, and whether a program of it lives: what the effects of
+    commands rest on.
+    """
+    if history.status.final or history.engine is not None:
+        return NOTHING
+    from runbook.catalogue import CATALOGUE
+    from runbook.report import known as page
+    from runbook.runner.by_hand import holds
+
+    order, state = history.order, history.state
+    left = holds(history.run.run, order, state, CATALOGUE, over=True) if open_holds(state) else ()
+    alive = holder(history.run.run_lock) is not None
+    return page.known(order.plan, state, CATALOGUE, holds=left, alive=alive)
 
 
 def event_of(record: Record) -> Event:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @options.as_json
 @options.color
 def command(run: str, state: str, as_json: bool, no_color: bool) -> int:
-    """Show RUN (an id, its beginning, or `last`): its steps, what is held, what it measured, the next command."""
-    from runbook.cli.history import held, read_history, results
+    """Show RUN (an id, its beginning, or `last`): its steps, what is held, what it measured, and what each command would do now."""
+    from runbook.cli.history import held, known, read_history, results
     from runbook.cli.screen import Screen, print_json, say
     from runbook.errors import ExitCode
     from runbook.journal.layout import find_run
@@ -31,13 +31,16 @@ def command(run: str, state: str, as_json: bool, no_color: bool) -> int:
     name = told.run.run
     given = results(name, told.order, told.state)
     holds = held(name, told.order, told.state, told.status)
+    found = known(told)
     if as_json:
         problems: list[Json] = [
             {"code": one.code, "summary": one.summary, "detail": one.detail} for one in told.problems
         ]
-        print_json(page.as_json(name, told.state, told.status, holds) | {"outputs": given, "damage": problems})
+        shown = page.as_json(name, told.state, told.status, holds, known=found)
+        print_json(shown | {"outputs": given, "damage": problems})
     else:
-        Screen.of(no_color=no_color).lines(page.as_lines(name, told.state, told.status, doing(told), given, holds))
+        shown_lines = page.as_lines(name, told.state, told.status, doing(told), given, holds, found)
+        Screen.of(no_color=no_color).lines(shown_lines)
     if not told.problems:
         return int(ExitCode.DONE)
     for problem in told.problems:

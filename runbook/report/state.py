@@ -16,12 +16,17 @@ from runbook.engine.step_run import StepRun
 from runbook.engine.transitions import RunStatus, Status
 from runbook.operation import Json
 from runbook.paste import paste
-from runbook.quoting import shell_word
 from runbook.report import approvals, held, results
+from runbook.report import ways as possible
+from runbook.report.does import explained
 from runbook.report.held import Hold
+from runbook.report.known import NOTHING, Known
 from runbook.report.story import Line, problem_lines
+from runbook.report.ways import what_next
 from runbook.revive import revive
 from runbook.units import show_duration
+
+__all__ = ["as_json", "as_lines", "ending", "what_next"]
 
 _MARKS = {
     Status.PENDING: "·",
@@ -52,8 +57,10 @@ _STATUS_TONES = {
 }
 
 
-def as_json(name: str, run: Run, status: RunStatus, holds: tuple[Hold, ...] = ()) -> dict[str, Json]:
-    """The object of ``show --json``. ``holds`` are told with what they stopped."""
+def as_json(
+    name: str, run: Run, status: RunStatus, holds: tuple[Hold, ...] = (), *, known: Known = NOTHING
+) -> dict[str, Json]:
+    """The object of ``show --json``. ``holds`` are told with what they stopped; ``known`` is what the commands' effects rest on."""
     return {
         "run": name,
         "plan": run.header.plan,
@@ -66,6 +73,7 @@ def as_json(name: str, run: Run, status: RunStatus, holds: tuple[Hold, ...] = ()
         "open_holds": [hold for hold, _ in open_holds(run)],
         "held": [held.as_json(hold) for hold in holds],
         "next": [line.text for line in what_next(name, run, status)],
+        "ways": [possible.as_json(way) for way in explained(name, run, status, known)],
     }
 
 
@@ -88,8 +96,11 @@ def as_lines(
     doing: Mapping[str, str] = MappingProxyType({}),
     given: Mapping[str, Json] = MappingProxyType({}),
     holds: tuple[Hold, ...] = (),
+    known: Known = NOTHING,
 ) -> tuple[Line, ...]:
-    """The page of ``runbook show``. ``doing`` says of running steps what they do now; ``given`` are the plan's outputs."""
+    """The page of ``runbook show``. ``doing`` says of running steps what they do now; ``given`` are the plan's outputs; what the
+    commands would do rests on ``known``.
+    """
     header = run.header
     lines = [
         Line("▸", f"{name}: {header.plan} in {header.environment}{' (live)' if header.live else ''}"),
@@ -117,7 +128,8 @@ def as_lines(
         lines += _approved(run, state)
         if state.status is Status.PENDING and (said := state.answer or state.consent) is not None:
             lines.append(Line("   ", f"answered by {said.claimed or said.by}; a resume goes on with it"))
-    foot = (*results.as_lines(given), *ending(run, holds), *what_next(name, run, status))
+    ways = possible.as_lines(explained(name, run, status, known))
+    foot = (*results.as_lines(given), *ending(run, holds), *ways)
     return (*lines, Line(" ", ""), *foot) if foot else tuple(lines)
 
 
@@ -222,61 +234,3 @@ def _objective(name: str, measured: Json) -> list[Line]:
     met = bool(measured.get("met"))
     text = f"{name} {show_duration(actual)} of {show_duration(target)}: {'met' if met else 'MISSED'}"
     return [Line("◷", text, "good" if met else "bad")]
-
-
-def _answer(name: str, question: StepWaiting) -> str:
-    """The command that answers a question."""
-    if question.kind == "approval":
-        return f"runbook approve {name} {question.step}"
-    asked = [f"-i {one['name']}=…" for one in question.questions]
-    known = [f"{one['name']}: {_choices(one)}" for one in question.questions if one.get("choices")]
-    target = [f"--confirm {shell_word(question.target)}"] if question.target else []
-    return " ".join(["runbook confirm", name, question.step, *asked, *target]) + (
-        f"   ({'; '.join(known)})" if known else ""
-    )
-
-
-def _choices(asked: Mapping[str, Json]) -> str:
-    known = asked.get("choices")
-    return ", ".join(map(str, known)) if isinstance(known, list | tuple) else ""
-
-
-def _lasts(run: Run) -> bool:
-    """Whether all that failed would fail again, whatever is mended in the world."""
-    problems = [run.step(step).problem for step in run.failed]
-    return bool(problems) and all(isinstance(one, dict) and one.get("code") in _LASTING for one in problems)
-
-
-def what_next(name: str, run: Run, status: RunStatus) -> tuple[Line, ...]:
-    """The commands that make sense now; none for a run that is finished."""
-    if status.final:
-        return ()
-    lines: list[Line] = []
-    for step in run.graph.listed:
-        state = run.step(step)
-        if state.status is Status.WAITING and state.question is not None:
-            lines.append(Line("→", _answer(name, state.question), "ask"))
-        if state.status is Status.UNKNOWN:
-            done = f"runbook resolve {name} {step} --as done|not-done --reason …"
-            lines.append(Line("→", f"{done}   (after you looked: {run.graph.steps[step].title})", "ask"))
-    match status:
-        case RunStatus.FAILED if _lasts(run):
-            stays = "; what is held stays held" if open_holds(run) else ""
-            return (Line("→", f"runbook abandon {name} --reason …   (a resume can't mend it: apply anew{stays})"),)
-        case RunStatus.FAILED:
-            lines.append(Line("→", f"runbook resume {name}   (tries again what failed; what is done stays done)"))
-        case RunStatus.UNKNOWN:
-            why = "looks at the world again, then goes on or asks" if run.unknown else "goes on: nothing is unknown now"
-            lines.append(Line("→", f"runbook resume {name}   ({why})"))
-        case RunStatus.RUNNING:
-            return (Line("→", f"runbook logs {name} -f   (what it does, as it goes)"),)
-        case RunStatus.INTERRUPTED:
-            lines.append(Line("→", f"runbook resume {name}   (finds out what ran, then goes on)"))
-        case RunStatus.WAITING:
-            why = "once that is answered" if run.waiting else "goes on: all is answered"
-            lines.append(Line("→", f"runbook resume {name}   ({why})"))
-        case RunStatus.SUCCEEDED | RunStatus.COMPLETED_WITH_FAILURES | RunStatus.ABANDONED:
-            return ()
-    stays = "what is held stays held" if open_holds(run) else "nothing is undone"
-    lines.append(Line("→", f"runbook abandon {name} --reason …   (ends it; {stays})", "dim"))
-    return tuple(lines)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
-from runbook.engine.events import Event, RunCreated, RunResumed, StepResolved, StepWaiting, parse
+from runbook.engine.events import Event, RunCreated, RunResumed, StepResolved, StepSkipped, StepWaiting, parse
 from runbook.engine.run import Run, begin, fold
 from runbook.engine.step_run import StepRun
 from runbook.engine.transitions import Status
@@ -25,7 +26,7 @@ from runbook.runner.execution import carry_out
 from runbook.runner.ledger import Ledger
 from runbook.runner.loop import Loop
 from runbook.runner.preview import Sight, preview
-from runbook.runner.setting import Reply, Setting
+from runbook.runner.setting import AnyAction, Reply, Setting
 from runbook.secret import Redactor
 from runbook.system import Machine
 from runbook.transports import world as real
@@ -100,6 +101,7 @@ def environment_of(*, live: bool = False) -> Environment:
 class MemoryRun:
     """One run of these steps. ``replies`` are what a person answers, by step and kind of question.
 
+    ``plan`` and ``environment`` are what a file said, where it did, and ``actions`` what steps of it may use.
     ``executor`` surrounds each execution, and ``on_opened`` and ``on_record`` are told what was read and what was acknowledged.
     """
 
@@ -111,6 +113,9 @@ class MemoryRun:
     live: bool = False
     parallel: int = 1
     objectives: Objectives = NO_OBJECTIVES
+    plan: Plan | None = None
+    environment: Environment | None = None
+    actions: Mapping[str, AnyAction] = field(default_factory=lambda: ACTS)
     events: list[Event] = field(default_factory=list)
     asked: list[StepWaiting] = field(default_factory=list)
     acknowledged: list[Record] = field(default_factory=list)
@@ -135,18 +140,27 @@ class MemoryRun:
             journal = LocalJournal.create(DIRECTORY, run=RUN, clock=self.world.clock, boot=self.boot, disk=self.disk)
             self.on_opened(journal)
             header = RunCreated(
-                "memory", "0" * 64, "memory", self.live, "kim", setting.started_at, dict(self.inputs), {}, "0.1.0"
+                setting.plan.name,
+                "0" * 64,
+                setting.environment.name,
+                self.live,
+                "kim",
+                setting.started_at,
+                dict(self.inputs),
+                {},
+                "0.1.0",
             )
             run = begin(setting.graph, header)
             ledger = Ledger(journal, run, self._watch, redactor=self.redactor, first=header)
             return self._carry_out(setting, ledger, journal)
 
-    def resume(self) -> ExitCode:
-        """Go on with it, as another process would."""
+    def resume(self, skip: Mapping[str, str] = MappingProxyType({})) -> ExitCode:
+        """Go on with it, as another process would. ``skip``: the reason by step."""
         setting = self.setting()
         with self.executor():
             ledger, journal = self.opened(setting.graph)
             ledger.commit(RunResumed("kim", journal.writer.epoch))
+            ledger.commit(*(StepSkipped(step, reason, "kim") for step, reason in skip.items()))
             return self._carry_out(setting, ledger, journal)
 
     def resolve(self, name: str, outcome: str, **outputs: Json) -> None:
@@ -180,11 +194,11 @@ class MemoryRun:
     def setting(self) -> Setting:
         """What the runner is given."""
         return Setting(
-            plan=plan_of(self.steps, self.objectives),
+            plan=self.plan or plan_of(self.steps, self.objectives),
             graph=self.graph,
-            environment=environment_of(live=self.live),
+            environment=self.environment or environment_of(live=self.live),
             inputs=self.inputs,
-            actions=ACTS,
+            actions=self.actions,
             performer=self.world,
             look=self.world.look,
             clock=self.world.clock,

@@ -1,0 +1,248 @@
+"""Steps that fail definitely, and what a failure means for the others."""
+
+from __future__ import annotations
+
+from tests.outcomes.case import Case, Group, Meanwhile, Refusal, Resume
+from tests.outcomes.steps import check, restore, step
+from tests.runner.world import Fate
+
+TWO = step("load", needs=[]) + step("sync", needs=[])
+WARN = "on_failure_steps:\n" + step("warn")
+REPORT = "finally:\n" + step("report")
+ITEMS = ["users", "orders", "carts"]
+EACH = {"thing": "{{ item }}"}
+VALUE = {"thing": "index", "value": "{{ steps.dump.value }}"}
+DEFAULT = {"thing": "index", "value": "{{ steps.dump.value | default('none') }}"}
+INNER = "runbook: 1\nname: inner\nsteps:\n" + step("dump") + step("index")
+
+FAILURES = Group(
+    "Failed",
+    (
+        "`on_failure: stop` (the default): what runs finishes, nothing new starts; then `on_failure_steps`, then `finally`.",
+        "What follows a failed step is `cancelled`; a resume tries what failed again, and then what was cancelled.",
+        "`on_failure: continue` satisfies successors; the step's outputs count as a skipped one's. Such a run ends with exit code 1"
+        " as `completed_with_failures`, and no resume follows.",
+        "A read is never unknown: a timeout or a lost connection there is a failure.",
+    ),
+    {
+        "failed": Case(
+            "A step fails",
+            restore() + step("index") + step("answers"),
+            "restore failed, index cancelled, answers cancelled",
+            "failed",
+            (1,),
+            meets={"restore:commit": (Fate.FAILS,)},
+        ),
+        "failed-then-resumed": Case(
+            "A step fails; its cause is mended, and the run resumed",
+            restore() + step("index"),
+            "restore succeeded, index succeeded",
+            "succeeded",
+            (1, 0),
+            (Resume(),),
+            meets={"restore:commit": (Fate.FAILS,)},
+        ),
+        "failed-twice": Case(
+            "It fails again on the resume",
+            step("load") + restore(),
+            "load succeeded, restore failed",
+            "failed",
+            (1, 1),
+            (Resume(),),
+            meets={"restore:make": (Fate.FAILS, Fate.FAILS)},
+        ),
+        "failed-beside-another": Case(
+            "A step fails while another one runs: that one finishes, and nothing new starts",
+            TWO + step("index", needs=["sync"]),
+            "load failed, sync succeeded, index cancelled",
+            "failed",
+            (1,),
+            meets={"load:make": (Fate.FAILS,)},
+            waits={"sync:commit": "load"},
+            takes_s={"make": 0.0, "commit": 0.0},
+            parallel=2,
+        ),
+        "failed-two-at-once": Case(
+            "Two steps that run at once fail",
+            TWO + step("index", needs=["load", "sync"]),
+            "load failed, sync failed, index cancelled",
+            "failed",
+            (1,),
+            meets={"load:make": (Fate.FAILS,), "sync:commit": (Fate.FAILS,)},
+            waits={"sync:commit": "load"},
+            takes_s={"make": 0.0, "commit": 0.0},
+            parallel=2,
+        ),
+        "failed-warned": Case(
+            "A step fails; `on_failure_steps`, then `finally`",
+            restore() + step("answers") + WARN + REPORT,
+            "restore failed, answers cancelled, warn succeeded, report succeeded",
+            "failed",
+            (1,),
+            meets={"restore:make": (Fate.FAILS,)},
+        ),
+        "nothing-failed": Case(
+            "Nothing fails: `on_failure_steps` are not begun, `finally` is",
+            restore() + WARN + REPORT,
+            "restore succeeded, warn cancelled, report succeeded",
+            "succeeded",
+            (0,),
+        ),
+        "failed-warning-failed": Case(
+            "A step fails, and the first of `on_failure_steps` too: the others of them are not begun, `finally` is",
+            restore() + WARN + step("tidy") + REPORT,
+            "restore failed, warn failed, tidy cancelled, report succeeded",
+            "failed",
+            (1,),
+            meets={"restore:make": (Fate.FAILS,), "warn:make": (Fate.FAILS,)},
+        ),
+        "failed-warned-resumed": Case(
+            "A step failed and people were warned; the resume succeeds",
+            restore() + WARN + REPORT,
+            "restore succeeded, warn cancelled, report succeeded",
+            "succeeded",
+            (1, 0),
+            (Resume(),),
+            meets={"restore:make": (Fate.FAILS,)},
+        ),
+        "failed-and-continued": Case(
+            "A step with `on_failure: continue` fails",
+            step("dump", on_failure="continue") + restore() + WARN,
+            "dump failed, restore succeeded, warn cancelled",
+            "completed_with_failures",
+            (1,),
+            meets={"dump:make": (Fate.FAILS,)},
+        ),
+        "failed-and-continued-default": Case(
+            "The same, and what uses its output has a `default()`",
+            step("dump", on_failure="continue") + step("index", with_=DEFAULT),
+            "dump failed, index succeeded",
+            "completed_with_failures",
+            (1,),
+            meets={"dump:make": (Fate.FAILS,)},
+        ),
+        "failed-and-continued-used": Refusal(
+            "An output of a step with `on_failure: continue` is used without `default()`",
+            step("dump", on_failure="continue") + step("index", with_=VALUE),
+            ("E147",),
+        ),
+        "failed-and-continued-then-failed": Case(
+            "A step with `on_failure: continue` fails, then another one fails; the resume tries the second again, not the first",
+            step("dump", on_failure="continue") + restore(),
+            "dump failed, restore succeeded",
+            "completed_with_failures",
+            (1, 1),
+            (Resume(),),
+            meets={"dump:make": (Fate.FAILS,), "restore:make": (Fate.FAILS,)},
+        ),
+        "failed-check": Case(
+            "A check says no, after its operations ended well",
+            restore() + check("other") + step("answers"),
+            "restore succeeded, check failed, answers cancelled",
+            "failed",
+            (1,),
+        ),
+        "failed-something-left": Case(
+            "The operations ended well, and something is left to change",
+            step("sync", "lie") + step("answers"),
+            "sync failed, answers cancelled",
+            "failed",
+            (1,),
+        ),
+        "failed-refused": Case(
+            "A guard refuses: the target is not what it has to be",
+            restore() + step("answers"),
+            "restore failed, answers cancelled",
+            "failed",
+            (4,),
+            things={"db": "forbidden"},
+        ),
+        "failed-refused-and-failed": Case(
+            "A guard refuses one step, and another one fails",
+            TWO,
+            "load failed, sync failed",
+            "failed",
+            (1,),
+            things={"load": "forbidden"},
+            meets={"sync:make": (Fate.FAILS,)},
+            waits={"sync:make": "load"},
+            takes_s={"make": 0.0, "commit": 0.0},
+            parallel=2,
+        ),
+        "failed-drifted": Case(
+            "A step failed half-way; before the resume somebody else changed whose its target is",
+            restore(),
+            "restore failed",
+            "failed",
+            (1, 4),
+            (Meanwhile(things={"db.owner": "somebody"}), Resume()),
+            meets={"restore:commit": (Fate.FAILS,)},
+        ),
+        "failed-read-timeout": Case(
+            "A read is out of time: a failure, not unknown",
+            check("db", timeout="5s") + step("answers"),
+            "check failed, answers cancelled",
+            "failed",
+            (1,),
+            meets={"check:test": (Fate.LOST_BEFORE,)},
+        ),
+        "failed-not-reached": Case(
+            "A system can't be reached, before anything was begun",
+            restore() + step("answers"),
+            "restore failed, answers cancelled",
+            "failed",
+            (1,),
+            unreachable=("db",),
+        ),
+        "failed-out-of-time": Case(
+            "The time of a step is over between two operations",
+            restore(timeout="10s") + step("answers"),
+            "restore failed, answers cancelled",
+            "failed",
+            (1,),
+            takes_s={"make": 10.0},
+        ),
+        "failed-taken-back": Case(
+            "A step fails half-way, and takes back what it had begun",
+            step("sync", "exchange"),
+            "sync failed",
+            "failed",
+            (1,),
+            meets={"sync:exchange": (Fate.FAILS,)},
+        ),
+        "failed-item": Case(
+            "Of three items of a `foreach` the second fails",
+            step("load", foreach=ITEMS, with_=EACH) + step("index"),
+            "load[users] succeeded, load[orders] failed, load[carts] cancelled, index cancelled",
+            "failed",
+            (1,),
+            meets={"load[orders]:make": (Fate.FAILS,)},
+        ),
+        "failed-item-continued": Case(
+            "Of three items of a `foreach` with `on_failure: continue` the second fails",
+            step("load", foreach=ITEMS, with_=EACH, on_failure="continue") + step("index"),
+            "load[users] succeeded, load[orders] failed, load[carts] succeeded, index succeeded",
+            "completed_with_failures",
+            (1,),
+            meets={"load[orders]:make": (Fate.FAILS,)},
+        ),
+        "failed-item-resumed": Case(
+            "The same with the default; the resume does the failed item and those after it",
+            step("load", foreach=ITEMS, with_=EACH) + step("index"),
+            "load[users] succeeded, load[orders] succeeded, load[carts] succeeded, index succeeded",
+            "succeeded",
+            (1, 0),
+            (Resume(),),
+            meets={"load[orders]:make": (Fate.FAILS,)},
+        ),
+        "failed-included": Case(
+            "A step of an included plan fails",
+            '  - {"id": "before", "title": "The copy", "uses": "./inner.yaml"}\n' + restore(),
+            "before.dump failed, before.index cancelled, restore cancelled",
+            "failed",
+            (1,),
+            meets={"before.dump:make": (Fate.FAILS,)},
+            more={"inner.yaml": INNER},
+        ),
+    },
+)
