@@ -31,6 +31,8 @@ _NO_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSETTLED = frozenset({502, 504})
 """A gateway's word about a server that it lost: the request may have been carried out."""
+_OF_THE_CLOCK = frozenset({9, 10})
+"""OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,10 @@ def _explained(error: Exception) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"the server's certificate is not trusted here: {cause.verify_message}"
+            why = f"the server's certificate is not trusted here: {cause.verify_message}"
+            if cause.verify_code in _OF_THE_CLOCK:  # a machine that has lost its time trusts nobody
+                why += f"; the clock here says {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}: is that right?"
+            return why
         if isinstance(cause, ssl.SSLError):
             return f"TLS could not be agreed on: {cause.reason or cause}"
         cause = cause.__cause__ or cause.__context__
