@@ -45,7 +45,7 @@ steps:
 def loaded_by(*arguments: str) -> set[str]:
     """The top-level modules in memory once a command has ended well."""
     argv = [sys.executable, "-c", PROBE, json.dumps(arguments)]
-    ended = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert ended.returncode == 0, ended.stderr
     seen = json.loads(ended.stdout.splitlines()[-1])
     assert seen["code"] in (0, None), ended.stdout + ended.stderr

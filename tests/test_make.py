@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".venv", "build", "dist", "__pycache__", ".*_cache", ".hypothesis", ".runbook", ".sandbox", ".cache"
 )
-DEMO_WITHIN_S = 60.0
+DEMO_WITHIN_S = 300.0
+"""A quarter of a minute where nothing else runs; a slow machine that does all else beside it gets this long."""
 NOBODY = 65534
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INHERITED = ("PIP_", "SSL_", "REQUESTS_", "CURL_", "http", "HTTP", "no_proxy", "NO_PROXY")
@@ -58,7 +59,7 @@ def make(
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=300,
+        timeout=1200,
     )
 
 

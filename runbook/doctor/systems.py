@@ -31,8 +31,8 @@ from runbook.transports.look import LiveLook
 from runbook.transports.secrets import SecretStore
 from runbook.transports.trouble import Trouble
 
-ANSWER_WITHIN_S = 5.0
-GIVEN_UP_AFTER_S = 7.0
+ANSWER_WITHIN_S = 10.0
+GIVEN_UP_AFTER_S = 15.0
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 

@@ -9,23 +9,28 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from runbook.artifact import Format, Manifest, Piece
+from runbook.doctor import systems as asked
 from runbook.doctor.facts import Need, Seen, StoreFacts
 from runbook.doctor.systems import Gatherer, at_once, needs_engine
 from runbook.errors import Bug, Problem
 from runbook.host import LOCAL, Docker, Ssh
 from runbook.secret import FromEnv, FromFile
 from runbook.system import Channel, ComposeProject, Machine, Postgres, Redis, Store, System, Web
+from tests.fixtures.patience import LONGER_S, PATIENCE_S
 
 MOMENT = datetime(2026, 2, 14, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def gatherer() -> Iterator[Gatherer]:
-    made = Gatherer(within_s=1.0)
+def gatherer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gatherer]:
+    """One that is patient with this machine; what doesn't answer here refuses at once."""
+    monkeypatch.setattr(asked, "GIVEN_UP_AFTER_S", PATIENCE_S)
+    made = Gatherer(within_s=PATIENCE_S)
     yield made
     made.close()
 
@@ -37,17 +42,26 @@ def ask(gatherer: Gatherer, *systems: System) -> list[Seen]:
 
 def test_jobs_run_at_the_same_time_and_nobody_waits_for_the_last() -> None:
     gate = threading.Event()
-    began = time.monotonic()
-    found = at_once({"quick": lambda: 1, "late": lambda: int(gate.wait(30)), "other": lambda: 2}, within_s=0.3)
+    answered = Barrier(2)
+
+    def answer(number: int) -> int:
+        answered.wait(PATIENCE_S)  # the other one has begun too
+        return number
+
+    jobs = {"quick": lambda: answer(1), "late": lambda: int(gate.wait(600)), "other": lambda: answer(2)}
+    for within_s in LONGER_S:
+        found = at_once(jobs, within_s=within_s)
+        if found["quick"] and found["other"]:
+            break  # else the machine was too slow for them
+        answered = Barrier(2)
     gate.set()
     assert found == {"quick": 1, "late": None, "other": 2}
-    assert time.monotonic() - began < 10
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_job_that_breaks_is_a_bug_of_ours() -> None:
     with pytest.raises(Bug, match="ended without an answer"):
-        at_once({"broken": lambda: 1 // 0}, within_s=5)
+        at_once({"broken": lambda: 1 // 0}, within_s=PATIENCE_S)
 
 
 def backup(folder: Path, name: str, size: int, *, age_s: float) -> None:
@@ -96,11 +110,10 @@ def test_what_does_not_answer_says_so_with_a_remedy(gatherer: Gatherer) -> None:
         "db": "E311",
         "cache": "E957",
         "site": "E957",
-        "bucket": codes.get("bucket"),
+        "bucket": "E345",
         "other": "E390",
         "far": "E390",
     }
-    assert codes["bucket"] in ("E345", "E957")  # the library tries again, as long as we let it
     assert seen["db"].changed
 
 

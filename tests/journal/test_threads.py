@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from threading import Barrier, Thread
+from threading import Barrier, Event, Thread
 
 import pytest
 
@@ -12,8 +12,24 @@ from runbook.errors import JournalFault
 from runbook.journal.local import read
 from runbook.journal.ports import Journal
 from runbook.journal.record import Record
+from tests.fixtures.patience import PATIENCE_S, eventually
 from tests.journal.begun import HERE, RUN, create, reopen, step
 from tests.journal.memory_disk import Fault, MemoryDisk
+
+
+class HeldDisk(MemoryDisk):
+    """A disk of which a sync takes until the test lets it go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held, self.free = Event(), Event()
+        self.free.set()
+
+    def fdatasync(self, file: int) -> None:
+        if not self.free.is_set():
+            self.held.set()
+            self.free.wait(PATIENCE_S)
+        super().fdatasync(file)
 
 
 @pytest.fixture
@@ -38,13 +54,29 @@ def append_from_threads(journal: Journal, *, threads: int, times: int) -> list[l
     return results
 
 
-def test_threads_share_syncs() -> None:
+def test_threads_that_come_while_one_syncs_share_the_next_one() -> None:
+    disk = HeldDisk()
+    journal = create(disk=disk)
+    disk.free.clear()
+    first = Thread(target=journal.append, args=([step(0)],))
+    first.start()
+    assert disk.held.wait(PATIENCE_S)
+    others = [Thread(target=journal.append, args=([step(mine)],)) for mine in range(1, 8)]
+    for other in others:
+        other.start()
+    eventually(lambda: len(journal._waiting) == 7)
+    before = disk.calls.count("fdatasync")
+    disk.free.set()
+    for worker in (first, *others):
+        worker.join(PATIENCE_S)
+    assert disk.calls.count("fdatasync") - before == 4, "lines and head of the first, lines and head of all others"
+    assert len(reopen(disk=disk).records) == 8
+
+
+def test_threads_get_their_own_records() -> None:
     disk = MemoryDisk(sync_takes_s=0.001)
     journal = create(disk=disk)
-    before = disk.calls.count("fdatasync")
     results = append_from_threads(journal, threads=8, times=25)
-    alone = 2 * 8 * 25  # an append by itself syncs its lines, then the head
-    assert disk.calls.count("fdatasync") - before < 0.75 * alone
     records = reopen(disk=disk).records
     assert len(records) == 8 * 25 * 2
     for mine in results:

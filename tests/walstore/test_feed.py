@@ -22,11 +22,10 @@ from runbook.walstore.daemon import detach, end
 from runbook.walstore.feed import TRIES, Feeder
 from runbook.walstore.store import Segments, Unavailable
 from tests.evidence.program import RUNBOOK
+from tests.fixtures.patience import PATIENCE_S, eventually
 from tests.fixtures.process import lives
 from tests.fixtures.s3 import S3Server
 from tests.walstore.segments import SIZE, content, name, segment
-
-PATIENCE_S = 20.0
 
 
 def filled(tmp_path: Path, numbers: range) -> Access:
@@ -58,6 +57,11 @@ def ask(spool: Path, file: str, into: Path) -> subprocess.CompletedProcess[bytes
     return subprocess.run(["sh", "-c", command], capture_output=True, timeout=PATIENCE_S, check=False)
 
 
+def segments_in(spool: Path) -> set[str]:
+    """The names of the segments that are ready."""
+    return {path.name for path in spool.iterdir() if len(path.name) == 24}
+
+
 @pytest.fixture
 def spool(tmp_path: Path) -> Path:
     """An empty spool, with a name that a shell has to be kept from reading."""
@@ -82,10 +86,7 @@ def test_it_is_ahead_of_the_server(spool: Path, tmp_path: Path) -> None:
     archive = filled(tmp_path, range(3, 30)).open()
     with feeding(archive, spool, ahead=5):
         assert ask(spool, name(3), tmp_path / "got").returncode == 0
-        deadline = time.monotonic() + PATIENCE_S
-        while not all((spool / name(number)).exists() for number in range(4, 9)):
-            assert time.monotonic() < deadline, sorted(p.name for p in spool.iterdir())
-            time.sleep(0.01)
+        eventually(lambda: all((spool / name(number)).exists() for number in range(4, 9)))
         time.sleep(0.1)
         assert not (spool / name(9)).exists()
 
@@ -96,7 +97,7 @@ def test_what_was_taken_while_nobody_looked_is_not_fetched_again(spool: Path, tm
         assert ask(spool, name(3), tmp_path / "got").returncode == 0
         for first in range(4, 32, 4):
             wanted = {name(number) for number in range(first, first + 4)}
-            until(lambda wanted=wanted: {path.name for path in spool.iterdir() if len(path.name) == 24} == wanted)
+            eventually(lambda wanted=wanted: segments_in(spool) == wanted)  # type: ignore[misc]
             for taken in sorted(wanted):
                 (spool / taken).rename(tmp_path / "got")
 
@@ -192,27 +193,29 @@ def test_the_process_outlives_its_starter_and_ends_with_its_spool(
     )
     file.chmod(0o600)
     words = [str(RUNBOOK), "wal", "feed", "--access", str(file), "--segment-bytes", str(SIZE), str(spool)]
-    began = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    began = subprocess.run(words, capture_output=True, timeout=PATIENCE_S, check=False)
     assert began.returncode == 0, began.stderr
     pid = int(began.stdout)
     for number in range(3, 9):
         assert ask(spool, name(number), tmp_path / "got").returncode == 0
         assert (tmp_path / "got").read_bytes() == content(number)
-    again = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    again = subprocess.run(words, capture_output=True, timeout=PATIENCE_S, check=False)
     assert int(again.stdout) == pid, "one feeder a spool"
 
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not lives(pid))
+    eventually(lambda: not lives(pid))
     assert ask(spool, name(3), tmp_path / "got").returncode == 255
     (spool / name(4)).write_bytes(b"torn")
-    anew = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    anew = subprocess.run(words, capture_output=True, timeout=PATIENCE_S, check=False)
     other = int(anew.stdout)
     assert other != pid
     assert ask(spool, name(4), tmp_path / "got").returncode == 0
     assert (tmp_path / "got").read_bytes() == content(4), "what an earlier feeder left is not trusted"
 
     for _ in range(2):
-        ended = subprocess.run([str(RUNBOOK), "wal", "end", str(spool)], capture_output=True, timeout=60, check=False)
+        ended = subprocess.run(
+            [str(RUNBOOK), "wal", "end", str(spool)], capture_output=True, timeout=PATIENCE_S, check=False
+        )
         assert ended.returncode == 0, ended.stderr
         assert not lives(other)
         assert not list(tmp_path.glob(f"{spool.name}*")), "nothing is left of it"
@@ -223,17 +226,9 @@ def test_an_ending_that_was_cut_off_goes_on(spool: Path, tmp_path: Path) -> None
     spool.rename(spool.with_name(f"{spool.name}.over"))
     end(spool)
     assert not list(tmp_path.glob(f"{spool.name}*"))
-    until(lambda: not lives(pid))
+    eventually(lambda: not lives(pid))
 
 
 def test_a_spool_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="E637"):
         detach(filled(tmp_path, range(1)), tmp_path / "none", segment_bytes=SIZE, ahead=4)
-
-
-def until(holds: object) -> None:
-    assert callable(holds)
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
