@@ -138,8 +138,11 @@ class FarSide:
         and nobody will ask again. Where that can't be done they stay: they are small, and hold nothing secret.
         """
         for there in self._earlier:
-            with suppress(Trouble, Unreachable):
-                self._folders.add((there, "", worker.folder(self._run, self._uid(there, ""))))
+            with suppress(Unreachable):  # an earlier engine may have begun something as any user
+                told = self._commands.run(there, worker.users_argv(), self._unbounded.within(SWEPT_WITHIN_S), user="")
+                self._folders |= {
+                    (there, str(uid), worker.folder(self._run, uid)) for uid in worker.parse_users(told.stdout)
+                }
         for host, user, records in sorted(self._folders, key=repr):
             with suppress(Trouble, Unreachable):
                 self._commands.run(host, worker.sweep_argv(records), self._unbounded.within(SWEPT_WITHIN_S), user=user)

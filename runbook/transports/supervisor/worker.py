@@ -29,6 +29,17 @@ def folder(run: str, uid: int) -> str:
     return f"/tmp/.runbook-{uid}/{run}"  # noqa: S108 - the worker refuses it unless it is its user's own
 
 
+def users_argv() -> tuple[str, ...]:
+    """Ask which users keep records there, whatever run's; any user may."""
+    return ("sh", "-c", 'cd /tmp && for one in .runbook-*; do echo "$one"; done', NAME)
+
+
+def parse_users(text: str) -> tuple[int, ...]:
+    """Their ids, in order."""
+    found = (line.removeprefix(".runbook-") for line in text.splitlines())
+    return tuple(sorted({int(uid) for uid in found if uid.isascii() and uid.isdecimal()}))
+
+
 def run_argv(records: str, operation: str, argv: tuple[str, ...]) -> tuple[str, ...]:
     """Run ``argv`` on the far side. Its standard input begins with a :func:`header`."""
     return ("sh", "-c", script(), NAME, "run", records, operation, "--", *argv)
