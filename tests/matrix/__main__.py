@@ -19,7 +19,7 @@ from tests.matrix.mutation import Mutation
 from tests.matrix.power import Without, mutated, patched, spurious
 from tests.matrix.row import Row, below
 from tests.matrix.rows import ROWS
-from tests.matrix.session import Broken, Session
+from tests.matrix.session import SHARED, Broken, Session
 
 RED, GREEN, UNTRIED, OWED, UNASKED = "red", "STAYS GREEN", "NOT TRIED", "owed", "not asked"
 
@@ -60,10 +60,10 @@ def results(rows: Sequence[Row]) -> Iterator[tuple[str, Tried]]:
     """What came of each row's tests, by name, as rows end. A test that several rows name runs once."""
     over: dict[str, Mapping[str, Any]] = {}
     waited: dict[str, set[str]] = {}
-    for line in Session().lines([node for row in rows for node in row.nodes]):
+    for line in Session(flags=SHARED).lines([node for row in rows for node in row.nodes]):
         if "broken" in line:
             over[line["broken"]] = {"cases": 1, "held": False, "why": f"can't be collected: {line['why']}"}
-        elif "collected" in line:
+        elif "collected" in line and not waited:
             waited = {row.name: {test for test in line["collected"] if row_of(row, test)} for row in rows}
         elif "test" in line:
             over[line["test"]] = line

@@ -46,6 +46,11 @@ class Results:
         """What will run."""
         self.tell(collected=[item.nodeid for item in session.items])
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """The same, of tests that are shared out: every worker has collected all."""
+        self.tell(collected=ids)
+
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """One phase of a test is over."""

@@ -18,8 +18,11 @@ from tests.matrix.checkout import ROOT
 from tests.matrix.plugin import RESULTS
 from tests.matrix.row import widest
 
+SHARED = ("-n", "4", "--dist", "loadfile", "--no-loadscope-reorder")
+"""Most tests wait for servers: four workers, as in `make test`."""
 LOOK_S = 0.2
 USUAL_ENDS = (0, 1)
+_GO_ON = ("--continue-on-collection-errors",)
 
 
 class Broken(Exception):
@@ -33,7 +36,7 @@ class Session:
     checkout: Path = ROOT
     python: Path = field(default_factory=lambda: Path(sys.executable))
     within_s: float | None = None
-    flags: tuple[str, ...] = ("--continue-on-collection-errors",)
+    flags: tuple[str, ...] = ()
 
     def lines(self, nodes: Sequence[str], environment: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
         """What the plugin tells of these tests. :class:`Broken` where something can't be collected, or it ends oddly."""
@@ -64,7 +67,7 @@ class Session:
 
     def _argv(self, nodes: Sequence[str]) -> list[str]:
         apart = ["-m", "tests.matrix.apart", str(self.within_s), str(self.python)] if self.within_s is not None else []
-        plugin = ["-m", "pytest", "-q", "-p", "tests.matrix.plugin", "-p", "no:cacheprovider"]
+        plugin = ["-m", "pytest", "-q", "-p", "tests.matrix.plugin", "-p", "no:cacheprovider", *_GO_ON]
         return [str(self.python), *apart, *plugin, *self.flags, *widest(nodes)]
 
 
