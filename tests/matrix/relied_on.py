@@ -38,7 +38,11 @@ RELIED_ON = (
         "F42",
         "the connection is cut during COMMIT",
         "the transaction's id is noted before, and asked after",
-        (f"{T}/test_commit.py", f"{T}/test_fence.py::test_a_noted_transaction_is_settled_by_the_server"),
+        (
+            f"{T}/test_commit.py",
+            f"{T}/test_fence.py::test_a_noted_transaction_is_settled_by_the_server",
+            "tests/trouble/test_commit.py",
+        ),
         without.asked_server,
         (f"{T}/test_commit.py::test_a_lost_answer_to_commit_is_settled_by_the_server_itself",),
     ),

@@ -6,6 +6,7 @@ from tests.matrix.excluding import EXCLUDING
 from tests.matrix.guards import GUARDS
 from tests.matrix.inputs import INPUTS, THREATS
 from tests.matrix.kills import KILLS
+from tests.matrix.of_the_world import OF_THE_WORLD
 from tests.matrix.records import RECORDS
 from tests.matrix.relied_on import RELIED_ON
 
@@ -14,6 +15,7 @@ ROWS = (
     *KILLS,
     *EXCLUDING,
     *RELIED_ON,
+    *OF_THE_WORLD,
     *GUARDS,
     *INPUTS,
     *THREATS,
