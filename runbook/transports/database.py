@@ -92,7 +92,11 @@ class Databases:
             raise (Absent if _NOBODY.search(problem.detail) else Trouble)(problem) from None
         left_s = bound.left_s()
         if left_s is not None:
-            _set_timeout(link, left_s)
+            try:
+                _set_timeout(link, left_s)
+            except psycopg.Error as error:  # ended, or cut off, as soon as it was there: nothing was asked yet
+                link.close()
+                raise Trouble(self._explain(connection, host, error)) from None
         link.prepare_threshold = None
         return link
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from runbook.action import Unreachable
 from runbook.operation import (
     Condition,
     Connection,
@@ -29,7 +30,7 @@ from runbook.transports.outcome import Failed, Succeeded
 from runbook.transports.world import World
 from tests.fixtures.patience import LONGER_S, PATIENCE_S, eventually, meanwhile
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
-from tests.transports.breaking import at_work
+from tests.transports.breaking import CuttingProxy, at_work
 from tests.transports.conftest import Uses, fields_of, problem_of, statements
 
 Connect = Callable[..., Connection]
@@ -209,6 +210,23 @@ def test_a_server_that_cannot_be_reached_is_a_failure_with_a_command_to_try(
     outcome = world.perform(operation, uses())
     assert isinstance(outcome, Failed)
     assert "psql 'host=127.0.0.1 port=1" in problem_of(outcome)
+
+
+def test_a_connection_that_is_cut_as_soon_as_it_is_there_is_a_failure_too(
+    world: World, uses: Uses, connect_to: Connect, postgres_server: PostgresServer
+) -> None:
+    """Nothing was asked yet: what follows a login is a limit on time."""
+    proxy = CuttingProxy(postgres_server.port, deliver=False, at=b"SET statement_timeout")
+    try:
+        operation = Sql(name="q", connection=connect_to(port=proxy.port), statements=statements("DROP TABLE t"))
+        outcome = world.perform(operation, uses(within_s=PATIENCE_S))
+        assert proxy.cuts == 1
+        assert isinstance(outcome, Failed)
+        assert f"psql 'host=127.0.0.1 port={proxy.port}" in problem_of(outcome)
+        with pytest.raises(Unreachable):
+            world.look.query(connect_to(port=proxy.port), sql("SELECT 1"))
+    finally:
+        proxy.close()
 
 
 def test_a_deadline_ends_the_statement_on_the_server(
