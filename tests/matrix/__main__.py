@@ -21,6 +21,7 @@ from tests.matrix.row import Row, below
 from tests.matrix.rows import ROWS
 from tests.matrix.session import SHARED, Broken, Session
 
+ALL = "all"
 RED, GREEN, UNTRIED, OWED, UNASKED = "red", "STAYS GREEN", "NOT TRIED", "owed", "not asked"
 
 
@@ -72,7 +73,12 @@ def results(rows: Sequence[Row]) -> Iterator[tuple[str, Tried]]:
                     mine.remove(line["test"])
                     if not mine:
                         _say(row, counted(row, over))
-    yield from ((row.name, counted(row, over)) for row in rows)
+    yield from ((row.name, counted(row, over)) for row in (*rows, everything(rows)))
+
+
+def everything(rows: Sequence[Row]) -> Row:
+    """All tests of all rows: what two rows name counts once."""
+    return Row(ALL, "", "", tuple(node for row in rows for node in row.nodes))
 
 
 def row_of(row: Row, test: str) -> bool:
@@ -129,12 +135,11 @@ def table(rows: Sequence[Row], tried: Mapping[str, Tried], power: Mapping[str, s
             yield f"{'':<9}! no test was tried"
         if row.owed:
             yield f"{'':<9}owed: {row.owed}"
-    cases, held = (sum(getattr(tried[row.name], of) for row in rows) for of in ("cases", "held"))
     held_rows = sum(tried[row.name].well for row in rows)
     kinds = [
         f"{list(power.values()).count(told)} {told}" for told in (RED, GREEN, UNTRIED, OWED) if told in power.values()
     ]
-    yield f"{len(rows)} rows, {held_rows} held: {cases} tried, {held} held; without the defence {', '.join(kinds) or UNASKED}"
+    yield f"{len(rows)} rows, {held_rows} held: {tried[ALL].cases} tried, {tried[ALL].held} held; without the defence {', '.join(kinds) or UNASKED}"
 
 
 def _say(row: Row, tried: Tried) -> None:
