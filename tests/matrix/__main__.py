@@ -139,7 +139,8 @@ def table(rows: Sequence[Row], tried: Mapping[str, Tried], power: Mapping[str, s
     kinds = [
         f"{list(power.values()).count(told)} {told}" for told in (RED, GREEN, UNTRIED, OWED) if told in power.values()
     ]
-    yield f"{len(rows)} rows, {held_rows} held: {tried[ALL].cases} tried, {tried[ALL].held} held; without the defence {', '.join(kinds) or UNASKED}"
+    whole = f"{len(rows)} rows, {held_rows} held: {tried[ALL].cases} tried, {tried[ALL].held} held"
+    yield f"{whole}; without the defence {', '.join(kinds) or UNASKED}"
 
 
 def _say(row: Row, tried: Tried) -> None:
