@@ -19,7 +19,7 @@ from tests.fixtures.process import lives
 
 POINTS = (
     *(
-        "journal.before_write:1",
+        "journal.before_write:2",
         "journal.before_write:7",
         "journal.after_write:5",
         "journal.after_write:9",
@@ -190,7 +190,7 @@ ENDS = (
     End("aborted", aborted, LIGHT),
     End("internal error", broken, LIGHT),
     End("bad input", bad_input, frozenset()),
-    End("-vvv", said_loudly, frozenset()),
+    End("asked to say more", said_loudly, frozenset()),
 )
 
 

@@ -7,8 +7,10 @@ from tests.matrix.guards import GUARDS
 from tests.matrix.inputs import INPUTS, THREATS
 from tests.matrix.kills import KILLS
 from tests.matrix.of_the_world import OF_THE_WORLD
+from tests.matrix.outcomes import OUTCOMES
 from tests.matrix.records import RECORDS
 from tests.matrix.relied_on import RELIED_ON
+from tests.matrix.secrets import SECRETS
 
 ROWS = (
     *RECORDS,
@@ -17,6 +19,8 @@ ROWS = (
     *RELIED_ON,
     *OF_THE_WORLD,
     *GUARDS,
+    *OUTCOMES,
     *INPUTS,
     *THREATS,
+    *SECRETS,
 )
