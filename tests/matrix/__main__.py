@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,8 @@ from tests.matrix.row import Row, below
 from tests.matrix.rows import ROWS
 from tests.matrix.session import SHARED, Broken, Session
 
+AT_ONCE = 4
+"""Copies whose tests run at a time: most of them wait for servers."""
 ALL = "all"
 RED, GREEN, UNTRIED, OWED, UNASKED = "red", "STAYS GREEN", "NOT TRIED", "owed", "not asked"
 
@@ -113,9 +116,10 @@ def without_defences(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
 def _without_mutations(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     """The same of rows whose defence is in other processes; what failed has to hold in a copy that nobody touched."""
     found: dict[str, Without] = {}
-    for row in rows:
-        found[row.name] = one = mutated(row)
-        _tell(f"{row.name}: {RED if one.red else GREEN if one.tried else UNTRIED} without its defence: {one.said}")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for row, one in zip(rows, pool.map(mutated, rows), strict=True):
+            found[row.name] = one
+            _tell(f"{row.name}: {RED if one.red else GREEN if one.tried else UNTRIED} without its defence: {one.said}")
     amiss = spurious([test for one in found.values() for test in one.red])
     for name, one in found.items():
         for test in (test for test in one.red if test in amiss):
