@@ -92,7 +92,7 @@ class Stage:
             results=results,
             note=self.notes.append,
             progress=_unheard,
-            deadline=boot_clock() + 60,
+            deadline=boot_clock() + 300,
         )
         match self.performer.perform(operation, use):
             case Succeeded(found, inner):

@@ -96,7 +96,7 @@ def test_a_segment_that_is_being_archived_is_no_obstacle(stage: Stage, cluster: 
     made = bases(stage, cluster, backups, 2)
     coming = cluster.archive / f"{int(segments(cluster)[-1], 16) + 1:024X}"
     coming.write_bytes((cluster.archive / segments(cluster)[-1]).read_bytes()[: 1 << 20])
-    os.utime(coming, (time.time() + 5,) * 2)
+    os.utime(coming, (time.time() + 3600,) * 2)
     step = pruning(stage, cluster, backups, made[1])
     step.go()
     assert step.end().wal_files > 0

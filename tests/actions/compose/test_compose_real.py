@@ -134,7 +134,7 @@ def test_neither_a_hold_nor_services(stage: Stage, compose_project: Make) -> Non
 def test_a_service_that_ends_at_once_does_not_count_as_started(stage: Stage, compose_project: Make) -> None:
     project = compose_project()
     project.add("job", command=("sh", "-c", "exit 3"))
-    project.containers["job"].wait(timeout=20)
+    project.containers["job"].wait(timeout=60)
     with pytest.raises(StepFailed) as raised:
         stage.live(Start(), system(project), services=["job"], within="1s")
     assert "expected: state is running; found: exited" in str(raised.value)
@@ -143,10 +143,10 @@ def test_a_service_that_ends_at_once_does_not_count_as_started(stage: Stage, com
 def test_a_start_waits_for_the_health_check(stage: Stage, pg_container: PostgresContainer) -> None:
     app = system(pg_container.project)
     stage.live(Stop(), app, services=["postgres"])
-    stage.live(Start(), app, services=["postgres"], within="40s")
+    stage.live(Start(), app, services=["postgres"], within="3m")
     pg_container.container.reload()
     assert pg_container.container.attrs["State"]["Health"]["Status"] == "healthy"
-    found = stage.live(WaitHealthy(), app, services=["postgres"], within="40s")
+    found = stage.live(WaitHealthy(), app, services=["postgres"], within="3m")
     assert found.healthy == ("postgres",)
 
 

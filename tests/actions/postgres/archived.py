@@ -14,6 +14,7 @@ from runbook.artifact import Artifact
 from runbook.system import Postgres
 from tests.actions.harness import Stage
 from tests.actions.postgres.life import Life
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.process import lives
 
@@ -64,9 +65,8 @@ class Cluster:
                 os.kill(pid, signal.SIGQUIT)
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it went by itself
-            for _ in range(200):
-                if not lock.exists() or not lives(pid):
-                    break
+            deadline = time.monotonic() + PATIENCE_S
+            while lock.exists() and lives(pid) and time.monotonic() < deadline:
                 time.sleep(0.05)
 
 

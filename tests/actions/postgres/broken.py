@@ -43,7 +43,7 @@ class Cluster:
         if not pid:
             return
         os.kill(pid, how)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self.running == pid:
             time.sleep(0.05)
         self.server.stop()

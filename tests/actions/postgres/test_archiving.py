@@ -50,7 +50,7 @@ class Cluster:
                 out, at = out + command[at], at + 1
         environment = {"PATH": path or os.environ["PATH"]}
         return subprocess.run(
-            [*self.shell, "-c", out], cwd=self.data, env=environment, capture_output=True, check=False, timeout=30
+            [*self.shell, "-c", out], cwd=self.data, env=environment, capture_output=True, check=False, timeout=120
         )
 
     def held(self) -> dict[str, bytes]:

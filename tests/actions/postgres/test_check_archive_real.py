@@ -18,6 +18,7 @@ from runbook.system import Postgres, Store
 from tests.actions.harness import Stage
 from tests.actions.systems import on_this_machine
 from tests.fixtures.account import Account, server_folder
+from tests.fixtures.patience import eventually
 from tests.fixtures.postgres import PostgresServer
 
 MIB = 1024 * 1024
@@ -48,11 +49,8 @@ class Site:
         """Close a segment with a commit in it, and wait until it is archived; its name."""
         self.server.sql("SELECT pg_current_xact_id()")
         name = str(self.server.sql("SELECT pg_walfile_name(pg_switch_wal())")[0][0])
-        for _ in range(200):
-            if (self.archive / name).exists() and self.archived >= name:
-                return name
-            time.sleep(0.05)
-        raise AssertionError(f"{name} was not archived")
+        eventually(lambda: (self.archive / name).exists() and self.archived >= name)
+        return name
 
     @property
     def archived(self) -> str:
@@ -97,7 +95,7 @@ def test_what_a_whole_archive_says(site: Site) -> None:
     assert found.segments == len([one for one in site.archive.iterdir() if len(one.name) == 24])
     assert found.timelines == (1,)
     assert found.bytes == sum(one.stat().st_size for one in site.archive.iterdir())
-    assert 0 <= found.rpo_s <= found.age_s < 120
+    assert 0 <= found.rpo_s <= found.age_s < 3600
     assert found.earliest[:19] <= found.latest[:19], "files' times are told in seconds"
     assert found.foreign == ()
     assert cluster_of((site.archive / last).read_bytes()[:HEADER_BYTES]) == str(
@@ -144,10 +142,7 @@ def test_a_timeline_whose_history_is_missing(site: Site) -> None:
     site.server.sql("SELECT pg_promote()")
     site.switch()
     history = site.archive / "00000002.history"
-    for _ in range(100):
-        if history.exists():
-            break
-        time.sleep(0.05)
+    eventually(history.exists)
     found = site.check(bases=True)
     assert found.timelines == (1, 2)
     history.rename(site.archive / "away")
@@ -159,34 +154,26 @@ def test_a_timeline_whose_history_is_missing(site: Site) -> None:
 def test_a_command_that_fails_and_one_that_throws_away(make: Callable[..., Site]) -> None:
     site = make()
     site.switch()
-    site.server.sql("ALTER SYSTEM SET archive_command = 'exit 1'")
-    site.server.sql("SELECT pg_reload_conf()")
+    site.server.set("archive_command", "exit 1")
     site.server.sql("SELECT pg_current_xact_id()")
     site.server.sql("SELECT pg_switch_wal()")
-    for _ in range(200):
-        if site.server.sql("SELECT last_failed_time > last_archived_time FROM pg_stat_archiver") == [(True,)]:
-            break
-        time.sleep(0.05)
+    failed = "SELECT last_failed_time > last_archived_time FROM pg_stat_archiver"
+    eventually(lambda: site.server.sql(failed) == [(True,)])
     said = site.fails(max_age="1ms")
     assert "could not be archived" in said["E656"] and "1 segments wait" in said["E656"]
     assert "would be lost" in said["E658"]
-    site.server.sql("ALTER SYSTEM SET archive_command = '/bin/true'")
-    site.server.sql("SELECT pg_reload_conf()")
+    site.server.set("archive_command", "/bin/true")
     assert "thrown away" in site.fails()["E656"]
 
 
 def test_an_archive_that_is_elsewhere(site: Site) -> None:
     (site.archive / "deep").mkdir()
     os.chown(site.archive / "deep", site.archive.stat().st_uid, -1)
-    site.server.sql(f"ALTER SYSTEM SET archive_command = 'cp %p {site.archive}/deep/%f'")
-    site.server.sql("SELECT pg_reload_conf()")
+    site.server.set("archive_command", f"cp %p {site.archive}/deep/%f")
     site.server.sql("SELECT pg_current_xact_id()")
     before = site.archived
     site.server.sql("SELECT pg_switch_wal()")
-    for _ in range(200):
-        if site.archived > before:
-            break
-        time.sleep(0.05)
+    eventually(lambda: site.archived > before)
     assert "archives to another place" in site.fails()["E656"]
 
 
@@ -212,8 +199,7 @@ def test_a_quiet_cluster_is_not_a_fault(make: Callable[..., Site]) -> None:
     os.utime(site.archive / name, (long_ago, long_ago))
     found = site.check(max_age="2m")
     assert found.age_s > 80_000 and found.rpo_s <= 60
-    site.server.sql("ALTER SYSTEM SET archive_timeout = 0")
-    site.server.sql("SELECT pg_reload_conf()")
+    site.server.set("archive_timeout", "0")
     site.server.sql("CREATE TABLE t (id int)")
     assert "would be lost" in site.fails(max_age="2m")["E658"], "without it nobody knows when the segment is closed"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from tests.actions.postgres.test_configure_archiving_real import end_servers
 from tests.actions.systems import bucket, on_this_machine
 from tests.fixtures.account import Account, server_folder
 from tests.fixtures.own_program import runnable_by
+from tests.fixtures.patience import eventually
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.s3 import S3Server
 
@@ -193,7 +193,7 @@ def test_the_archive_is_checked_and_a_gap_is_named(make: Callable[..., Site]) ->
     assert out.newest == last
     assert out.segments >= 4
     assert out.bytes >= 4 * 16 * 1024 * 1024
-    assert out.age_s < 60
+    assert out.age_s < 3600
     names = sorted(name for name in site.objects() if len(name) == 24)
     site.s3.client().delete_object(Bucket=site.s3.bucket, Key=f"{site.prefix}/{names[-2]}")
     again = site.check()
@@ -203,7 +203,4 @@ def test_the_archive_is_checked_and_a_gap_is_named(make: Callable[..., Site]) ->
 
 
 def _await_object(site: Site, name: str) -> None:
-    deadline = time.monotonic() + 30
-    while name not in site.objects():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    eventually(lambda: name in site.objects())

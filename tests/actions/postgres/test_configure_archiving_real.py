@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,9 @@ from tests.actions.harness import Stage, StepFailed
 from tests.actions.postgres.life import Life
 from tests.actions.systems import on_this_machine
 from tests.fixtures.account import Account, server_folder
+from tests.fixtures.patience import eventually
 from tests.fixtures.postgres import PostgresServer
+from tests.fixtures.process import works_in
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Site:
         return self.folder / "wal"
 
     def life(self, step: str = "archive", **written: object) -> Life:
-        return Life(self.stage, ConfigureArchiving(), self.db, self.stage.scope(step), {"within": "20s", **written})
+        return Life(self.stage, ConfigureArchiving(), self.db, self.stage.scope(step), {"within": "60s", **written})
 
     def show(self, name: str) -> str:
         return str(self.server.sql(f"SHOW {name}")[0][0])
@@ -54,10 +55,7 @@ def end_servers(data: Path) -> None:
         os.kill(pid, signal.SIGQUIT)
     except (FileNotFoundError, ProcessLookupError):
         return
-    for _ in range(200):
-        if not lock.exists():
-            return
-        time.sleep(0.05)
+    eventually(lambda: not lock.exists() and not works_in(data))
 
 
 @pytest.fixture
@@ -143,8 +141,7 @@ def test_a_server_killed_in_its_stop_is_started(make: Callable[..., Site]) -> No
 
 def test_the_way_back(make: Callable[..., Site]) -> None:
     site = make(archive_timeout="77")
-    site.server.sql("ALTER SYSTEM SET archive_command = '/bin/true'")
-    site.server.sql("SELECT pg_reload_conf()")
+    site.server.set("archive_command", "/bin/true")
     auto = (site.server.data_dir / "postgresql.auto.conf").read_text().splitlines()
     life = site.life(archive_timeout="30s")
     life.go()
@@ -161,8 +158,7 @@ def test_a_copy_to_the_same_place_is_replaced_without_a_restart(make: Callable[.
     site = make(archive_mode="on")
     site.archive.mkdir()
     site.server.account.give(site.archive)
-    site.server.sql(f"ALTER SYSTEM SET archive_command = 'cp %p {site.archive}/%f'")
-    site.server.sql("SELECT pg_reload_conf()")
+    site.server.set("archive_command", f"cp %p {site.archive}/%f")
     life = site.life()
     assert life.go()[:5] == ["writable", "set_archive_command", "set_archive_timeout", "reload", "in_effect"]
     life.end()
@@ -173,6 +169,8 @@ def test_a_setting_that_waits_for_a_restart_is_not_taken_for_done(make: Callable
     site = make()
     site.server.sql("ALTER SYSTEM SET archive_mode = 'on'")
     site.server.sql("SELECT pg_reload_conf()")
+    waits = "SELECT pending_restart FROM pg_settings WHERE name = 'archive_mode'"
+    eventually(lambda: site.server.sql(waits) == [(True,)])
     life = site.life()
     done = life.go()
     assert "set_archive_mode" not in done and "start_server" in done
@@ -186,8 +184,7 @@ def test_a_setting_that_waits_for_a_restart_is_not_taken_for_done(make: Callable
 
 def test_a_synchronous_standby_that_is_away_does_not_hold_up_the_proof(make: Callable[..., Site]) -> None:
     site = make(archive_mode="on")
-    site.server.sql("ALTER SYSTEM SET synchronous_standby_names = 'nowhere'")
-    site.server.sql("SELECT pg_reload_conf()")
+    site.server.set("synchronous_standby_names", "nowhere")
     life = site.life()
     assert life.go()[-4:] == ["switch_wal", "archived", "counted", "without_failure"]
     assert life.end().segment in site.segments()
@@ -224,13 +221,9 @@ def test_what_somebody_elses_archiving_means(
     if worked:
         (site.folder / "elsewhere").mkdir()
         site.server.account.give(site.folder / "elsewhere")
-        site.server.sql(f"ALTER SYSTEM SET archive_command = '{command.format(folder=site.folder)}'")
-        site.server.sql("SELECT pg_reload_conf()")
+        site.server.set("archive_command", command.format(folder=site.folder))
         site.server.sql("SELECT pg_current_xact_id(); SELECT pg_switch_wal()")
-        for _ in range(100):
-            if site.server.sql("SELECT last_archived_wal FROM pg_stat_archiver") != [(None,)]:
-                break
-            time.sleep(0.1)
+        eventually(lambda: site.server.sql("SELECT last_archived_wal FROM pg_stat_archiver") != [(None,)])
     if refused:
         with pytest.raises(Refused, match="E651"):
             site.life().plan()

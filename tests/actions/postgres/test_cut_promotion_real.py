@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,8 @@ import pytest
 from runbook.artifact import Artifact
 from tests.actions.harness import Stage
 from tests.actions.postgres.archived import Cluster, life
-from tests.fixtures.process import lives
+from tests.fixtures.patience import eventually
+from tests.fixtures.process import lives, works_in
 
 HISTORY = "1\t{lsn}\tbefore 2026-02-14 12:00:00+00\n"
 
@@ -51,7 +51,4 @@ def test_a_promotion_that_was_cut_off_is_not_taken_for_one(
 def _power_fails(side: Path) -> None:
     pid = int((side / "postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGQUIT)
-    for _ in range(200):
-        if not lives(pid):
-            return
-        time.sleep(0.05)
+    eventually(lambda: not lives(pid) and not works_in(side))

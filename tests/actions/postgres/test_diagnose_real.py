@@ -172,7 +172,7 @@ def test_a_server_that_ends_over_an_object(stage: Stage, cluster: Cluster) -> No
 
     def end_the_reader() -> None:
         asked = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'runbook/%'"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if found := cluster.server.sql(asked):
                 os.kill(int(str(found[0][0])), signal.SIGSEGV)

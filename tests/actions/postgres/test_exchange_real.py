@@ -212,7 +212,7 @@ def test_killed_in_the_move(stage: Stage, stand: Callable[[str], Cluster]) -> No
     killed.remove()
 
     container.start()  # as a restart policy would: it must not come up on a mixture, nor on a new, empty cluster
-    assert container.wait(timeout=60)["StatusCode"] != 0
+    assert container.wait(timeout=300)["StatusCode"] != 0
     assert b"pg_control" in container.logs(tail=20) or b"not empty" in container.logs(tail=20)
     assert step.go()[:4] == ["stop_live", "move", "start_live", "accepting"]
     out = step.end()

@@ -17,6 +17,7 @@ from tests.actions.harness import Stage
 from tests.actions.postgres.archived import Cluster
 from tests.actions.postgres.life import Life
 from tests.actions.postgres.test_restore_targets_real import there
+from tests.fixtures.patience import eventually
 
 
 def now(cluster: Cluster) -> datetime:
@@ -33,6 +34,10 @@ def transaction(cluster: Cluster, *statements: str) -> int:
         row = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
     assert row is not None
     return int(str(row[0]))
+
+
+def segments(cluster: Cluster) -> list[str]:
+    return sorted(path.name for path in cluster.archive.iterdir() if len(path.name) == 24)
 
 
 def found(stage: Stage, cluster: Cluster, since: datetime, **given: Any) -> Any:
@@ -55,8 +60,9 @@ def test_each_kind_of_damage_is_found(stage: Stage, cluster: Cluster, base: Arti
     emptied = transaction(cluster, "TRUNCATE emptied")
     dropped = transaction(cluster, "DROP TABLE gone")
     if archived:
-        cluster.server.sql("SELECT pg_switch_wal()")
-        time.sleep(1)
+        closed = cluster.server.sql("SELECT pg_walfile_name(pg_switch_wal())")[0][0]
+        all_of_it = f"SELECT last_archived_wal >= '{closed}' FROM pg_stat_archiver"
+        eventually(lambda: cluster.server.sql(all_of_it) == [(True,)])
     out = found(stage, cluster, since)
     told = {one.xid: (one.did, one.table) for one in out.transactions}
     assert told == {
@@ -98,11 +104,8 @@ def test_what_can_not_be_looked_for_is_refused(stage: Stage, cluster: Cluster, b
         cluster.server.sql("SELECT pg_switch_wal()")
         cluster.commit(word)
     cluster.server.sql("SELECT pg_switch_wal()")
-    for _ in range(200):
-        names = sorted(path.name for path in cluster.archive.iterdir() if len(path.name) == 24)
-        if len(names) >= 5:
-            break
-        time.sleep(0.05)
+    eventually(lambda: len(segments(cluster)) >= 5)
+    names = segments(cluster)
     with pytest.raises(Refused, match="read are 1 to 1"):
         found(stage, cluster, since, segments=1)
     lost = cluster.archive / names[-2]

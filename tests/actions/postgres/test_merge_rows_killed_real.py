@@ -14,8 +14,10 @@ from runbook.errors import ExitCode
 from runbook.system import Postgres
 from tests.actions.in_a_run import Rehearsal
 from tests.actions.postgres.rows import ACCIDENT, Accident, happened
+from tests.fixtures.patience import PATIENCE_S, eventually
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
-from tests.runner.killed_program import Program, eventually
+from tests.fixtures.standstill import held_while_there
+from tests.runner.killed_program import Program
 from tests.transports.breaking import CuttingProxy
 
 PLAN = """\
@@ -33,7 +35,7 @@ steps:
     uses: postgres.compare_rows
     on: db
     with: {{source: {{database: {copy}}}, tables: [users, orders, items]}}
-    timeout: 1m
+    timeout: 5m
   - id: merge
     title: Put it back
     uses: postgres.merge_rows
@@ -44,7 +46,7 @@ steps:
       expected: "{{{{ steps.look.missing }}}}"
       at_most: 700
       triggers: fire
-    timeout: 1m
+    timeout: 5m
 """
 MISSING = {"public.users": 100, "public.orders": 300, "public.items": 300}
 COMMIT = b"COMMIT\0"
@@ -113,30 +115,49 @@ def test_killed_at_every_point_of_the_journal(point: str, program: Program, shop
     assert passages >= 6, "records are written together where nothing happens between them"
 
 
-SLOW = (
-    "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3); RETURN NULL; END'",
-    "CREATE TRIGGER slow AFTER INSERT ON orders FOR EACH STATEMENT EXECUTE FUNCTION slow()",
-)
+HELD = "FROM pg_stat_activity WHERE application_name LIKE 'runbook/%/merge' AND wait_event = 'PgSleep'"
+
+
+@pytest.fixture
+def flag(postgres_server: PostgresServer) -> Iterator[Path]:
+    """While it is there a merge does not come to its end."""
+    found = postgres_server.socket_dir / "held"
+    yield found
+    found.unlink(missing_ok=True)
+
+
+def held_in_its_middle(shop: Accident, flag: Path) -> None:
+    """From now on a merge stands still after the orders, until the flag has gone."""
+    shop.sql(held_while_there(flag))
+    shop.sql(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM public.held(1); RETURN NULL; END'; "
+        "CREATE TRIGGER slow AFTER INSERT ON orders FOR EACH STATEMENT EXECUTE FUNCTION slow()"
+    )
+    flag.touch()
 
 
 @pytest.mark.parametrize("everything", [False, True], ids=["engine", "everything"])
 def test_killed_in_the_middle_of_the_transaction(
-    everything: bool, program: Program, db: Postgres, postgres_server: PostgresServer, fresh_database: FreshDatabases
+    everything: bool, program: Program, db: Postgres, shop: Accident, flag: Path
 ) -> None:
-    shop = happened(postgres_server, fresh_database, *ACCIDENT, *SLOW)
+    held_in_its_middle(shop, flag)
     path = program.directory / "plan.yaml"
     path.write_text(written(shop, db))
     engine = program.start("apply", str(path))
-    inside = (
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'runbook/%/merge' AND wait_event = 'PgSleep'"
-    )
-    eventually(lambda: shop.one(inside) == 1)
+    eventually(lambda: shop.one(f"SELECT count(*) {HELD}") == 1)
+    (former,) = shop.sql(f"SELECT pid {HELD}")
     if everything:
         program.kill_everything()
     engine.kill()
-    engine.wait(30)
+    engine.wait(PATIENCE_S)
     assert shop.one("SELECT count(*) FROM users") == 902
-    assert program.run("resume") == ExitCode.DONE
+    resumed = program.start("resume")
+    eventually(
+        lambda: former not in shop.sql("SELECT pid FROM pg_stat_activity")
+    )  # what was begun earlier is ended first
+    flag.unlink()
+    resumed.communicate(timeout=PATIENCE_S)
+    assert resumed.returncode == ExitCode.DONE
     rights(shop)
 
 
@@ -155,13 +176,14 @@ def test_killed_while_the_commit_is_on_its_way(
     shop.sql(f'ALTER DATABASE "{shop.live}" SET synchronous_commit = local')
     shop.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
     shop.sql("SELECT pg_reload_conf()")
+    eventually(lambda: shop.one("SHOW synchronous_standby_names") == "nobody")
     path = program.directory / "plan.yaml"
     path.write_text(written(shop, db))
     engine = program.start("apply", str(path))
     inside = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query = 'COMMIT'"
     eventually(lambda: shop.one(inside) == 1)
     engine.kill()
-    engine.wait(30)
+    engine.wait(PATIENCE_S)
     assert program.run("resume") == ExitCode.DONE
     rights(shop)
     events = [json.loads(line) for line in (program.run_directory() / "journal.jsonl").read_text().splitlines()]
@@ -192,13 +214,17 @@ def test_a_commit_whose_answer_is_lost(delivered: bool, shop: Accident, db: Post
     rights(shop)
 
 
-def test_backends_that_are_ended_at_any_moment(shop: Accident, db: Postgres, tmp_path: Path) -> None:
+def test_backends_that_are_ended_at_any_moment(shop: Accident, db: Postgres, tmp_path: Path, flag: Path) -> None:
     """Somebody ends our backends again and again: each attempt fails or is done, and never half."""
-    text = written(shop, db).replace("timeout: 1m\n", "timeout: 1m\n    retry: {attempts: 3, delay: 10ms}\n")
+    held_in_its_middle(shop, flag)
+    text = written(shop, db).replace("timeout: 5m\n", "timeout: 5m\n    retry: {attempts: 3, delay: 10ms}\n")
     over = threading.Event()
 
     def end() -> None:
-        pause = 0.11
+        while not over.is_set() and shop.server.sql(f"SELECT pg_terminate_backend(pid) {HELD}") == []:
+            time.sleep(0.01)  # the first in the middle of its work, for certain
+        flag.unlink()
+        pause = 0.02
         while not over.wait(pause):
             shop.server.sql(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'runbook/%/merge'"
@@ -210,13 +236,14 @@ def test_backends_that_are_ended_at_any_moment(shop: Accident, db: Postgres, tmp
     try:
         run = Rehearsal(text, tmp_path / "state")
         code = run.apply()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while code != ExitCode.DONE:
             assert time.monotonic() < deadline
             assert shop.one("SELECT count(*) FROM users") in (902, 1002)
             code = run.resume() if code == ExitCode.WAITING else run.apply()
     finally:
         over.set()
-        axe.join(10)
+        axe.join(PATIENCE_S)
+    assert not flag.exists(), "at least one was ended"
     counts = [shop.one(f"SELECT count(*) FROM {table}") for table in ("users", "orders", "items")]
     assert counts == [1002, 3002, 3000]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,19 +18,25 @@ from tests.actions.in_a_run import Rehearsal
 from tests.actions.postgres.restored import BESIDE, RESTORE, drop_copies, rehearsal
 from tests.actions.postgres.test_restore_reopens_real import rows
 from tests.actions.systems import on_this_machine
+from tests.fixtures.patience import eventually
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
+from tests.fixtures.standstill import held_while_there
 
-SLOW = (
-    "CREATE TABLE t AS SELECT i AS id FROM generate_series(1, 3) AS i",
-    "CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 FROM pg_sleep(1)'",
-    "CREATE INDEX last_of_all ON t (slow(id))",
-)
-"""The index is made at the end of the load, and takes three seconds."""
+TABLE = "CREATE TABLE t AS SELECT i AS id FROM generate_series(1, 3) AS i"
+INDEX = "CREATE INDEX last_of_all ON t (held(id))"
+"""The index is made at the end of the load, and takes as long as the flag is there."""
 
 
 @pytest.fixture
-def db(postgres_server: PostgresServer, tmp_path: Path, fresh_database: FreshDatabases) -> Postgres:
-    name = fresh_database(*SLOW)
+def flag(postgres_server: PostgresServer) -> Iterator[Path]:
+    found = postgres_server.socket_dir / "held"
+    yield found
+    found.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def db(postgres_server: PostgresServer, tmp_path: Path, fresh_database: FreshDatabases, flag: Path) -> Postgres:
+    name = fresh_database(TABLE, held_while_there(flag), INDEX)
     return on_this_machine(postgres_server, tmp_path, database=name, binaries=str(postgres_server.bin_dir))
 
 
@@ -50,20 +55,16 @@ def copies(server: PostgresServer) -> list[tuple[object, ...]]:
     return server.sql(query)
 
 
-def eventually(holds: Callable[[], object], *, within_s: float = 30.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to hold in time"
-        time.sleep(0.05)
+LOADING = "query LIKE 'CREATE INDEX last_of_all%' AND wait_event = 'PgSleep'"
 
 
 def loading(server: PostgresServer) -> bool:
-    found = server.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX last_of_all%'")
-    return found != [(0,)]
+    return server.sql(f"SELECT count(*) FROM pg_stat_activity WHERE {LOADING}") == [(1,)]
 
 
-def killed_while_it_loads(run: Rehearsal, server: PostgresServer) -> None:
-    """Apply in a process of its own, and kill that as soon as the index is made."""
+def killed_while_it_loads(run: Rehearsal, server: PostgresServer, flag: Path) -> None:
+    """Apply in a process of its own, and kill that when the index is made; the load goes on when the flag has gone."""
+    flag.touch()
     engine = multiprocessing.get_context("fork").Process(target=run.apply)
     engine.start()
     assert engine.pid is not None
@@ -74,14 +75,21 @@ def killed_while_it_loads(run: Rehearsal, server: PostgresServer) -> None:
     run.run = found.name
 
 
+def cut_off(server: PostgresServer, flag: Path) -> None:
+    """End the session that loads, and let no other one be held."""
+    assert server.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {LOADING}") == [(True,)]
+    flag.unlink()
+
+
 def indexes(server: PostgresServer, database: str) -> list[tuple[object, ...]]:
     return server.sql("SELECT indexname::text FROM pg_indexes WHERE tablename = 't'", database)
 
 
 def test_a_load_that_ended_well_without_its_engine_is_kept(
-    run: Rehearsal, db: Postgres, postgres_server: PostgresServer
+    run: Rehearsal, db: Postgres, postgres_server: PostgresServer, flag: Path
 ) -> None:
-    killed_while_it_loads(run, postgres_server)
+    killed_while_it_loads(run, postgres_server, flag)
+    flag.unlink()
     ((_, copy, mark),) = copies(postgres_server)
     assert mark == ""
     assert run.resume() is ExitCode.DONE
@@ -93,11 +101,11 @@ def test_a_load_that_ended_well_without_its_engine_is_kept(
     assert copies(postgres_server) == []
 
 
-def test_a_load_that_was_cut_off_is_begun_anew(run: Rehearsal, db: Postgres, postgres_server: PostgresServer) -> None:
-    killed_while_it_loads(run, postgres_server)
-    postgres_server.sql(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX last_of_all%'"
-    )
+def test_a_load_that_was_cut_off_is_begun_anew(
+    run: Rehearsal, db: Postgres, postgres_server: PostgresServer, flag: Path
+) -> None:
+    killed_while_it_loads(run, postgres_server, flag)
+    cut_off(postgres_server, flag)
     ((_, copy, _),) = copies(postgres_server)
     assert run.resume() is ExitCode.DONE
     assert run.planned["restore"][0][:3] == ["drop_unfinished", "create", "load"]
@@ -107,9 +115,10 @@ def test_a_load_that_was_cut_off_is_begun_anew(run: Rehearsal, db: Postgres, pos
 
 
 def test_a_commit_that_a_crash_could_take_back_proves_nothing(
-    run: Rehearsal, db: Postgres, postgres_server: PostgresServer
+    run: Rehearsal, db: Postgres, postgres_server: PostgresServer, flag: Path
 ) -> None:
-    killed_while_it_loads(run, postgres_server)
+    killed_while_it_loads(run, postgres_server, flag)
+    flag.unlink()
     try:
         postgres_server.sql(f"ALTER ROLE {db.user} SET synchronous_commit = off")
         assert run.resume() is ExitCode.DONE
@@ -130,9 +139,10 @@ def beside(
 
 
 def test_a_copy_whose_load_ended_well_without_its_engine_is_kept(
-    beside: Rehearsal, postgres_server: PostgresServer
+    beside: Rehearsal, postgres_server: PostgresServer, flag: Path
 ) -> None:
-    killed_while_it_loads(beside, postgres_server)
+    killed_while_it_loads(beside, postgres_server, flag)
+    flag.unlink()
     ((name, copy, mark),) = copies(postgres_server)
     assert str(mark).startswith(f"runbook {beside.run}/look: being restored from ")
     assert beside.resume() is ExitCode.DONE
@@ -144,11 +154,11 @@ def test_a_copy_whose_load_ended_well_without_its_engine_is_kept(
     assert rows(postgres_server, str(name)) == [(1,), (2,), (3,)]
 
 
-def test_a_copy_whose_load_was_cut_off_is_made_anew(beside: Rehearsal, postgres_server: PostgresServer) -> None:
-    killed_while_it_loads(beside, postgres_server)
-    postgres_server.sql(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX last_of_all%'"
-    )
+def test_a_copy_whose_load_was_cut_off_is_made_anew(
+    beside: Rehearsal, postgres_server: PostgresServer, flag: Path
+) -> None:
+    killed_while_it_loads(beside, postgres_server, flag)
+    cut_off(postgres_server, flag)
     ((name, copy, _),) = copies(postgres_server)
     assert beside.resume() is ExitCode.DONE
     assert beside.planned["look"][0][:3] == ["drop_unfinished", "create", "load"]

@@ -31,7 +31,7 @@ from tests.actions.systems import bucket, on_this_machine
 from tests.fixtures.account import Account, server_folder
 from tests.fixtures.own_program import runnable_by
 from tests.fixtures.postgres import PostgresServer
-from tests.fixtures.process import lives
+from tests.fixtures.process import lives, works_in
 from tests.fixtures.s3 import S3Server
 from tests.walstore.test_feed import until
 
@@ -212,7 +212,7 @@ def test_everything_is_killed_and_the_resume_goes_on(
     for side in cluster.data.parent.glob("data.rb_*/postmaster.pid"):
         os.kill(int(side.read_text().split()[0]), signal.SIGKILL)
     until(lambda: not cluster.feeders())
-    time.sleep(0.3)
+    until(lambda: not any(map(works_in, cluster.data.parent.glob("data.rb_*"))))
     step.go()
     out = step.end()
     assert cluster.notes() == ["0 base", "1 kept"]
@@ -259,7 +259,7 @@ def gateway(to: str) -> Iterator[tuple[str, threading.Event]]:
                 return
             import http.client
 
-            inner = http.client.HTTPConnection(to.removeprefix("http://"), timeout=20)
+            inner = http.client.HTTPConnection(to.removeprefix("http://"), timeout=60)
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             headers = {key: value for key, value in self.headers.items() if key.lower() != "expect"}
             inner.request(self.command, self.path, body, headers)

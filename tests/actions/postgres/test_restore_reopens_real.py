@@ -55,7 +55,7 @@ def deaf(postgres_server: PostgresServer, db: Postgres) -> Iterator[Callable[[],
 
 
 def rows(server: PostgresServer, database: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(server.dsn(database), connect_timeout=5) as late:
+    with psycopg.connect(server.dsn(database), connect_timeout=60) as late:
         return late.execute("SELECT id FROM t ORDER BY 1").fetchall()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +18,8 @@ from runbook.system import Postgres, Store
 from tests.actions.harness import Stage, StepFailed
 from tests.actions.postgres.archived import Cluster, life, with_tools
 from tests.actions.postgres.life import Life
-from tests.fixtures.process import lives
+from tests.fixtures.patience import eventually
+from tests.fixtures.process import works_in
 
 
 def test_a_base_backup_is_whole_and_made_once(stage: Stage, cluster: Cluster, base: Artifact, backups: Store) -> None:
@@ -52,13 +52,9 @@ def test_a_cluster_that_does_not_archive_is_refused(
 ) -> None:
     with pytest.raises(Refused, match="does not archive"):
         stage.live(Basebackup(), db, to=backups)
-    cluster.server.sql("ALTER SYSTEM SET archive_command = 'false'")
-    cluster.server.sql("SELECT pg_reload_conf()")
+    cluster.server.set("archive_command", "false")
     cluster.server.sql("SELECT pg_switch_wal()")
-    for _ in range(100):
-        if cluster.server.sql("SELECT failed_count > 0 FROM pg_stat_archiver") == [(True,)]:
-            break
-        time.sleep(0.05)
+    eventually(lambda: cluster.server.sql("SELECT failed_count > 0 FROM pg_stat_archiver") == [(True,)])
     with pytest.raises(Refused, match="archiving fails"):
         stage.live(Basebackup(), with_tools(cluster), to=backups)
 
@@ -139,9 +135,7 @@ def test_a_killed_side_server_is_started_again_or_left(
     pid = int(lock.read_text().split()[0])
     kept = lock.read_text()
     os.kill(pid, signal.SIGKILL)
-    while lives(pid):
-        time.sleep(0.02)
-    time.sleep(0.3)
+    eventually(lambda: not works_in(side))
     # The id is another process's by now: our own, which is no reason to wait for it.
     lock.write_text(kept.replace(str(pid), str(os.getpid()), 1))
     second = step.go()

@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from runbook.action import Unreachable
 from runbook.actions.postgres.dump import Dump
 from runbook.actions.postgres.restore import Restore
 from runbook.artifact import Artifact
@@ -21,7 +22,13 @@ from runbook.system import Postgres, Store
 from tests.actions.harness import Stage, StepFailed
 from tests.actions.postgres.life import Life
 from tests.actions.systems import on_this_machine
+from tests.fixtures.patience import eventually, meanwhile
 from tests.fixtures.postgres import PostgresServer
+from tests.fixtures.process import works_in
+from tests.fixtures.standstill import held_while_there
+
+A_MOMENT_S = 30.0
+"""It is some hundredths of a second; a machine may stall for some seconds."""
 
 
 def dumped(stage: Stage, db: Postgres, backups: Store, **written: str) -> Artifact:
@@ -35,18 +42,19 @@ def life(stage: Stage, db: Postgres, artifact: Artifact, **written: object) -> L
 
 
 @contextlib.contextmanager
-def impatient(server: PostgresServer, name: str, *, clients: int) -> Iterator[list[tuple[float, int]]]:
-    """Clients that write, and connect again the moment they are thrown out. Gives (instant, rows) of what was answered."""
-    answers: list[tuple[float, int]] = []
+def impatient(server: PostgresServer, name: str, *, clients: int) -> Iterator[list[tuple[float, float, int]]]:
+    """Clients that read, and connect again the moment they are thrown out. Gives when they asked, had the answer, and its rows."""
+    answers: list[tuple[float, float, int]] = []
     ended = threading.Event()
 
     def work() -> None:
         while not ended.is_set():
             with contextlib.suppress(psycopg.Error), psycopg.connect(server.dsn(name), autocommit=True) as link:
                 while not ended.is_set():
+                    asked = time.monotonic()
                     row = link.execute("SELECT count(*) FROM users").fetchone()
                     assert row is not None
-                    answers.append((time.monotonic(), int(row[0])))
+                    answers.append((asked, time.monotonic(), int(row[0])))
 
     threads = [threading.Thread(target=work) for _ in range(clients)]
     for thread in threads:
@@ -59,7 +67,7 @@ def impatient(server: PostgresServer, name: str, *, clients: int) -> Iterator[li
             thread.join()
 
 
-def test_clients_that_come_back_at_once_wait_less_than_two_seconds(
+def test_clients_that_come_back_at_once_find_the_new_database_in_a_moment(
     stage: Stage, db: Postgres, backups: Store, postgres_server: PostgresServer
 ) -> None:
     artifact = dumped(stage, db, backups)
@@ -69,17 +77,14 @@ def test_clients_that_come_back_at_once_wait_less_than_two_seconds(
         step.go()
         out = step.end()
         seen = len(answers)
-        for _ in range(200):
-            if len(answers) > seen + 20:
-                break
-            time.sleep(0.02)
-    counted = [rows for _, rows in answers]
+        eventually(lambda: len(answers) > seen + 20)
+    counted = [rows for _, _, rows in answers]
     assert counted[0] == 50 and counted[-1] == 200
-    last_old = max(moment for moment, rows in answers if rows == 50)
-    first_new = min(moment for moment, rows in answers if rows == 200)
-    assert 0 < first_new - last_old < 2.0
+    last_old = max(asked for asked, _, rows in answers if rows == 50)
+    first_new = min(answered for _, answered, rows in answers if rows == 200)
+    assert 0 < first_new - last_old < A_MOMENT_S
     closed, swapped = datetime.fromisoformat(out.closed_at), datetime.fromisoformat(out.swapped_at)
-    assert 0 < (swapped - closed).total_seconds() < 2.0
+    assert 0 < (swapped - closed).total_seconds() < A_MOMENT_S
 
 
 def test_a_database_may_be_called_anything(
@@ -108,45 +113,36 @@ def test_a_server_that_dies_in_the_middle(
     stage: Stage, backups: Store, tmp_path: Path, postgres_cluster: Callable[..., PostgresServer]
 ) -> None:
     server = postgres_cluster()
+    flag = server.socket_dir / "held"
     server.sql("CREATE DATABASE shop")
+    server.sql("CREATE TABLE users AS SELECT i AS id, md5(i::text) AS name FROM generate_series(1, 20000) AS i", "shop")
     server.sql(
-        "CREATE TABLE users AS SELECT i AS id, md5(i::text) AS name FROM generate_series(1, 150000) AS i", "shop"
+        f"{held_while_there(flag)}; CREATE TABLE last AS SELECT 1 AS id; CREATE INDEX ON last (held(id))", "shop"
     )
     db = on_this_machine(server, tmp_path, database="shop", binaries=str(server.bin_dir))
     artifact = dumped(stage, db, backups, format="custom")
     step = life(stage, db, artifact)
     assert step.go(stop_after=1) == ["create"]
 
+    def loading() -> bool:
+        held = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'rb\\_%' AND wait_event = 'PgSleep'"
+        return server.sql(held) == [(1,)]
+
     def die() -> None:
-        name = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'rb\\_%'"
-        while server.sql(name) == [(0,)]:
-            pass
         assert server.process is not None
         server.process.kill()
         server.process.wait()
 
-    assassin = threading.Thread(target=die)
-    assassin.start()
-    try:
-        with pytest.raises((StepFailed, Exception)):
-            step.go()
-    finally:
-        assassin.join()
-    _wait_for_orphans(server)
+    flag.touch()
+    with meanwhile(loading, die), pytest.raises((StepFailed, Unreachable)):
+        step.go()
+    flag.unlink()
+    eventually(lambda: not works_in(server.data_dir))  # backends of a killed postmaster end by themselves
     server.start()
-    assert server.sql("SELECT count(*) FROM users", "shop") == [(150000,)]
+    assert server.sql("SELECT count(*) FROM users", "shop") == [(20000,)]
     assert "drop_unfinished" in step.go()
     step.end()
-    assert server.sql("SELECT count(*) FROM users", "shop") == [(150000,)]
-
-
-def _wait_for_orphans(server: PostgresServer) -> None:
-    """Backends of a killed postmaster end by themselves; until then its data directory can't be used."""
-    for _ in range(200):
-        found = subprocess.run(["pgrep", "-f", str(server.data_dir)], capture_output=True, check=False).stdout.split()
-        if not found:
-            return
-        time.sleep(0.05)
+    assert server.sql("SELECT count(*) FROM users", "shop") == [(20000,)]
 
 
 @pytest.mark.root

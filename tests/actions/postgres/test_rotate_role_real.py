@@ -231,8 +231,8 @@ steps:
   - id: prove
     uses: postgres.prove_login
     on: db
-    with: {{role: "{{{{ steps.create.role }}}}", former: "{{{{ steps.create.former }}}}", escrow: login.password, within: 20s}}
-    timeout: 1m
+    with: {{role: "{{{{ steps.create.role }}}}", former: "{{{{ steps.create.former }}}}", escrow: login.password, within: 2m}}
+    timeout: 5m
   - id: disable
     uses: postgres.disable_login
     on: db
@@ -281,7 +281,7 @@ def serving(server: PostgresServer, config: Path) -> Iterator[Service]:
         yield service
     finally:
         service.stopping = True
-        thread.join(10)
+        thread.join(60)
 
 
 def files_with(folder: Path, secret: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from datetime import datetime, timedelta
 
 import pytest
@@ -17,6 +16,7 @@ from tests.actions.harness import Stage, StepFailed
 from tests.actions.postgres.archived import Cluster, with_tools
 from tests.actions.postgres.life import Life
 from tests.actions.postgres.test_restore_targets_real import commit, there
+from tests.fixtures.patience import eventually
 
 
 def step(stage: Stage, cluster: Cluster, base: Artifact, called: str, **given: object) -> Life:
@@ -132,11 +132,7 @@ def test_a_gap_is_named_before_anything_is_made(stage: Stage, cluster: Cluster, 
 
 
 def archived(cluster: Cluster, count: int) -> None:
-    for _ in range(200):
-        if sum(len(path.name) == 24 for path in cluster.archive.iterdir()) >= count:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"not archived: {sorted(path.name for path in cluster.archive.iterdir())}")
+    eventually(lambda: sum(len(path.name) == 24 for path in cluster.archive.iterdir()) >= count)
 
 
 def test_an_archive_that_the_servers_account_can_not_read_ends_it_at_once(
