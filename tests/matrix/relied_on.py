@@ -47,12 +47,6 @@ RELIED_ON = (
         (f"{T}/test_commit.py::test_a_lost_answer_to_commit_is_settled_by_the_server_itself",),
     ),
     Row(
-        "F45",
-        "an SSH connection that is half open",
-        "keep-alives, and the far side's own record",
-        owed="waits for SSH: no transport connects to other machines yet",
-    ),
-    Row(
         "F51",
         "plan, template or inputs are edited before a resume",
         "the frozen plan goes on, and a changed one is refused",
