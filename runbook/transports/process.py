@@ -248,6 +248,7 @@ class Processes:
         for name, value in env:
             match value:
                 case str():
+                    _refuse_nul(value, "a variable can't be passed", name)
                     variables[name] = value
                 case SecretFile(parts):
                     files[name] = "".join(
@@ -277,13 +278,7 @@ def hosts_of(operation: Process | Pipeline) -> tuple[Host, ...]:
 
 def _argument(argument: Arg, results: Results) -> str:
     value = text(argument, results)
-    if "\0" in value:
-        raise trouble(
-            "E304",
-            "an argument can't be passed",
-            f"{argument} holds a NUL character.",
-            "correct the value that the plan gives for it",
-        )
+    _refuse_nul(value, "an argument can't be passed", str(argument))
     if isinstance(argument, Ref) and value.startswith("-"):
         raise trouble(
             "E304",
@@ -292,6 +287,12 @@ def _argument(argument: Arg, results: Results) -> str:
             "correct the value that the plan gives for it",
         )
     return value
+
+
+def _refuse_nul(value: str, summary: str, what: str) -> None:
+    if "\0" in value:
+        fix = "correct the value that the plan gives for it"
+        raise trouble("E304", summary, f"{what} holds a NUL character.", fix)
 
 
 def _local_user(user: str) -> tuple[User | None, Mapping[str, str]]:

@@ -41,7 +41,7 @@ def find_program(name: str, path: str, cwd: str | None) -> str:
         file = f"{folder or cwd or '.'}/{name}"
         if os.access(file, os.X_OK) and not os.path.isdir(file):
             return file
-    raise CouldNotStart(f"{name}: not found in PATH ({path or os.defpath})")
+    raise CouldNotStart(f"{name or 'a program without a name'}: not found in PATH ({path or os.defpath})")
 
 
 def start(stage: StageWire, operation: str, run_dir: str, streams: tuple[int, int, int]) -> int:
@@ -61,6 +61,8 @@ def start(stage: StageWire, operation: str, run_dir: str, streams: tuple[int, in
         return _fork((program, argv, env), streams, (cwd, stage["umask"]), user)
     except OSError as error:
         raise CouldNotStart(f"{argv[0]}: {error.strerror}") from None
+    except ValueError as error:  # what no program can be given; whatever it is, the other children need us
+        raise CouldNotStart(f"{argv[0]}: {error}") from None
     finally:
         for fd in files:
             os.close(fd)
