@@ -18,8 +18,15 @@ def no_room(look: Look, to: Store, needed: int, *, reckoned: str = "", or_else: 
     place = directory_of(to)
     found = look.file(LOCAL, place)
     if found is None or found.kind != "directory":
-        detail = f"{place} of {to.key or 'the store'} does not exist on this machine: is it mounted?"
-        return [Problem("E632", "the store's directory is not there", detail, f"mkdir -m 0700 {place}")]
+        which, make = f"{place} of {to.key or 'the store'}", f"mkdir -m 0700 {place}"
+        if found is None:
+            why = f"{which} does not exist on this machine: is it mounted?"
+        elif found.kind == "link":
+            why = f"{which} is a symbolic link: what it leads to may become another place during a run."
+            make = f"realpath {place}    # this into the store's url"
+        else:
+            why, make = f"{which} is a {found.kind}, and no directory.", f"ls -ld {place}"
+        return [Problem("E632", "the store's directory is not there", why, make)]
     free = look.free_bytes(LOCAL, place)
     if free >= needed:
         return []

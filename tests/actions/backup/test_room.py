@@ -29,3 +29,12 @@ def test_a_store_that_is_too_full(stage: Stage, tmp_path: Path) -> None:
     (found,) = no_room(stage.look, store(tmp_path), 10**15, reckoned="3 × it", or_else="know better")
     assert found.detail.endswith("may need 1000.0 TB (3 × it).")
     assert found.fix == "Make space, use another store or know better."
+
+
+def test_a_link_is_not_said_to_be_missing(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (found,) = no_room(stage.look, store(tmp_path / "link"), 1)
+    assert found.code == "E632"
+    assert "is a symbolic link" in found.detail
+    assert found.fix.startswith(f"realpath {tmp_path}/link")
