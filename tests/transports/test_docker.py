@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -29,8 +28,10 @@ from runbook.operation import (
 )
 from runbook.secret import MASK, FromEnv
 from runbook.transports.outcome import Begun, Failed, Lost, Outcome, Succeeded, Unsettled
+from runbook.transports.supervisor.worker import FarState
 from runbook.transports.world import World
 from tests.fixtures.containers import BASE, ComposeProject, PostgresContainer
+from tests.fixtures.patience import PATIENCE_S, eventually, meanwhile
 from tests.transports.conftest import Uses
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def test_a_process_runs_in_a_container(world: World, uses: Uses, box: Compose) -
 
 
 def test_a_secret_in_a_container_is_in_no_argv_and_no_output(
-    world: World, uses: Uses, box: Compose, compose_project: Projects, monkeypatch: pytest.MonkeyPatch
+    world: World, uses: Uses, box: Compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CANARY", CANARY)
     script = (
@@ -200,16 +201,21 @@ def alive(world: World, box: Compose, word: str) -> bool:
 
 
 def test_a_timeout_ends_it_in_the_container_too(world: World, uses: Uses, box: Compose) -> None:
-    outcome = world.perform(Process(name="p", argv=("sleep", "4711"), host=box), uses(within_s=6))
+    for number, within_s in enumerate((6.0, 30.0, 120.0)):
+        outcome = world.perform(
+            Process(name="p", argv=("sleep", "4711"), host=box), uses(f"s/1/{number}/p", within_s=within_s)
+        )
+        if isinstance(outcome, Lost):
+            break  # else the engine was so busy that it hadn't begun
     assert isinstance(outcome, Lost)
     assert not alive(world, box, "4711")
 
 
 def test_a_stop_ends_it_in_the_container_too(world: World, uses: Uses, box: Compose) -> None:
-    threading.Timer(1.5, world.stop, args=("step", 2.0)).start()
-    assert isinstance(world.perform(Process(name="p", argv=("sleep", "4712"), host=box), uses()), Lost)
-    time.sleep(0.5)
-    assert not alive(world, box, "4712")
+    with meanwhile(lambda: alive(world, box, "4712"), lambda: world.stop("step", 10.0)):
+        outcome = world.perform(Process(name="p", argv=("sleep", "4712"), host=box), uses())
+    assert isinstance(outcome, Lost)
+    eventually(lambda: not alive(world, box, "4712"))
 
 
 def test_a_killed_container_is_not_a_failure_of_the_process(
@@ -217,27 +223,37 @@ def test_a_killed_container_is_not_a_failure_of_the_process(
 ) -> None:
     project = compose_project("box")
     host = Compose(project.name, "box")
-    threading.Timer(1.5, project.containers["box"].kill).start()
-    outcome = world.perform(Process(name="p", argv=("sleep", "60"), host=host), uses())
+    sleeper = Process(name="p", argv=("sleep", "4713"), host=host)
+    with meanwhile(lambda: alive(world, host, "4713"), project.containers["box"].kill):
+        outcome = world.perform(sleeper, uses())
     assert isinstance(outcome, Lost)
-    begun = Begun("step/1/1/op", Process(name="p", argv=("sleep", "60"), host=host), tuple(uses.notes))
+    begun = Begun("step/1/1/op", sleeper, tuple(uses.notes))
     assert isinstance(world.fence(begun, uses()), Unsettled | Lost)
 
 
-def test_the_fence_waits_for_the_far_side(world: World, uses: Uses, box: Compose) -> None:
+def test_the_fence_waits_for_the_far_side(
+    world: World, uses: Uses, box: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The local client is killed, as with a whole machine's engine; the process in the container goes on and ends."""
-    operation = Process(name="op", argv=("sh", "-c", "sleep 3; echo once >> /tmp/ledger"), host=box)
+    script = "touch /tmp/begun; until [ -e /tmp/go ]; do sleep 0.1; done; echo once >> /tmp/ledger"
+    operation = Process(name="op", argv=("sh", "-c", script), host=box)
     stopped = threading.Thread(target=lambda: world.perform(operation, uses("step/1/1/op")), daemon=True)
     stopped.start()
-    deadline = time.monotonic() + 20
-    while not uses.notes or not alive(world, box, "3"):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    eventually(lambda: uses.notes and world.look.text(box, "/tmp/begun") is not None)
     begun = Begun("other/1/1/op", operation, tuple(uses.notes))  # an id that no supervisor here knows
-    settled = world.fence(begun, uses("other/1/1/op"))
+    asked: list[bool] = []
+    state = world._far._state
+
+    def ask(*about: object) -> FarState | None:
+        asked.append(True)
+        return state(*about)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(world._far, "_state", ask)
+    with meanwhile(lambda: len(asked) > 1, lambda: world.look.probe(box, ("touch", "/tmp/go"))):
+        settled = world.fence(begun, uses("other/1/1/op"))
     assert world.look.text(box, "/tmp/ledger") == "once\n"
     assert settled == Succeeded({"exit_code": 0, "log": ""})
-    stopped.join(10)
+    stopped.join(PATIENCE_S)
 
 
 def test_files_in_a_container(world: World, uses: Uses, box: Compose) -> None:

@@ -20,6 +20,7 @@ from runbook.transports.supervisor import worker
 from runbook.transports.supervisor.client import Supervisor
 from runbook.transports.supervisor.requests import File, Hash, Spawn, Stage, Why
 from runbook.transports.supervisor.worker import Finished, NeverStarted, Running, Unknown
+from tests.fixtures.patience import PATIENCE_S, eventually
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -47,7 +48,7 @@ def command(box: Container, *argv: str, user: str = "", workdir: str = "") -> tu
 
 
 def run(argv: tuple[str, ...], given: bytes = b"") -> tuple[int, bytes, bytes]:
-    done = subprocess.run(argv, input=given, capture_output=True, env=ENV, timeout=60, check=False)
+    done = subprocess.run(argv, input=given, capture_output=True, env=ENV, timeout=2 * PATIENCE_S, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -55,13 +56,6 @@ def far_status(box: Container, operation: str) -> worker.FarState:
     code, out, err = run(command(box, *worker.status_argv(RECORDS, operation)))
     assert (code, err) == (0, b"")
     return worker.parse_status(out.decode())
-
-
-def eventually(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 15
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to hold in time"
-        time.sleep(0.05)
 
 
 def test_frames_are_understood_however_they_are_cut(tmp_path: Path) -> None:
@@ -126,11 +120,11 @@ def test_what_can_not_be_run_there_says_why(box: Container) -> None:
 
 @pytest.mark.docker
 def test_a_container_that_dies_is_a_failure_not_a_success(box: Container) -> None:
-    process = subprocess.Popen(command(box, "sh", "-c", "echo on; exec sleep 60"), env=ENV, stdout=subprocess.PIPE)
+    process = subprocess.Popen(command(box, "sh", "-c", "echo on; exec sleep 600"), env=ENV, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"on\n"
     box.kill()
-    assert process.wait(20) != 0
+    assert process.wait(PATIENCE_S) != 0
     process.stdout.close()
 
 
@@ -149,7 +143,7 @@ def test_a_slow_reader_slows_the_container_down(box: Container) -> None:
     count = 0
     while chunk := process.stdout.read1(1 << 20):  # type: ignore[attr-defined]
         count += len(chunk)
-    assert (count, process.wait(20)) == (300_000_000, 0)
+    assert (count, process.wait(PATIENCE_S)) == (300_000_000, 0)
     process.stdout.close()
 
 
@@ -159,7 +153,7 @@ def test_a_closed_output_ends_it_as_a_pipe_would(box: Container) -> None:
     assert process.stdout is not None
     process.stdout.read(10)
     process.stdout.close()
-    assert process.wait(20) == 141
+    assert process.wait(PATIENCE_S) == 141
 
 
 def far_stage(box: Container, operation: str, *argv: str, env: dict[str, str] | None = None) -> Stage:
@@ -194,16 +188,19 @@ def test_a_pipeline_into_and_out_of_a_container_is_hashed(
 
 @pytest.mark.docker
 def test_a_killed_client_ends_nothing_in_the_container(box: Container) -> None:
-    argv = command(box, *worker.run_argv(RECORDS, "a", ("sh", "-c", "sleep 1.5; exit 6")))
+    argv = command(
+        box, *worker.run_argv(RECORDS, "a", ("sh", "-c", "until [ -e /tmp/go ]; do sleep 0.1; done; exit 6"))
+    )
     process = subprocess.Popen(argv, env=ENV, stdin=subprocess.PIPE)
     assert process.stdin is not None
     process.stdin.write(worker.header({}).encode())
     process.stdin.flush()
     eventually(lambda: isinstance(far_status(box, "a"), Running))
     process.send_signal(signal.SIGKILL)
-    process.wait(5)
+    process.wait(PATIENCE_S)
     process.stdin.close()
     assert isinstance(far_status(box, "a"), Running)
+    assert run(command(box, "touch", "/tmp/go"))[0] == 0
     eventually(lambda: far_status(box, "a") == Finished(6))
 
 
@@ -215,8 +212,8 @@ def test_a_process_in_a_container_is_killed_through_its_worker(box: Container) -
     process.stdin.write(worker.header({}).encode())
     process.stdin.flush()
     eventually(lambda: isinstance(far_status(box, "a"), Running))
-    assert run(command(box, *worker.kill_argv(RECORDS, "a", 2))) == (0, b"", b"")
-    assert process.wait(10) == 128 + signal.SIGTERM
+    assert run(command(box, *worker.kill_argv(RECORDS, "a", 20))) == (0, b"", b"")
+    assert process.wait(PATIENCE_S) == 128 + signal.SIGTERM
     process.stdin.close()
     top = box.top(ps_args="-eo pid,args")["Processes"]
     assert not [line for line in top if "sleep 300" in line[1]]
@@ -233,7 +230,7 @@ def test_a_restarted_container_leaves_what_ran_unknown(box: Container) -> None:
     box.kill()
     box.start()
     assert far_status(box, "a") == Unknown()
-    assert process.wait(20) != 0
+    assert process.wait(PATIENCE_S) != 0
     process.stdin.close()
 
 

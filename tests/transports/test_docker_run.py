@@ -13,9 +13,12 @@ import pytest
 from runbook.host import Compose, Ssh
 from runbook.operation import Call, Document, DocumentValue, Process, Service
 from runbook.secret import FromFile
+from runbook.transports import docker_run
+from runbook.transports.bound import Bound
 from runbook.transports.outcome import Begun, Failed, Lost, NeverStarted, Outcome, Settled, Succeeded, Unsettled
 from runbook.transports.world import World
 from tests.fixtures.containers import BASE, ComposeProject, exec_in
+from tests.fixtures.patience import PATIENCE_S
 from tests.transports.conftest import Uses
 
 if TYPE_CHECKING:
@@ -110,7 +113,7 @@ def test_what_was_begun_is_waited_for_and_adopted(world: World, uses: Uses, proj
     assert isinstance(settled, Succeeded)
     began(project, "exit 4").start()
     assert "exit code 4" in told(world.fence(begun, uses()))
-    slow = began(project, "sleep 30")
+    slow = began(project, "sleep 600")
     slow.start()
     assert "works on the volumes still" in told(world.fence(begun, uses(within_s=0.5)))
     slow.kill()
@@ -121,7 +124,7 @@ def test_what_was_begun_is_waited_for_and_adopted(world: World, uses: Uses, proj
 
 def test_one_that_was_killed_says_nothing_of_how_far_it_came(world: World, uses: Uses, project: ComposeProject) -> None:
     project.containers["db"].stop(timeout=1)
-    killed = began(project, "sleep 60")
+    killed = began(project, "sleep 600")
     killed.start()
     killed.kill()
     assert world.fence(Begun("s/1/1/c", script(project, "true")), uses()) == Unsettled()
@@ -155,7 +158,7 @@ def test_what_it_may_have(world: World, uses: Uses, project: ComposeProject, tmp
             running = [each for each in left(project) if each.status == "running"]
         told_of = str([each.attrs for each in running])
         exec_in(running[0], ["touch", "/tmp/go"])
-        thread.join(60)
+        thread.join(PATIENCE_S)
         assert isinstance(outcomes[0], Succeeded), outcomes
         assert "a: secret" not in told_of
         db.start()
@@ -172,16 +175,28 @@ def test_what_it_may_have(world: World, uses: Uses, project: ComposeProject, tmp
         other.remove()
 
 
-def test_one_that_runs_still_is_not_joined_by_another(world: World, uses: Uses, project: ComposeProject) -> None:
+def test_one_that_runs_still_is_not_joined_by_another(
+    world: World, uses: Uses, project: ComposeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project.containers["db"].stop(timeout=1)
-    began(project, "sleep 1; echo first >> /data/log").start()
+    first = began(project, "until [ -e /data/go ]; do sleep 0.1; done; echo first >> /data/log")
+    first.start()
+    asked, ended = threading.Event(), docker_run._ended
+
+    def ask(one: Container, bound: Bound) -> bool:
+        asked.set()
+        return ended(one, bound)
+
+    monkeypatch.setattr(docker_run, "_ended", ask)
     outcomes: list[Outcome] = []
     after = script(project, "cat /data/log")
     thread = threading.Thread(target=lambda: outcomes.append(world.perform(after, uses())))
     thread.start()
+    assert asked.wait(PATIENCE_S), "whether the first one has ended"
     time.sleep(0.3)
-    assert len(left(project)) == 1
-    thread.join(60)
+    assert left(project) == [first]
+    exec_in(first, ["touch", "/data/go"])
+    thread.join(PATIENCE_S)
     assert isinstance(outcomes[0], Succeeded)
     assert outcomes[0].fields["stdout"] == "first\n"
 
