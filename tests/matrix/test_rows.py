@@ -22,6 +22,8 @@ POWERFUL = [row for row in ROWS if row.takes_out is not None]
 MUTATED = [row for row in POWERFUL if isinstance(row.takes_out, Mutation)]
 QUICK = ("F4", "F22")
 """Rows whose mutation is tried in every run of the tests; all are by `python -m tests.matrix`."""
+LONG = ("tests/trouble", "tests/evidence")
+"""Whole runs on real servers: so are rows that turn red there."""
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -43,7 +45,7 @@ def test_no_two_rows_have_one_name() -> None:
 
 
 def test_without_its_defence_in_this_process_each_row_turns_red() -> None:
-    here = [row for row in POWERFUL if row not in MUTATED]
+    here = [row for row in POWERFUL if row not in MUTATED and not any(node.startswith(LONG) for node in row.red)]
     assert sorted({row.name for row in here} - set(patched(here))) == []
 
 
