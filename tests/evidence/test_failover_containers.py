@@ -50,12 +50,14 @@ def begun(house: Contained, operation: str, *arguments: str | Path, everything: 
     engine.wait(30)
     if not everything:
         return
+    from docker.errors import APIError
+
     while doomed := {*processes_about(program.directory()), *children_of(program.directory())}:
         for pid in doomed:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     for one in house.app.client.containers.list(filters={"label": f"runbook.run={program.last}"}, ignore_removed=True):
-        with suppress(Exception):  # it has ended by itself
+        with suppress(APIError):  # it has ended by itself
             one.kill()
 
 

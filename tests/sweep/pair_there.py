@@ -9,8 +9,9 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from tests.evidence.program import Program
 from tests.evidence.site import site
 from tests.evidence.test_failover import House
 from tests.evidence.witness import until
-from tests.fixtures.containers import POSTGRES, empty_project, exec_in
+from tests.fixtures.containers import POSTGRES, empty_project, exec_in, removed
 from tests.fixtures.pair import eventually
 from tests.fixtures.pair_in_containers import DATA, ContainedServer, PairInContainers, pair_of
 from tests.fixtures.temporary import make_folder
@@ -73,8 +74,7 @@ class PairThere(PairPlace):
         if runs.exists():
             until(lambda: not processes_about(runs), SETTLES_IN_S, "supervisors of earlier runs leave")
             shutil.rmtree(runs)
-        for one in self._alone():
-            one.remove(force=True)
+        self.forgotten()
         for server in (self.pair.first, self.pair.second):
             if self.lives(server):
                 self.pair.crash(server)
@@ -92,10 +92,13 @@ class PairThere(PairPlace):
 
     def struck(self, victim: Victim, engine: subprocess.Popen[bytes]) -> None:
         """Kill; with everything else, what runs beside a stopped container too."""
+        from docker.errors import APIError
+
         kill(victim, engine, self.program.directory())
         if victim is Victim.EVERYTHING:
-            for one in self._alone(running=True):
-                one.kill()
+            for one in self.alone(running=True):
+                with suppress(APIError):  # it has ended by itself
+                    one.kill()
 
     def found_again(self) -> None:
         """Their addresses are asked for each time."""
@@ -110,7 +113,7 @@ class PairThere(PairPlace):
                 service: sorted(plain(name) for name in names if name.startswith(("rb_", "old_rb_")))
                 for service, names in inside.items()
             },
-            "alone": [str(one.name) for one in self._alone()],
+            "alone": [str(one.name) for one in self.alone()],
             "servers": [server.state for server in (self.pair.first, self.pair.second)],
             "bases": (stored(self.bases), rightly_hashed(self.bases)),
             "no WAL": [path.name for path in self.archive.iterdir() if not OF_WAL.fullmatch(path.name)],
@@ -139,13 +142,18 @@ class PairThere(PairPlace):
         assert DATA in kept
         return sorted(int(line.split('"')[1]) for line in said.splitlines() if "number = " in line)
 
+    def forgotten(self) -> None:
+        """Away with the containers that runs have made."""
+        for one in self.alone():
+            removed(partial(one.remove, force=True))
+
     def _kept(self, script: str) -> str:
         """What a script says that has the volumes of both, and of what was prepared."""
         code, said = exec_in(self.house.app.containers[KEEPER], ["sh", "-c", script])
         assert code == 0, said.decode()
         return said.decode()
 
-    def _alone(self, *, running: bool = False) -> list[Container]:
+    def alone(self, *, running: bool = False) -> list[Container]:
         """Containers that runs have made beside those of the project."""
         runs = {path.name for path in (self.program.state / "runs").glob("*")}
         found = self.house.app.client.containers.list(
@@ -177,5 +185,6 @@ def pair_there(client: DockerClient, *, parted: bool) -> Iterator[PairThere]:
             eventually(lambda: pair.first.sql("SELECT 1"))
         program = Program(home, {"NO_COLOR": "1"})
         found = PairThere(House(pair, project, program, url), archive, prepared=prepared)
+        standing.callback(found.forgotten)
         found.keep()
         yield found

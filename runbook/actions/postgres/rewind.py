@@ -241,7 +241,7 @@ class Rewind(Action[Postgres, RewindInputs, RewindFacts, Rewound]):
         path = inputs.directory or system.data_directory or "/PGDATA"
         there, own = is_contained(system.host), swap.own_name(scope)
         return RewindFacts(
-            system_identifier="",
+            system_identifier=stand_for("system_identifier") if there else "",
             path=path,
             owner="postgres",
             programs=system.binaries,
