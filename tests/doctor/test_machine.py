@@ -114,7 +114,7 @@ def listening(path: Path, answer: bytes) -> Iterator[None]:
         thread = threading.Thread(target=serve)
         thread.start()
         yield
-        thread.join(5)
+        thread.join(60)
 
 
 @pytest.fixture

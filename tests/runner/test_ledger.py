@@ -14,6 +14,7 @@ from runbook.errors import JournalFault, Problem
 from runbook.graph import build
 from runbook.journal.record import Payload, Record
 from runbook.runner.ledger import Ledger
+from tests.fixtures.patience import PATIENCE_S
 from tests.runner.memory_run import step
 
 
@@ -28,7 +29,7 @@ class Breaking:
         if not payloads:
             return ()
         self.writing.set()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(PATIENCE_S)
         raise JournalFault(Problem("E705", "the journal could not be written"))
 
     def append_last(self, payload: Payload) -> Record:
@@ -55,12 +56,12 @@ def test_whose_intent_was_in_another_threads_failed_write_is_told_so() -> None:
     ledger.note(StepCancelled("b", "a test"))  # goes along with the write of a
     first = Thread(target=commit, args=("a",))
     first.start()
-    assert journal.writing.wait(10)
+    assert journal.writing.wait(PATIENCE_S)
     second = Thread(target=lambda: faults.append(_told(ledger)))
     second.start()
     journal.go_on.set()
-    first.join(10)
-    second.join(10)
+    first.join(PATIENCE_S)
+    second.join(PATIENCE_S)
     assert faults == ["E705", "E705"]
     with pytest.raises(JournalFault):
         ledger.commit()

@@ -18,6 +18,7 @@ from runbook.plan.model import OnFailure, Retry, Section
 from runbook.runner.loop import Loop
 from runbook.runner.setting import Reply
 from runbook.transports.outcome import Use
+from tests.fixtures.patience import PATIENCE_S, eventually
 from tests.runner.memory_run import MemoryRun, step
 from tests.runner.world import Crash, Fate
 
@@ -141,13 +142,16 @@ def test_branches_run_at_once_within_the_limit() -> None:
     run = MemoryRun([*(step(name) for name in "abc"), step("end", "make", "a", "b", "c")], parallel=2)
     together: list[int] = []
     inside = threading.Semaphore(0)
-    lock = threading.Lock()
+    lock, met = threading.Lock(), threading.Event()
 
     def meet(operation: Operation, use: Use) -> None:
         with lock:
             inside.release()
             together.append(inside._value)
-        threading.Event().wait(0.01)
+            if inside._value == 2:
+                met.set()
+        assert met.wait(PATIENCE_S), "nobody comes while the first one is here"
+        threading.Event().wait(0.01)  # a third one would come now
         inside.acquire()
 
     run.world.seen = meet
@@ -183,7 +187,7 @@ def test_a_branch_goes_on_while_a_person_thinks() -> None:
     run = MemoryRun([step("a", confirm="Sure?"), step("b")], parallel=2)
     done = threading.Event()
     run.world.seen = lambda operation, use: done.set() if use.id == "b/1/1/commit" else None
-    run.person = lambda name, question: KIM if done.wait(10) else None
+    run.person = lambda name, question: KIM if done.wait(PATIENCE_S) else None
     assert run.apply() is ExitCode.DONE
 
 
@@ -272,9 +276,12 @@ def test_the_second_signal_ends_what_runs() -> None:
 
     def twice(operation: Operation, use: Use) -> None:
         os.kill(os.getpid(), signal.SIGINT)
+        eventually(lambda: loops[0]._stopping)  # two that come before the first was heard are one
         os.kill(os.getpid(), signal.SIGINT)
-        assert ended.wait(5)
+        assert ended.wait(PATIENCE_S)
 
+    loops: list[Loop] = []
+    run.prepare_loop = loops.append
     run.world.seen = twice
     run.world.meets("a", "part1", Fate.LOST_BEFORE)
     assert run.apply() is ExitCode.INTERRUPTED
