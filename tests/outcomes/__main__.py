@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.outcomes.cases import CASES
-from tests.outcomes.page import page, play
+from tests.outcomes.page import once, page
 
 GOLDEN = Path(__file__).parent / "golden"
 PAGE = Path(__file__).parents[2] / "docs" / "outcomes.md"
@@ -17,7 +17,7 @@ def main() -> None:
         if path.stem not in CASES:
             path.unlink()
     for name in CASES:
-        (GOLDEN / f"{name}.txt").write_text(play(name).pages, encoding="utf-8")
+        (GOLDEN / f"{name}.txt").write_text(once(name).pages, encoding="utf-8")
     PAGE.write_text(page(), encoding="utf-8")
 
 

@@ -11,8 +11,7 @@ from runbook.engine.transitions import RunStatus
 from runbook.runner.ending import exit_code
 from tests.outcomes.case import Case, Group, Refusal
 from tests.outcomes.cases import CASES, GROUPS, REFUSALS
-from tests.outcomes.play import Played
-from tests.outcomes.play import play as played
+from tests.outcomes.play import Played, play
 from tests.runner.memory_run import RUN
 
 HEAD = """\
@@ -38,9 +37,9 @@ MEANS = {
 
 
 @cache
-def play(name: str) -> Played:
+def once(name: str) -> Played:
     """A case as it went, carried out once."""
-    return played(CASES[name])
+    return play(CASES[name])
 
 
 def page() -> str:
@@ -52,7 +51,7 @@ def page() -> str:
 
 
 def _statuses() -> Iterator[str]:
-    run = play("held-and-released").state
+    run = once("held-and-released").state
     for status in RunStatus:
         if status is not RunStatus.RUNNING:
             yield f"| `{status}` | {_means(run, status)} | {'no' if status.final else 'yes'} |"
@@ -93,5 +92,5 @@ def _shown() -> Iterator[str]:
     yield "Where the run stands, what is left, and what each command would do now.\n"
     for name in SHOWN:
         yield f"{CASES[name].says}:\n\n```text"
-        yield "\n\n\n".join(stop.page.replace(RUN, "RUN").rstrip() for stop in play(name).stops)
+        yield "\n\n\n".join(stop.page.replace(RUN, "RUN").rstrip() for stop in once(name).stops)
         yield "```\n"

@@ -13,8 +13,8 @@ from runbook.report.forecast import forecast
 from runbook.report.ways import Kind
 from tests.outcomes.__main__ import GOLDEN, PAGE
 from tests.outcomes.cases import CASES, GROUPS, REFUSALS
-from tests.outcomes.page import page, play
-from tests.outcomes.play import Played, Stop, known_of, load
+from tests.outcomes.page import once, page
+from tests.outcomes.play import Played, Stop, known_of, load, play
 from tests.runner.memory_run import RUN
 
 MEANS: dict[str, set[int | None]] = {
@@ -30,7 +30,7 @@ MOST_LINES = 14
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_case_ends_as_it_has_to(name: str) -> None:
-    case, played = CASES[name], play(name)
+    case, played = CASES[name], play(CASES[name])
     assert ", ".join(f"{step} {status}" for step, status in played.ends.items()) == case.ends
     assert (played.stops[-1].status, played.codes) == (case.status, case.codes)
     assert (" ".join(played.held), " ".join(played.up)) == (case.held, case.up)
@@ -93,7 +93,7 @@ def test_the_page_of_the_documentation_is_of_these_cases() -> None:
 def test_every_kind_of_command_is_explained_somewhere() -> None:
     seen: set[Kind] = set()
     for name in CASES:
-        played = play(name)
+        played = once(name)
         for stop in played.stops:
             known = known_of(played.order, stop.state)
             seen |= {way.kind for way in explained(RUN, stop.state, stop.status, known)}
