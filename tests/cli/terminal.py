@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from runbook.cli.main import run
+from runbook.journal.layout import runs
 from runbook.operation import Json
 
 
@@ -54,4 +55,4 @@ class Terminal:
 
     def run(self) -> Path:
         """The directory of the youngest run."""
-        return sorted((self.state / "runs").iterdir())[-1]
+        return runs(self.state)[-1].path

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from tests.cli.terminal import Terminal
-from tests.cli.written import plan, shell, wait_for
+from tests.cli.written import plan, shell, until_there, wait_for
+from tests.fixtures.patience import eventually
 
 
 def test_an_abandoned_run_is_over_and_says_why(runbook: Terminal, tmp_path: Path) -> None:
@@ -26,7 +27,8 @@ def test_an_abandoned_run_is_over_and_says_why(runbook: Terminal, tmp_path: Path
 
 
 def test_not_while_a_program_of_the_run_lives(runbook: Terminal, tmp_path: Path) -> None:
-    engine = runbook.start("apply", plan(tmp_path, shell("a", "echo on; sleep 3")))
+    seen = tmp_path / "seen"
+    engine = runbook.start("apply", plan(tmp_path, shell("a", f"echo on; {until_there(seen)}")))
     while not list(runbook.state.glob("runs/*/logs/a.1.1.run.log")):
         assert engine.poll() is None
         time.sleep(0.02)
@@ -39,9 +41,7 @@ def test_not_while_a_program_of_the_run_lives(runbook: Terminal, tmp_path: Path)
     assert orphaned.code == 5
     assert "E502" in orphaned.err
 
-    end = time.monotonic() + 20
-    while runbook("abandon", "last", "--reason", "x").code == 5:
-        assert time.monotonic() < end
-        time.sleep(0.2)
+    seen.touch()
+    eventually(lambda: runbook("abandon", "last", "--reason", "x").code != 5)
     assert "abandoned" in runbook("runs").out
     assert "? a: Run a  (begun; how it ended was not found out)" in runbook("show").out.splitlines()

@@ -9,7 +9,7 @@ import pytest
 
 from runbook.operation import Json
 from tests.cli.terminal import Terminal
-from tests.cli.written import plan, shell
+from tests.cli.written import plan, shell, until_there
 
 ORDER: dict[str, Json] = {
     "id": "order",
@@ -111,10 +111,12 @@ def test_a_destructive_step_is_confirmed_by_the_name_of_what_it_replaces(runbook
 
 
 def test_while_an_engine_works_nobody_else_has_a_word(runbook: Terminal, tmp_path: Path) -> None:
-    engine = runbook.start("apply", plan(tmp_path, shell("a", "sleep 2"), ORDER))
+    seen = tmp_path / "seen"
+    engine = runbook.start("apply", plan(tmp_path, shell("a", until_there(seen)), ORDER))
     while not list(runbook.state.glob("runs/*/journal.jsonl")):
         assert engine.poll() is None
     busy = runbook("confirm", "last", "order")
+    seen.touch()
     assert busy.code == 5
     assert f"pid {engine.pid}" in busy.err
     engine.communicate()

@@ -31,7 +31,8 @@ def test_a_wrong_input_names_the_way_out_and_offers_no_resume(runbook: Terminal,
 
 def test_a_failure_beside_it_can_still_be_tried_again(runbook: Terminal, tmp_path: Path) -> None:
     wrong = shell("b", "exit 0", ok_codes="{{ inputs.codes }}") | {"needs": []}
-    path = Path(plan(tmp_path, shell("a", "sleep 1; exit 1"), wrong))
+    until_b_failed = f"until grep -q '\"step.failed\"' {runbook.state}/runs/*/journal.jsonl; do sleep 0.05; done"
+    path = Path(plan(tmp_path, shell("a", f"{until_b_failed}; exit 1"), wrong))
     path.write_text(path.read_text().replace("steps:\n", INPUTS + "steps:\n"))
     told = runbook("apply", str(path))
     assert "✗ 1/2 Run a" in told.out and "✗ 2/2 Run b" in told.out

@@ -82,7 +82,7 @@ def test_services_that_an_abandoned_run_left_stopped_are_started_by_what_it_says
     commands = [line.strip() for line in told.out.splitlines() if line.strip().startswith("docker ")]
     assert commands == [f"docker start {project.containers[service].name}" for service in ("web", "worker")]
     assert [(hold["stopped"], hold["commands"]) for hold in held(runbook)] == [(["web", "worker"], commands)]
-    subprocess.run(["sh", "-ec", "\n".join(commands)], check=True, capture_output=True, timeout=60)
+    subprocess.run(["sh", "-ec", "\n".join(commands)], check=True, capture_output=True, timeout=300)
     assert states(project) == AS_BEFORE
 
 

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from tests.cli.terminal import Terminal
-from tests.cli.written import plan, shell
+from tests.cli.written import plan, shell, until_there
+from tests.fixtures.patience import PATIENCE_S
 
 
 def test_what_was_printed_stands_beneath_the_operation(runbook: Terminal, tmp_path: Path) -> None:
@@ -47,15 +48,24 @@ def test_control_characters_do_not_reach_the_terminal(runbook: Terminal, tmp_pat
 
 
 def test_following_ends_with_the_run_and_misses_nothing(runbook: Terminal, tmp_path: Path) -> None:
-    script = "for i in 1 2 3 4; do echo tick $i; sleep 0.4; done"
+    seen = tmp_path / "seen"
+    script = f"echo tick 1; echo tick 2; {until_there(seen)}; echo tick 3; echo tick 4"
     engine = runbook.start("apply", plan(tmp_path, shell("a", script), shell("b", "echo last words")))
     while not list(runbook.state.glob("runs/*/journal.jsonl")) or not next(
         runbook.state.glob("runs/*/journal.jsonl")
     ).read_bytes().count(b"\n"):
         assert engine.poll() is None
-    told = runbook("logs", "last", "-f")
+    follower = runbook.start("logs", "last", "-f")
+    assert follower.stdout is not None
+    out = ""
+    while "tick 2\n" not in out:
+        line = follower.stdout.readline()
+        assert line, out
+        out += line
+    seen.touch()
+    out += follower.communicate(timeout=PATIENCE_S)[0]
     engine.communicate()
-    assert told.code == 0
-    ticks = [line for line in told.out.splitlines() if "│" in line]
+    assert follower.returncode == 0
+    ticks = [line for line in out.splitlines() if "│" in line]
     assert [line.partition("│ ")[2] for line in ticks] == ["tick 1", "tick 2", "tick 3", "tick 4", "last words"]
-    assert "■ succeeded after " in told.out.splitlines()[-1]
+    assert "■ succeeded after " in out.splitlines()[-1]

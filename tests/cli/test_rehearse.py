@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 from runbook.cli.shipped import shipped_plan
 from tests.cli.terminal import Terminal
+from tests.cli.test_running import Typist
 
 RESTORE = str(shipped_plan("restore-db"))
 
@@ -38,14 +38,13 @@ def test_faults_of_the_plan_come_first(runbook: Terminal, tmp_path: Path) -> Non
 
 
 def test_an_interrupt_ends_it(runbook: Terminal, tmp_path: Path) -> None:
-    steps = "".join(f"  - {{id: s{n}, uses: shell.run, with: {{argv: [id]}}, timeout: 1m}}\n" for n in range(60))
+    steps = "".join(f"  - {{id: s{n}, uses: shell.run, with: {{argv: [id]}}, timeout: 1m}}\n" for n in range(150))
     plan = tmp_path / "plan.yaml"
     plan.write_text(f"runbook: 1\nname: p\ntitle: T\nsteps:\n{steps}")
     env = tmp_path / "lab.yaml"
     env.write_text("environment: lab\nsystems: {}\n")
-    process = runbook.start("rehearse", str(plan), "--env", str(env))
-    time.sleep(2.0)
-    os.kill(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert "Traceback" not in err
+    typist = Typist("rehearse", str(plan), "--env", str(env), "--state", str(runbook.state))
+    typist.until(b" rehearsed")
+    os.kill(typist.pid, signal.SIGINT)
+    assert typist.ended() == 130
+    assert b"Traceback" not in typist.seen

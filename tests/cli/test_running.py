@@ -15,7 +15,8 @@ import pytest
 
 from runbook.operation import Json
 from tests.cli.terminal import Terminal
-from tests.cli.written import plan, shell
+from tests.cli.written import plan, shell, until_there
+from tests.fixtures.patience import PATIENCE_S, eventually
 
 CTRL_C, ENTER = b"\x03", b"\r"
 
@@ -35,7 +36,7 @@ class Typist:
             os.environ["NO_COLOR"] = "1"
             os.execv(sys.executable, [sys.executable, "-m", "runbook.cli", *arguments])
 
-    def until(self, text: bytes, *, times: int = 1, within_s: float = 20) -> None:
+    def until(self, text: bytes, *, times: int = 1, within_s: float = PATIENCE_S) -> None:
         """Read until the text was shown so often."""
         end = time.monotonic() + within_s
         while self.seen.count(text) < times and self._read():
@@ -71,19 +72,21 @@ def asking(step: str, script: str = "true") -> Mapping[str, Json]:
 
 def test_with_json_stdout_holds_the_records_and_no_other_line(runbook: Terminal, tmp_path: Path) -> None:
     process = runbook.start("apply", plan(tmp_path, shell("one", "echo out; echo err >&2")), "--json")
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     assert out == (runbook.run() / "journal.jsonl").read_text()
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_a_run_goes_on_when_its_reader_is_gone(runbook: Terminal, tmp_path: Path, options: tuple[str, ...]) -> None:
-    done = tmp_path / "done"
-    process = runbook.start("apply", plan(tmp_path, shell("one", "sleep 0.5"), shell("two", f"touch {done}")), *options)
+    gone, done = tmp_path / "gone", tmp_path / "done"
+    steps = shell("one", until_there(gone)), shell("two", f"touch {done}")
+    process = runbook.start("apply", plan(tmp_path, *steps), *options)
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()
-    assert process.wait(timeout=30) == 0
+    gone.touch()
+    assert process.wait(timeout=PATIENCE_S) == 0
     assert done.exists()
     assert events(runbook.run())[-1] == "run.finished"
 
@@ -92,7 +95,9 @@ def test_a_run_goes_on_when_the_disk_behind_its_output_is_full(tmp_path: Path) -
     done = tmp_path / "done"
     argv = [sys.executable, "-m", "runbook.cli", "apply", plan(tmp_path, shell("one", f"touch {done}"))]
     with Path("/dev/full").open("w") as full:
-        ended = subprocess.run([*argv, "--state", str(tmp_path / "state")], stdout=full, check=False, timeout=30)
+        ended = subprocess.run(
+            [*argv, "--state", str(tmp_path / "state")], stdout=full, check=False, timeout=PATIENCE_S
+        )
     assert ended.returncode == 0
     assert done.exists()
 
@@ -125,7 +130,7 @@ def test_a_name_that_was_mistyped_is_said_to_be_wrong(runbook: Terminal, tmp_pat
 
 def test_an_answer_of_the_wrong_type_is_asked_for_again(runbook: Terminal, tmp_path: Path) -> None:
     fields: Json = {"rows": {"type": "integer"}, "size": {"choices": ["small", "large"]}}
-    step: dict[str, Json] = {"id": "count", "title": "Count", "uses": "manual", "timeout": "30s"}
+    step: dict[str, Json] = {"id": "count", "title": "Count", "uses": "manual", "timeout": "5m"}
     step["with"] = {"instructions": "Count them", "fields": fields}
     typist = Typist("apply", plan(tmp_path, step), "--state", str(runbook.state))
     typist.until(b"rows (")
@@ -141,16 +146,15 @@ def test_an_answer_of_the_wrong_type_is_asked_for_again(runbook: Terminal, tmp_p
 
 
 def test_a_branch_goes_on_while_another_asks(runbook: Terminal, tmp_path: Path) -> None:
-    first, done = tmp_path / "first", tmp_path / "done"
+    asked, done = tmp_path / "asked", tmp_path / "done"
     other: list[Mapping[str, Json]] = [
-        {**shell("b", f"sleep 0.5; touch {first}"), "needs": []},
+        {**shell("b", until_there(asked)), "needs": []},
         {**shell("c", f"touch {done}"), "needs": ["b"]},
     ]
     typist = Typist("apply", plan(tmp_path, {**asking("a"), "needs": []}, *other), "--state", str(runbook.state))
     typist.until(b"Go on?")
-    end = time.monotonic() + 20
-    while "operation.finished" not in events(runbook.run()) and time.monotonic() < end:
-        time.sleep(0.05)
+    asked.touch()
+    eventually(lambda: "operation.finished" in events(runbook.run()))
     typist.type(b"y" + ENTER)
     assert typist.ended() == 0
     assert done.exists()

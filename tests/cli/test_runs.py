@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.terminal import Terminal
-from tests.cli.written import plan, shell, wait_for
+from tests.cli.written import plan, shell, until_there, wait_for
+from tests.fixtures.patience import eventually
 
 
 def listed(runbook: Terminal) -> list[dict[str, object]]:
@@ -54,13 +55,15 @@ def test_the_plan_is_left_out_where_the_line_would_be_too_long(
 
 
 def test_a_run_is_running_while_its_engine_is_and_interrupted_after_that(runbook: Terminal, tmp_path: Path) -> None:
-    engine = runbook.start("apply", plan(tmp_path, shell("a", "echo on; sleep 2")))
+    seen = tmp_path / "seen"
+    engine = runbook.start("apply", plan(tmp_path, shell("a", f"echo on; {until_there(seen)}")))
     wait_for_start(runbook)
     assert listed(runbook)[0]["status"] == "running"
     engine.kill()
     engine.communicate()
     assert listed(runbook)[0]["status"] == "interrupted"
     assert runbook("runs", "prune", "--keep", "0", "--yes").out == "– nothing to remove\n"
+    seen.touch()
 
 
 def wait_for_start(runbook: Terminal) -> None:
@@ -70,10 +73,7 @@ def wait_for_start(runbook: Terminal) -> None:
 
 
 def wait_for_run(runbook: Terminal) -> None:
-    end = time.monotonic() + 20
-    while not list((runbook.state / "runs").glob("*/journal.jsonl")):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    eventually(lambda: list((runbook.state / "runs").glob("*/journal.jsonl")))
 
 
 def test_a_run_whose_journal_is_spoiled_is_still_listed(runbook: Terminal, tmp_path: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from tests.cli.terminal import Terminal
-from tests.cli.written import plan, shell, wait_for
+from tests.cli.written import plan, shell, until_there, wait_for
+from tests.fixtures.patience import eventually
 
 
 def test_a_failed_run_says_what_failed_and_what_can_be_done(runbook: Terminal, tmp_path: Path) -> None:
@@ -68,13 +68,12 @@ def test_what_a_plan_gives_is_told_at_its_end_and_later(runbook: Terminal, tmp_p
 
 
 def test_a_running_run_says_what_runs_now(runbook: Terminal, tmp_path: Path) -> None:
-    engine = runbook.start("apply", plan(tmp_path, shell("a", "echo on; sleep 2")))
-    end = time.monotonic() + 20
-    while not list(runbook.state.glob("runs/*/logs/a.1.1.run.log")):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    seen = tmp_path / "seen"
+    engine = runbook.start("apply", plan(tmp_path, shell("a", f"echo on; {until_there(seen)}")))
+    eventually(lambda: list(runbook.state.glob("runs/*/logs/a.1.1.run.log")))
     wait_for(runbook.run() / "logs" / "a.1.1.run.log", "on")
     told = runbook("show")
+    seen.touch()
     engine.communicate()
     assert "  running; begun " in told.out
     assert "▶ a: Run a  run  for " in told.out

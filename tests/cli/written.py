@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from runbook.operation import Json
+from tests.fixtures.patience import PATIENCE_S
 
 HEAD = """\
 runbook: 1
@@ -27,13 +28,18 @@ def plan(directory: Path, *steps: Mapping[str, Json], name: str = "small", live:
     return str(path)
 
 
-def shell(step: str, script: str, *, timeout: str = "30s", **inputs: Json) -> dict[str, Json]:
+def shell(step: str, script: str, *, timeout: str = "5m", **inputs: Json) -> dict[str, Json]:
     """A step that runs a shell script."""
     with_: dict[str, Json] = {"argv": ["sh", "-c", script], **inputs}
     return {"id": step, "title": f"Run {step}", "uses": "shell.run", "timeout": timeout, "with": with_}
 
 
-def wait_for(path: Path, text: str, *, within_s: float = 20) -> None:
+def until_there(path: Path) -> str:
+    """What a script says to wait until that file is there."""
+    return f"until [ -e '{path}' ]; do sleep 0.05; done"
+
+
+def wait_for(path: Path, text: str, *, within_s: float = PATIENCE_S) -> None:
     """Until a file holds that text."""
     end = time.monotonic() + within_s
     while not (path.exists() and text in path.read_text()):
