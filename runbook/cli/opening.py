@@ -89,7 +89,7 @@ def parse_inputs(given: Iterable[str], inputs_file: str) -> dict[str, Json]:
     for pair in given:
         name, separator, value = pair.partition("=")
         if not separator or not name:
-            raise UsageFault(Problem("E206", "an input is NAME=VALUE", f"-i {name}", "-i backup=newest"))
+            raise UsageFault(Problem("E206", "an input is NAME=VALUE", f"-i {pair}", f"-i {name or 'NAME'}=VALUE"))
         found[name] = value
     return found
 

@@ -74,6 +74,8 @@ def read_document(name: str, reader: Reader, *, asked_at: Place | None = None) -
         reason = fault.strerror or "it isn't there"
         detail = f"{name}: {reason}."
         raise InvalidInput(problem("E100", detail, fix="check the path", where=asked_at)) from None
+    except InvalidInput as fault:  # where the reader won't go: it doesn't know who asked
+        raise InvalidInput(*(replace(one, where=one.where or asked_at) for one in fault.problems)) from None
     return read_yaml(name, raw)
 
 

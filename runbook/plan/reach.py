@@ -15,11 +15,14 @@ from runbook.plan.compose import Level, Node
 from runbook.plan.marks import Path
 from runbook.plan.model import Section
 from runbook.plan.references import references
-from runbook.plan.scope import AT_THE_END
+from runbook.plan.scope import AT_THE_END, Scope, render
 from runbook.plan.system_fields import public_fields
 from runbook.plan.template import ROOTS, Reference, TemplateFault, as_template, is_template
 
 _FIELDS = {"run": ("id", "started_at", *AT_THE_END), "environment": ("name", "live")}
+
+_NOTHING = Scope({}, {}, {})
+"""For a template that names nothing: what it gives, or why it gives nothing, is known before anything runs."""
 
 
 class Reach:
@@ -52,6 +55,8 @@ class Reach:
     def _text(self, text: str, path: Path, node: Node | None) -> list[str]:
         try:
             found = references(text)
+            if not found:
+                render(text, _NOTHING)
         except TemplateFault as fault:
             where = self._level.file.marks.inside(path, fault.fragment or text)
             self._problems.append(problem(fault.code, fault.detail, fix=fault.fix, name=fault.name, where=where))

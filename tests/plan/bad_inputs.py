@@ -90,6 +90,19 @@ PLANS: dict[str, Files] = {
     "template-syntax": _plan(
         steps(STEP + '  with:\n    a: "{{ inputs. }}"\n    b: |\n      one\n      {{ 1 + }}\n    c: "{% for %}"')
     ),
+    "templates-without-end": _plan(
+        steps(
+            STEP + "  with:\n"
+            "    a: \"{{ 'a' * 10 ** 9 }}\"\n"
+            '    b: "{{ 9 ** 9 ** 9 }}"\n'
+            '    c: "{{ [0] * 10 ** 8 }}"\n'
+            '    d: "{% for a in [1] * 9 %}{% endfor %}"\n'
+            "    e: \"{{ 'aaa' | replace('a', 'b' * 500000) }}\"\n"
+            '    f: "{{ 1 / 0 }}"\n'
+            "    g: \"{{ '%1000000000d' % 1 }}\"\n"
+            "    h: \"{{ 'fine' | upper }}\""
+        )
+    ),
     "unsafe-templates": _plan(
         steps(
             STEP + "  with:\n"

@@ -308,7 +308,7 @@ def test_conditions_are_true_or_false_and_nothing_else() -> None:
     head = "inputs: {n: {type: integer}, b: {type: boolean}}\n"
     loaded = plan(
         steps(
-            '- id: a\n  uses: x.y\n  when: inputs.n\n- id: b\n  uses: x.y\n  when: inputs.b\n  with: {x: "{{ 1 / 0 }}"}',
+            '- id: a\n  uses: x.y\n  when: inputs.n\n- id: b\n  uses: x.y\n  when: inputs.b\n  with: {x: "{{ inputs.n / 0 }}"}',
             head=head,
         )
     )
