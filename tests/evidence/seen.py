@@ -34,7 +34,7 @@ _TRACED = f"trace=execve,{','.join(FORKS + NAMING)}"
 
 @dataclass(frozen=True)
 class Scene:
-    """Where a plan is shown and run. ``server``: the service whose container has the server, or ''.
+    """Where a plan is shown and run. ``server``: the service whose container has the server, or several, or ''.
 
     ``log``: all that the server, or both, have logged. ``answer`` is told of a run that waits for a person, and answers it.
     ``commands``: those of which a server's own settings had told it before (to archive, to restore). ``say`` lets the server log
