@@ -51,4 +51,7 @@ def _python(folder: Path) -> Path:
     script = python.with_name("runbook")
     script.write_text(_SCRIPT.format(python=python))
     script.chmod(0o755)
+    for entry in Path(sysconfig.get_path("scripts")).iterdir():  # servers that came with the libraries
+        if not (python.parent / entry.name).exists():
+            (python.parent / entry.name).symlink_to(entry)
     return python

@@ -101,6 +101,14 @@ OF_THE_WORLD = (
         without.asked_there,
         (f"{W}/test_containers.py::test_the_engine_is_away_for_a_while",),
     ),
+    Row(
+        "F44b",
+        "a container whose records go with it is killed and started again; one that is replaced by another",
+        "that there is no record of a start counts only in the container that it was begun in",
+        (f"{W}/test_containers.py::test_the_container_is_killed",),
+        without.another_container,
+        (f"{W}/test_containers.py::test_the_container_is_killed",),
+    ),
     Row("F45", "an SSH connection is half open", "keepalives", owed="hosts over SSH come later"),
     Row(
         "F46",
@@ -142,6 +150,6 @@ OF_THE_WORLD = (
             f"{S}/test_crash.py::test_after_a_reboot_nothing_of_before_counts_as_running",
         ),
         without.other_boots,
-        (f"{S}/test_crash.py::test_after_a_reboot_nothing_of_before_counts_as_running",),
+        (f"{W}/test_machine.py::test_the_machine_was_started_anew_in_the_middle",),
     ),
 )

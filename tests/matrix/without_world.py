@@ -43,6 +43,11 @@ asked_there = Mutation(
 )
 """What can't be asked in a container is taken for ended."""
 
+another_container = Mutation(
+    "runbook/transports/far.py", "worker.Unknown() if gone else state", "state if gone else state"
+)
+"""A container that was started anew, or replaced, is believed that nothing was ever begun in it."""
+
 begun_is_touched = Mutation(
     "runbook/runner/step.py",
     "return Adrift(state.problem) if self._state.touched else Broke(state.problem)",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +12,10 @@ import pytest
 
 from runbook.transports.supervisor import processes
 from tests.cli.written import wait_for
-from tests.runner.killed_program import PATIENCE_S, Program, eventually
+from tests.runner.killed_program import PATIENCE_S, Program, alive, eventually
 from tests.runner.test_kill import say_how_it_ended
 from tests.trouble.night import DONE, FAILED, JOURNAL, WAITS
 from tests.trouble.places import elsewhere, small_disk
-
-ASKED = "runbook resolve"
 
 
 @pytest.fixture
@@ -131,19 +131,26 @@ def test_the_records_were_remounted_read_only(program: Program) -> None:
 
 @pytest.mark.root
 def test_the_machine_was_started_anew_in_the_middle(program: Program) -> None:
-    """Another boot: whatever lived is gone, and its numbers mean nothing; a pid that is used again is nobody of ours."""
+    """Another boot: whatever lived is gone, and its numbers mean nothing. The child that is left alive here stands for a
+    stranger that has its pid and its start time by chance: it is neither waited for nor ended.
+    """
     path = program.write(program.step("a"), program.step("b", program.waits), program.step("c"))
-    program.start("apply", path)
+    engine = program.start("apply", path)
     wait_for(program.ledger, "b")
     eventually(program.recorded)
-    program.kill_everything()
+    supervisors, children = program.pids()
+    engine.kill()
+    engine.wait(PATIENCE_S)
+    os.kill(supervisors[-1], signal.SIGKILL)
     boot = program.directory / "boot_id"
     boot.write_text("0b00710d-0000-4000-8000-000000000000\n")
     program.under = elsewhere({Path("/proc/sys/kernel/random/boot_id"): boot})
     code, said = run(program, "resume")
     assert code == WAITS, said
+    assert alive(children[-1]), "it is not ours"
+    program.kill_everything()
     assert "how it ended can't be known from here" in said
-    assert f"{ASKED} {program.run_directory().name} b" in said
+    assert f"runbook resolve {program.run_directory().name} b" in said
     assert program.statuses() == {"a": "succeeded", "b": "unknown", "c": "pending"}
     assert program.marks() == ["a", "b"], "nothing is done that may be done already"
     assert run(program, "resolve", "last", "b", "--as", "not-done", "--reason", "it was cut off")[0] == DONE
