@@ -10,7 +10,7 @@ from tests.canary.ends import ENDS, End, afterwards, house
 from tests.fixtures.postgres import PostgresServer
 
 MANY = {end.name for end in ENDS if end.name.startswith("killed at")} - {
-    "killed at journal.after_write:9",
+    "killed at journal.after_write:5",
     "killed at supervisor.executed:1",
 }
 """What the command alone goes through."""

@@ -73,11 +73,11 @@ SECRETS = (
     ),
     Row(
         "T10 journal",
-        "servers say secrets back, in every form, in every fault",
+        "servers say secrets back, in every form, in what they answer and in every fault",
         "one filter before the journal",
         (ENDS,),
         journal,
-        (f"{ENDS}[failure]",),
+        (f"{ENDS}[success]",),
     ),
     Row(
         "T10 output",
@@ -160,6 +160,14 @@ SECRETS = (
         (f"{T}/test_secrets.py::test_a_minted_secret_is_kept_and_never_shown", f"{ENDS}[success]"),
     ),
     Row(
+        "T10 container",
+        "a program in a container prints its secrets",
+        "they come with the program's first input, and the same filter stands before the log",
+        (f"{C}/test_container.py",),
+        output,
+        (f"{C}/test_container.py",),
+    ),
+    Row(
         "T10 -vvv",
         "more is asked for than there is",
         "no option makes it say more",
@@ -171,7 +179,7 @@ SECRETS = (
         "killed at a crash point, and gone on with; the supervisor is killed",
         "what is on disk was masked before it got there",
         (
-            f"{ENDS}[killed at journal.after_write:9]",
+            f"{ENDS}[killed at journal.after_write:5]",
             f"{ENDS}[killed at supervisor.executed:1]",
             f"{ENDS}[supervisor killed]",
         ),
