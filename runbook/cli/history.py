@@ -123,8 +123,19 @@ def known(history: History) -> Known:
 
     order, state = history.order, history.state
     left = holds(history.run.run, order, state, CATALOGUE, over=True) if open_holds(state) else ()
-    alive = holder(history.run.run_lock) is not None
-    return page.known(order.plan, state, CATALOGUE, holds=left, alive=alive)
+    return page.known(order.plan, state, CATALOGUE, holds=left, alive=_at_work(history.run))
+
+
+def _at_work(run: RunDir) -> frozenset[str]:
+    """The steps of which a program lives, as the supervisors' records and the processes of this moment show it."""
+    from runbook.transports.supervisor.records import State, read_children
+
+    try:
+        children = read_children(run.path)
+    except JournalFault:
+        return frozenset()  # a resume says what is wrong with them
+    running = (child.id for child in children.values() if child.state is State.RUNNING)
+    return frozenset(operation.partition("/")[0].removesuffix("~back") for operation in running)
 
 
 def event_of(record: Record) -> Event:

@@ -87,7 +87,7 @@ class _Teller:
 
     def _resume(self) -> Iterator[str]:
         if self.known.alive:
-            yield "waits for what is still at work"
+            yield f"waits for what is still at work: {_listed(sorted(self.known.alive))}"
         yield self._then()
 
     def _skip(self, step: str) -> Iterator[str]:
@@ -96,7 +96,7 @@ class _Teller:
 
     def _abandon(self) -> Iterator[str]:
         if self.known.alive:
-            yield "not before what is still at work has ended (exit code 5)"
+            yield f"not before what is still at work has ended ({_listed(sorted(self.known.alive))}): exit code 5"
         for hold in self.known.holds[:MOST_WAYS]:
             yield _left(hold)
         if len(self.known.holds) > MOST_WAYS:
@@ -140,7 +140,7 @@ class _Teller:
         if spec.releases and state.status is not Status.FAILED:
             return f"releases {spec.releases}"
         if step in self.run.graph.releases() and state.attempt and state.status is not Status.FAILED:
-            return "keeps" if state.in_force else "takes"
+            return "keeps" if state.in_force and step not in self.known.blind else "takes"
         if state.question is not None and state.question.kind != CONFIRM and state.attempt:
             return "goes"
         return "tries" if state.attempt else "begins"

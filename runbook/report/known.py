@@ -21,30 +21,38 @@ _PEOPLE = frozenset(("manual", "approval"))
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """``unseen``: steps of which nobody can see afterwards how they ended; ``asking``: steps that a person has to answer before or
-    while they run; ``conditional``: steps with a condition. ``needed``: by step, who can't do without its outputs; None where that
-    can't be told. ``holds``: what is held, with the commands that take it back; ``alive``: a program of the run is still at work.
+    """``unseen``: steps of which nobody can see afterwards how they ended; ``blind``: those, and others that don't look before they
+    act again. ``asking``: steps that a person has to answer before or while they run; ``conditional``: steps with a condition.
+    ``needed``: by step, who can't do without its outputs; None where that can't be told. ``holds``: what is held, with the commands
+    that take it back; ``alive``: steps of which a program is still at work, though no engine is.
     """
 
     unseen: frozenset[str] = frozenset()
+    blind: frozenset[str] = frozenset()
     asking: frozenset[str] = frozenset()
     conditional: frozenset[str] = frozenset()
     needed: Mapping[str, tuple[str, ...]] | None = field(default_factory=dict)
     holds: tuple[Hold, ...] = ()
-    alive: bool = False
+    alive: frozenset[str] = frozenset()
 
 
 NOTHING = Known()
 
 
 def known(
-    plan: Plan, run: Run, actions: Mapping[str, AnyAction], *, holds: tuple[Hold, ...] = (), alive: bool = False
+    plan: Plan,
+    run: Run,
+    actions: Mapping[str, AnyAction],
+    *,
+    holds: tuple[Hold, ...] = (),
+    alive: frozenset[str] = frozenset(),
 ) -> Known:
     """What is to be known of the plan's steps. Steps of actions that this program doesn't have are left out."""
     steps = [(step, actions[step.uses]) for step in plan.steps if step.uses in actions]
     live = run.header.live
     return Known(
         unseen=frozenset(step.id for step, action in steps if interrupted_of(action, step) is Interrupted.ASK),
+        blind=frozenset(step.id for step, action in steps if interrupted_of(action, step) is not Interrupted.OBSERVE),
         asking=frozenset(
             step.id
             for step, action in steps

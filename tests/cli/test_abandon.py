@@ -36,7 +36,10 @@ def test_not_while_a_program_of_the_run_lives(runbook: Terminal, tmp_path: Path)
     assert runbook("abandon", "last", "--reason", "x").code == 5, "its engine works"
     engine.kill()
     engine.communicate()
-    assert "? a: Run a  (begun; a resume finds out how it ended)" in runbook("show").out.splitlines()
+    page = runbook("show").out.splitlines()
+    assert "? a: Run a  (begun; a resume finds out how it ended)" in page
+    assert "waits for what is still at work: a" in [line.strip() for line in page]
+    assert "not before what is still at work has ended (a): exit code 5" in [line.strip() for line in page]
     orphaned = runbook("abandon", "last", "--reason", "x")
     assert orphaned.code == 5
     assert "E502" in orphaned.err
