@@ -1,7 +1,8 @@
 """The far side: processes in containers, which outlive the local client that asked for them.
 
 Owns the way to the worker that runs beside such a process and keeps its records there. Promises: an id is used once; what is
-needed to find the process again is noted, durably, before it starts; a stop ends it there, not only its client here.
+needed to find the process again is noted, durably, before it starts; a stop ends it there, not only its client here; that there is
+no record of it means that it never started only in the container that it was begun in, which has not been started anew since.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from runbook.action import Unreachable
 from runbook.host import Compose, Docker, Host
@@ -27,6 +29,9 @@ from runbook.transports.supervisor import worker
 from runbook.transports.supervisor.requests import Stage
 from runbook.transports.trouble import Trouble, trouble
 
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
 NOTE = "far"
 ANSWER_WITHIN_S = 20.0
 SWEPT_WITHIN_S = 5.0
@@ -38,12 +43,16 @@ _SIGNALLED = range(129, 160)
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """Where a far process is found again: its host, the user that it runs as there, its records' folder, its id there."""
+    """Where a far process is found again: its host, the user that it runs as there, its records' folder, its id there.
+
+    ``instance``: which container that was, and since when it ran: records in its memory, or in one that was replaced, are gone.
+    """
 
     host: Docker | Compose
     user: str
     records: str
     id: str
+    instance: str = ""
 
 
 class FarSide:
@@ -65,7 +74,8 @@ class FarSide:
         if container.status != "running":
             detail = f"The container {container.name} is {container.status}, not running."
             raise trouble("E301", "a process could not be started", detail, f"docker start {container.name}")
-        handle = Handle(host, user, worker.folder(self._run, self._uid(host, user)), _far_id(use_id, number))
+        records = worker.folder(self._run, self._uid(host, user))
+        handle = Handle(host, user, records, _far_id(use_id, number), _instance(container))
         with self._lock:
             self._handles.setdefault(use_id, []).append(handle)
             self._folders.add((host, user, handle.records))
@@ -80,7 +90,7 @@ class FarSide:
     def note(self, use_id: str) -> Fields:
         """What has to be journalled before the processes of this use may start; empty where none is far away."""
         handles = self.handles(use_id)
-        found = [{"user": one.user, "records": one.records, "id": one.id} for one in handles]
+        found = [{"user": one.user, "records": one.records, "id": one.id, "instance": one.instance} for one in handles]
         return {NOTE: json.dumps(found)} if found else {}
 
     def handles(self, use_id: str) -> tuple[Handle, ...]:
@@ -152,9 +162,15 @@ class FarSide:
             self._folders.add((handle.host, handle.user, handle.records))
         try:
             ran = self._commands.run(handle.host, argv, self._unbounded.within(ANSWER_WITHIN_S), user=handle.user)
-            return worker.parse_status(ran.stdout) if ran.exit_code == 0 else None
-        except (Unreachable, ValueError):
+            state = worker.parse_status(ran.stdout) if ran.exit_code == 0 else None
+            gone = isinstance(state, worker.NeverStarted) and not self._same(handle)
+        except (Trouble, Unreachable, ValueError):
             return None
+        return worker.Unknown() if gone else state
+
+    def _same(self, handle: Handle) -> bool:
+        """Whether it is still the container that the process was begun in, with all that was written there."""
+        return handle.instance in ("", _instance(self._engine.one(handle.host)))
 
     def _uid(self, host: Docker | Compose, user: str) -> int:
         try:
@@ -177,9 +193,13 @@ def handles_noted(notes: tuple[Fields, ...], hosts: tuple[Host, ...]) -> tuple[H
     text = next((str(note[NOTE]) for note in reversed(notes) if NOTE in note), "[]")
     far = [host for host in hosts if isinstance(host, Docker | Compose)]
     return tuple(
-        Handle(host, found["user"], found["records"], found["id"])
+        Handle(host, found["user"], found["records"], found["id"], found.get("instance", ""))
         for host, found in zip(far, json.loads(text), strict=False)
     )
+
+
+def _instance(container: Container) -> str:
+    return f"{container.id} {container.attrs['State']['StartedAt']}"
 
 
 def ended_by_signal(code: int) -> bool:
