@@ -162,6 +162,7 @@ def test_a_server_that_does_not_answer_is_found_in_its_volumes(
 ) -> None:
     """It ended before anybody asked it, as a damaged one may: the copy can be taken all the same."""
     pg_container.container.kill()
+    pg_container.container.wait()
     life = Life(stage, Stop(), inside, stage.scope("stop"), {})
     assert life.go() == []
     server = life.end()

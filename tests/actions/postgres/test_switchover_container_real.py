@@ -54,7 +54,9 @@ def pair(compose_project: Callable[..., ComposeProject]) -> ComposeProject:
     access = f"echo 'host replication all all scram-sha-256' >> {DATA}/pg_hba.conf"
     script = f"{access}; umask 077; echo '*:*:*:*:{PASSWORD}' > {PASSFILE}"
     assert a.exec_run(["sh", "-c", script], user="postgres")[0] == 0
+    loaded = psql(a, "SELECT pg_conf_load_time()")
     psql(a, "SELECT pg_reload_conf()")
+    eventually(lambda: psql(a, "SELECT pg_conf_load_time()") != loaded)
     psql(a, "CREATE TABLE notes AS SELECT generate_series(1, 10) AS number")
     project.client.containers.run(
         POSTGRES,
