@@ -28,8 +28,10 @@ from runbook.placeholder import stand_for
 from runbook.quoting import shell_word
 from runbook.system import Postgres
 
+# by the very function that a role which may rewind has been granted (manual, pg_rewind)
 _INSIDE = sql(
-    "SELECT coalesce(string_agg(name, ', '), '') AS kept FROM pg_ls_dir('.') AS name WHERE name ~ '^(old_)?rb_'"
+    "SELECT current_setting('data_directory') AS directory, coalesce(string_agg(name, ' '), '') AS kept "
+    "FROM pg_ls_dir('.', false, false) AS name WHERE name ~ '^(old_)?rb_'"
 )
 
 _SAID = """\
@@ -257,11 +259,12 @@ def read(look: Look, db: Postgres, where: Paths) -> Inside:
 def refuse(look: Look, db: Postgres, primary: Postgres, data: str, scope: Scope) -> None:
     """Refuse (exit 4) what can be seen to forbid it without the stopped server's programs, everything at once."""
     found = [replace(one, fix=REBUILD) for one in in_container.unfit(look, db, data, "")]
-    kept = str(look.query(maintenance(primary, scope.application), _INSIDE)[0]["kept"])
+    inside = look.query(maintenance(primary, scope.application), _INSIDE)[0]
+    kept = str(inside["kept"]).split()
     if kept:
         who = primary.key or "the new primary"
-        why = f"{kept} lies inside the data directory of {who}, and pg_rewind would bring it along."
-        gone = " ".join(shell_word(f"{primary.data_directory or '$PGDATA'}/{name}") for name in kept.split(", "))
+        why = f"In the data directory of {who} lies {', '.join(kept)}: pg_rewind would bring it along."
+        gone = " ".join(shell_word(f"{inside['directory']}/{name}") for name in kept)
         found.append(cannot(why, f"Pack it away, then: {on_host(primary.host, f'rm -rf {gone}')}"))
     if found:
         raise Refused(*found)

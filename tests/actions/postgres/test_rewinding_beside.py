@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import cast
 
 import pytest
 
-from runbook.action import Undecidable
+from runbook.action import ContainerFacts, Look, Undecidable
+from runbook.actions.postgres import rewinding_beside
 from runbook.actions.postgres.cluster import Paths
 from runbook.actions.postgres.following import Follower
 from runbook.actions.postgres.in_container import Inside, Kept
 from runbook.actions.postgres.rewind import Rewind, RewindFacts, RewindInputs
 from runbook.actions.postgres.rewinding import Parted
+from runbook.errors import Refused
 from runbook.host import Compose, Docker
 from runbook.operation import Call, Document, changes
 from runbook.paste import paste
@@ -113,6 +116,44 @@ def test_without_a_password_the_passfile_is_used() -> None:
 def test_a_password_file_inside_the_directory_stays_its_own() -> None:
     """pg_rewind brings the new primary's files: the directory's own are put back."""
     assert arguments("own_settings")[1]["argv"][-1] == "own/pgpass"  # type: ignore[index]
+
+
+@dataclass
+class Both:
+    """A look at the stopped container, and at what lies in the new primary's data directory."""
+
+    mounts: tuple[str, ...]
+    kept: str = ""
+
+    def container(self, host: object) -> ContainerFacts:
+        return ContainerFacts("1", "pg", "", "", "exited", "", "postgres:15", "", 0, self.mounts)
+
+    def query(self, connection: object, statement: object) -> list[dict[str, str]]:
+        return [{"directory": DATA, "kept": self.kept}]
+
+
+@pytest.mark.parametrize(
+    ("look", "code", "words"),
+    [
+        (Both((f"v:{DATA}",)), "", ""),
+        (Both(("v:/elsewhere",)), "E795", "lies on no volume"),
+        (Both((f"v:{DATA}", f"/etc/pg.conf:{DATA}/postgresql.conf")), "E795", "is mounted inside"),
+        (Both((f"v:{DATA}",), "old_rb_a rb_b"), "E698", "old_rb_a, rb_b: pg_rewind would bring it along"),
+    ],
+)
+def test_what_can_be_seen_to_forbid_it(look: Both, code: str, words: str) -> None:
+    def refused() -> None:
+        rewinding_beside.refuse(cast(Look, look), OLD, INPUTS.primary, DATA, scope())
+
+    if not code:
+        refused()
+        return
+    with pytest.raises(Refused) as found:
+        refused()
+    [problem] = found.value.problems
+    assert problem.code == code
+    assert words in problem.detail
+    assert "mode: side" not in problem.fix, "the remedy is another than a recovery's"
 
 
 def test_a_dry_run_that_can_not_know_where_the_volume_is_mounted_says_so() -> None:

@@ -126,6 +126,11 @@ def test_one_that_is_down_is_marked_beside_and_comes_back_read_only(
     for action, on, claimed in claims:
         with pytest.raises(Refused, match="its container runs"):
             steps.planned(action, on, "claim", **claimed)
+    # where its container is gone, or the engine doesn't answer, nothing is known of it: a person has to say so
+    gone = a.model_copy(update={"host": Docker("rb-nothing-there")})
+    with pytest.raises(Refused, match="cut off from us alone"):
+        steps.planned(Fence(), gone, "claim")
+    assert steps.planned(Fence(), gone, "claim", attested="me") == ()
     old = pair.containers["a"]
     old.kill()
     old.wait()
