@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from threading import Barrier, Event, Thread
+from threading import Barrier, Thread
 
 import pytest
 
@@ -14,22 +14,8 @@ from runbook.journal.ports import Journal
 from runbook.journal.record import Record
 from tests.fixtures.patience import PATIENCE_S, eventually
 from tests.journal.begun import HERE, RUN, create, reopen, step
+from tests.journal.held_disk import HeldDisk
 from tests.journal.memory_disk import Fault, MemoryDisk
-
-
-class HeldDisk(MemoryDisk):
-    """A disk of which a sync takes until the test lets it go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.held, self.free = Event(), Event()
-        self.free.set()
-
-    def fdatasync(self, file: int) -> None:
-        if not self.free.is_set():
-            self.held.set()
-            self.free.wait(PATIENCE_S)
-        super().fdatasync(file)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from runbook.journal.tape import JOURNAL
 from runbook.runner.ledger import Ledger
 from tests.engine.story import HEADER
 from tests.engine.story import step as plain
+from tests.fixtures.patience import PATIENCE_S, eventually
+from tests.journal.held_disk import HeldDisk
 from tests.journal.memory_disk import Fault, MemoryDisk
 from tests.journal.steady_clock import SteadyClock
 from tests.runner.memory_run import DIRECTORY, RUN
@@ -26,8 +28,8 @@ EIO, ENOSPC = 5, 28
 class Bench:
     """A ledger on a disk in memory, and what its watcher was told."""
 
-    def __init__(self, *names: str) -> None:
-        self.disk = MemoryDisk()
+    def __init__(self, *names: str, disk: MemoryDisk | None = None) -> None:
+        self.disk = disk or MemoryDisk()
         self.told: list[Event] = []
         self.journal = LocalJournal.create(DIRECTORY, run=RUN, clock=SteadyClock(), boot="b", disk=self.disk)
         run = begin(build([plain(name) for name in names]), HEADER)
@@ -91,10 +93,11 @@ def test_a_stop_is_recorded_on_a_full_disk() -> None:
 
 def test_branches_share_a_sync_and_each_waits_for_its_own_event() -> None:
     names = [f"s{number}" for number in range(16)]
-    bench = Bench(*names)
+    disk = HeldDisk()
+    bench = Bench(*names, disk=disk)
     bench.ledger.commit()
-    bench.disk.sync_takes_s = 0.01
     before = bench.disk.calls.count("fdatasync")
+    disk.free.clear()
     durable: list[bool] = []
 
     def skip(name: str) -> None:
@@ -102,10 +105,16 @@ def test_branches_share_a_sync_and_each_waits_for_its_own_event() -> None:
         durable.append(f'"step":"{name}"'.encode() in bench.disk.names[DIRECTORY / JOURNAL].durable)
 
     threads = [threading.Thread(target=skip, args=(name,)) for name in names]
-    for thread in threads:
+    threads[0].start()
+    assert disk.held.wait(PATIENCE_S)
+    for thread in threads[1:]:
         thread.start()
+    eventually(lambda: len(bench.ledger._pending) == 15)
+    disk.free.set()
     for thread in threads:
         thread.join()
     assert durable == [True] * 16
-    assert bench.disk.calls.count("fdatasync") - before < 2 * 16, "two syncs a commit, if each had its own"
+    assert bench.disk.calls.count("fdatasync") - before == 2 * 2, (
+        "the first one's, and one commit for all that came meanwhile"
+    )
     assert sorted(bench.written()) == ["run.created", *["step.skipped"] * 16]
