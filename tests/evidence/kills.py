@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psycopg
 
+from tests.evidence.program import Program
 from tests.evidence.stacks import InContainer, Stack
 from tests.evidence.witness import Picture, children_of, databases, descendants, oid_of, picture, rows_of, until
 
@@ -231,6 +232,11 @@ def processes_about(place: Path) -> dict[int, str]:
             if state not in "ZX" and any(name in command for name in names):
                 found[int(entry.name)] = command
     return found
+
+
+def over(program: Program) -> bool:
+    """Whether its newest run has come to a good end: the kill came too late then, and there is nothing to resume."""
+    return any(event["event"] == "run.finished" and event["status"] == "succeeded" for event in program.events())
 
 
 def kill(victim: Victim, engine: subprocess.Popen[bytes], run: Path, stack: Stack | None = None) -> None:

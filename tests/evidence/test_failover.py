@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ import psycopg
 import pytest
 
 from runbook.host import host_json
-from tests.evidence.kills import processes_about
+from tests.evidence.kills import over, processes_about
 from tests.evidence.program import PLANS, Program, Ran
 from tests.evidence.site import site
 from tests.evidence.witness import children_of, until
@@ -48,10 +47,15 @@ class Client:
             while not self.ended.is_set():
                 self.pair.write(1, on=self.server)
 
+    def has_written(self, count: int) -> None:
+        """Wait until so many more commits were acknowledged."""
+        known = len(self.pair.acknowledged)
+        until(lambda: len(self.pair.acknowledged) >= known + count, BEGINS_WITHIN_S, f"{count} more commits")
+
     def stop(self) -> None:
         """It writes no more."""
         self.ended.set()
-        self.thread.join(30)
+        self.thread.join(60)
 
 
 P = TypeVar("P", bound=Both[Any])
@@ -103,7 +107,9 @@ class House(Generic[P]):
         return self.on(self.program.run("apply", *self.arguments(plan, primary, standby, *more)))
 
     def resume(self) -> Ran:
-        """Go on with the newest run."""
+        """Go on with the newest run; one that came to its end before it was killed is left alone."""
+        if over(self.program):
+            return Ran(0, "", "")
         return self.on(self.program.run("resume", self.program.last, "--confirm", "postgres", "--yes"))
 
     def on(self, ran: Ran) -> Ran:
@@ -156,7 +162,7 @@ def killed_at(house: House[Any], plan: str, operation: str, *roles: str, everyth
         until(lambda: begun() or engine.poll() is not None, BEGINS_WITHIN_S, f"{operation} begins")
     assert begun(), (program.folder / "output").read_text()
     engine.kill()
-    engine.wait(30)
+    engine.wait(60)
     while everything and (doomed := {*processes_about(program.directory()), *children_of(program.directory())}):
         for pid in doomed:
             with suppress(ProcessLookupError):
@@ -170,9 +176,9 @@ def rows(server: Server) -> set[int]:
 def test_a_failover_while_a_client_writes_and_the_way_back(house: House[Pair]) -> None:
     pair = house.pair
     client = Client(pair, pair.first)
-    time.sleep(0.3)
+    client.has_written(20)
     pair.cut_off(pair.second)
-    time.sleep(0.3)
+    client.has_written(20)
     pair.crash(pair.first)
     client.stop()
     received = rows(pair.second)
@@ -208,7 +214,7 @@ def test_a_switchover_under_load_loses_nothing(house: House[Pair]) -> None:
     """Even where a writer was forgotten: it is cut off, and every commit that it was told of is there."""
     pair = house.pair
     client = Client(pair, pair.first)
-    time.sleep(0.3)
+    client.has_written(21)
     ran = house.apply("switchover", "a", "b")
     client.stop()
     assert ran.code == 0, ran.said
