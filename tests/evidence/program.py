@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PLANS = ROOT / "plans"
 RUNBOOK = Path(sys.executable).with_name("runbook")
-ENDS_WITHIN_S = 180.0
+ENDS_WITHIN_S = 600.0
 INHERITED = ("PATH", "HOME", "DOCKER_HOST", "LANG", "TZ", "TMPDIR")
 
 
