@@ -48,12 +48,6 @@ def _python(folder: Path) -> Path:
                 (libraries / entry.name).symlink_to(entry)
     (libraries / "checkout.pth").write_text(f"{folder}\n")
     python = place / "bin" / "python"
-    for entry in Path(
-        sysconfig.get_path("scripts")
-    ).iterdir():  # programs that came with a library, which looks for them there
-        program = python.with_name(entry.name)
-        if entry.is_file() and not program.exists() and not entry.read_bytes().startswith(b"#!"):
-            program.symlink_to(entry)
     script = python.with_name("runbook")
     script.write_text(_SCRIPT.format(python=python))
     script.chmod(0o755)
