@@ -94,10 +94,9 @@ class NoFacts:
 class Scope:
     """Where and when an action is used. ``directory`` is the run's own, ``started_at`` the run's frozen time (UTC).
 
-    ``systems`` are all systems of the environment, for artifacts that name their store. ``held`` are the pinned facts of
-    the hold that this step releases. ``resumed`` is true where operations of the step may have been performed: after
-    an earlier executor or attempt, and in the round that closes this one. ``ended`` are then the results of those that are known
-    to have ended well, in the order in which they were begun last: evidence for what the world can't tell, never instead of it.
+    ``systems``: all of the environment. ``held``: the pinned facts of the hold that this step releases. ``resumed``: operations of
+    the step may have been performed, by an earlier executor or attempt, or before its closing round. ``ended``: then the results
+    of those that ended well, in the order in which they were begun last: evidence for what the world can't tell, never instead.
     """
 
     run: str
@@ -173,8 +172,7 @@ class FileFacts:
 class ContainerFacts:
     """A container as seen. ``state``: created, running, paused, exited, …; ``health``: healthy, unhealthy, starting or ''.
 
-    ``mounts``: ``SOURCE:PATH`` each, the source empty for a file system in memory. ``auto_remove``: it is gone once it stops.
-    ``networks``: by name.
+    ``mounts``: ``SOURCE:PATH`` each, no source: in memory. ``auto_remove``: gone once it stops. ``networks``: names.
     """
 
     id: str
