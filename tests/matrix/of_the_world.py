@@ -95,9 +95,9 @@ OF_THE_WORLD = (
     ),
     Row(
         "F44",
-        "the container is killed, the client of its exec is, the Docker Engine is away",
+        "the container is killed, the client of its exec is, the Docker Engine is away or restarted",
         "the records are in the container; what can't be asked there is not taken for ended",
-        (f"{W}/test_containers.py", f"{W}/test_container_restore.py"),
+        (f"{W}/test_containers.py", f"{W}/test_container_restore.py", f"{W}/test_engine.py"),
         without.asked_there,
         (f"{W}/test_containers.py::test_the_engine_is_away_for_a_while",),
     ),
