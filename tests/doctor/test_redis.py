@@ -16,6 +16,7 @@ from runbook.transports.database import Databases
 from runbook.transports.docker import DockerEngine
 from runbook.transports.look import LiveLook
 from runbook.transports.secrets import SecretStore
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.redis import RedisServer
 
 
@@ -24,7 +25,7 @@ def ask(system: Redis) -> str:
     secrets = SecretStore(Path("/nonexistent"), Redactor())
     databases = Databases(secrets, engine, Redactor())
     look = LiveLook(secrets=secrets, engine=engine, databases=databases, commands=Commands(engine))
-    return redis.ask(system, look, secrets, within_s=2.0)
+    return redis.ask(system, look, secrets, within_s=PATIENCE_S)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def run(setting: str | None) -> subprocess.CompletedProcess[str]:
     if setting is not None:
         environment["RUNBOOK_CRASH"] = setting
     command = [sys.executable, "-c", PASS_THREE_TIMES]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.parametrize(("setting", "turns"), [("here:1", 0), ("there:2", 1), ("here:3", 2)])

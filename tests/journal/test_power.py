@@ -95,7 +95,7 @@ def work(directory: Path, crash: str = "") -> tuple[int, list[str]]:
     """Let a process append and tell what it was promised; its exit code and the hashes."""
     command = [sys.executable, "-c", APPEND_AND_TELL, str(directory)]
     environment = {**os.environ, "RUNBOOK_CRASH": crash}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
     return ended.returncode, ended.stdout.split()
 

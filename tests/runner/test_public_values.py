@@ -25,12 +25,12 @@ steps:
     uses: postgres.assert
     on: db
     with: {checks: [{query: SELECT 1, at_least: 1}]}
-    timeout: 30s
+    timeout: 5m
   - id: work
     title: Work
     uses: shell.run
     with: {argv: [sh, -c, 'test -e "$1" && echo "$0" > "$2"', "{{ inputs.name }}", READY, OUT]}
-    timeout: 30s
+    timeout: 5m
 """
 
 

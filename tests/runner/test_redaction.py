@@ -20,12 +20,12 @@ steps:
     title: Print it
     uses: shell.run
     with: {argv: [sh, -c, "echo it is $TOKEN; echo $TOKEN >&2"], env: {TOKEN: {file: FILE}}}
-    timeout: 10s
+    timeout: 5m
   - id: fail
     title: Fail with it
     uses: shell.run
     with: {argv: [sh, -c, "echo $TOKEN >&2; exit 3"], env: {TOKEN: {file: FILE}}}
-    timeout: 10s
+    timeout: 5m
 """
 
 
