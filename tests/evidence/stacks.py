@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import signal
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -315,6 +315,11 @@ def write_environment(stack: Stack) -> None:
     stack.environment.write_text(text)
 
 
+def copied_once(directory: str) -> str:
+    """PostgreSQL's own example of an archive command: one that a crash while it copies stops for good."""
+    return f"test ! -f {directory}/%f && cp %p {directory}/%f"
+
+
 @contextmanager
 def stack(
     client: DockerClient,
@@ -325,11 +330,12 @@ def stack(
     settings: Sequence[str] = (),
     disk: str = "",
     archive: bool = False,
+    archiving: Callable[[str], str] = copied_once,
 ) -> Iterator[Stack]:
     """A stack with the guide's data. ``stopped`` services don't run.
 
     ``local``: its database is a cluster of this machine. ``disk``: the size of a container's data volume, in memory.
-    ``archive``: the cluster archives its WAL where the environment says.
+    ``archive``: the cluster archives its WAL where the environment says, by ``archiving`` of that directory.
     """
     with ExitStack() as stack_of:
         folder = make_folder("rb-evidence-")
@@ -345,8 +351,8 @@ def stack(
         folder.chmod(0o711)  # the server's account has to get at the archive
         wal.chmod(0o777)
         if archive:
-            copy = f"test ! -f {WAL}/%f && cp %p {WAL}/%f".replace(WAL, str(wal) if local else WAL)
-            settings = (*settings, "-c", "archive_mode=on", "-c", f"archive_command={copy}")
+            command = archiving(str(wal) if local else WAL)
+            settings = (*settings, "-c", "archive_mode=on", "-c", f"archive_command={command}")
         server: InContainer | OnThisMachine
         if local:
             place = stack_of.enter_context(server_folder(account, "pg"))
