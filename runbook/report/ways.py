@@ -101,7 +101,7 @@ def _words(name: str, run: Run) -> Iterator[Way]:
             command, choices = _answer(name, state.question)
             yield Way(Kind.ANSWER, command, choices, step, "ask")
         if state.status is Status.UNKNOWN:
-            command = f"runbook resolve {name} {step} --as done|not-done --reason …"
+            command = f"runbook resolve {name} {shell_word(step)} --as done|not-done --reason …"
             yield Way(Kind.RESOLVE, command, f"after you looked: {run.graph.steps[step].title}", step, "ask")
 
 
@@ -131,11 +131,11 @@ def _skips(name: str, run: Run) -> Iterator[Way]:
 def _answer(name: str, question: StepWaiting) -> tuple[str, str]:
     """The command that answers a question, and the choices that there are."""
     if question.kind == "approval":
-        return f"runbook approve {name} {question.step}", ""
+        return f"runbook approve {name} {shell_word(question.step)}", ""
     asked = [f"-i {one['name']}=…" for one in question.questions]
     known = [f"{one['name']}: {_choices(one)}" for one in question.questions if one.get("choices")]
     target = [f"--confirm {shell_word(question.target)}"] if question.target else []
-    return " ".join(["runbook confirm", name, question.step, *asked, *target]), "; ".join(known)
+    return " ".join(["runbook confirm", name, shell_word(question.step), *asked, *target]), "; ".join(known)
 
 
 def _choices(asked: Mapping[str, Json]) -> str:

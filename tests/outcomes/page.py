@@ -28,6 +28,11 @@ the end: what they stopped stays stopped. *The same* is the case in the line abo
 | --- | --- | --- |
 {statuses}
 """
+SAYS = """\
+Where the run stands, what is left, and what each command would do now. What a resume would do is asked of the engine: it is what
+it does if all goes well from here. `show --json` has the same as `ways`: of each its `kind` (`answer`, `resolve`, `resume`, `skip`,
+`abandon`, `follow`), the `step` that it is about, the `command`, `why` one would give it, and what it `does`, a line each.
+"""
 SHOWN = ("held-inside-failed", "unknown-resolved-done", "held-inside-failed-abandoned")
 """Cases whose pages are shown whole."""
 MEANS = {
@@ -89,7 +94,7 @@ def _steps(ends: str) -> str:
 
 def _shown() -> Iterator[str]:
     yield "## What `runbook show` says\n"
-    yield "Where the run stands, what is left, and what each command would do now.\n"
+    yield f"{SAYS}\n"
     for name in SHOWN:
         yield f"{CASES[name].says}:\n\n```text"
         yield "\n\n\n".join(stop.page.replace(RUN, "RUN").rstrip() for stop in once(name).stops)
