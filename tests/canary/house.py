@@ -6,14 +6,14 @@ import contextlib
 import errno
 import json
 import os
-import resource
 import secrets
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from tests.canary import plans
@@ -37,6 +37,7 @@ ODD = {
     "ambient": "%&'\"é ",
 }
 """By kind, what stands between a canary's words."""
+_CORES_WANTED = 'ulimit -S -c "$(ulimit -H -c)"; exec "$@"'
 _PROBE = """\
 import sys
 from pathlib import Path
@@ -126,7 +127,7 @@ class House:
     servers: Servers
     canaries: dict[str, Canary]
     role: str = field(default_factory=lambda: f"role_{secrets.token_hex(4)}")
-    started: int = 0
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
     leaks: set[tuple[str, str, str]] = field(default_factory=set)
     watch: Watch = field(init=False)
 
@@ -218,18 +219,17 @@ class House:
     def start(self, *words: str | Path, script: Path | None = None, **more: str) -> Program:
         """Start the program as a user does, with cores wanted; its output goes to files that are searched."""
         how = [str(script)] if script else ["-m", "runbook.cli"]
-        self.started += 1
-        streams = tuple(self.work / f"{name}.{self.started}" for name in ("out", "err"))
+        number = next(self.numbers)
+        streams = tuple(self.work / f"{name}.{number}" for name in ("out", "err"))
         with streams[0].open("wb") as out, streams[1].open("wb") as err:
             process = subprocess.Popen(
-                [sys.executable, *how, *map(str, words)],
+                ["sh", "-c", _CORES_WANTED, "sh", sys.executable, *how, *map(str, words)],
                 cwd=self.work,
                 env=self.environment(RUNBOOK_STATE=str(self.work / "state"), **more),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
-                preexec_fn=_cores_wanted,
             )
         return Program(process, *streams)
 
@@ -367,13 +367,3 @@ def asked(server: PostgresServer, role: str) -> Path:
 def _literal(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace("'", "''")
     return f"E'{escaped}'"
-
-
-def _cores_wanted() -> None:
-    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
-    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
-
-
-def cores_are_files() -> bool:
-    """Whether the kernel writes cores to files, and not to a program that nobody here can look into."""
-    return not Path("/proc/sys/kernel/core_pattern").read_text().startswith("|")

@@ -49,11 +49,7 @@ class Watch:
             self.look()
 
     def _process(self, entry: Path) -> set[str]:
-        try:
-            words = (entry / "cmdline").read_bytes()
-            environment = (entry / "environ").read_bytes()
-        except OSError:
-            return set()  # it is gone, or a kernel's own
+        words, environment = _readable(entry / "cmdline"), _readable(entry / "environ")
         program = words.replace(b"\0", b" ").decode(errors="replace")[:80]
         self.leaks |= {(kind, form, f"command line of {program}") for kind, form in found(words, self.canaries)}
         meant = set(_meant(environment, CHILD))
@@ -62,6 +58,14 @@ class Watch:
         there = found(environment, self.canaries)
         self.leaks |= {(kind, form, f"environment of {program}") for kind, form in there if kind not in meant}
         return meant & {kind for kind, _ in there}
+
+
+def _readable(path: Path) -> bytes:
+    """What stands there; nothing where the process is gone, or keeps it from us."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def _meant(environment: bytes, mark: str) -> Iterable[str]:
