@@ -28,7 +28,7 @@ steps:
 
 
 def test_every_reference_that_is_known_now_is_named_and_nothing_else() -> None:
-    plan = load_plan("plan.yaml", reader(PLAN))
+    plan = load_plan("plan.yaml", reader({"plan.yaml": PLAN}))
     environment = inline_environment(plan)
     assert environment is not None
     assert set(named_secrets(plan, environment)) == {
