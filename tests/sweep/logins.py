@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from tests.evidence.kills import SETTLES_IN_S
 from tests.evidence.stacks import Stack
-from tests.evidence.witness import picture
+from tests.evidence.witness import picture, until
 from tests.sweep.ground import Ground, ground
 from tests.sweep.trials import Case, End
 
@@ -67,7 +68,7 @@ class Service:
     def stop(self) -> None:
         """It writes no more."""
         self.ending.set()
-        self.thread.join(30)
+        self.thread.join(60)
 
 
 @dataclass
@@ -98,7 +99,7 @@ class ServedGround(Ground):
 def logged_in(made: Stack, role: str, password: str) -> psycopg.Connection[tuple[object, ...]]:
     """A session of the service."""
     at = psycopg.conninfo.make_conninfo(made.server.dsn(made.database), user=role, password=password)
-    return psycopg.connect(at, autocommit=True, application_name="service", connect_timeout=10)
+    return psycopg.connect(at, autocommit=True, application_name="service", connect_timeout=60)
 
 
 def _first_login(ground: ServedGround) -> list[str]:
@@ -129,10 +130,10 @@ def _rotated(ground: ServedGround) -> End:
     """Who can log in, with what, and where that stands; the service missed nothing."""
     made, service = ground.made, ground.service
     assert service is not None
-    written = service.written
-    time.sleep(5 * PAUSE_S)
-    goes_on = service.written > written
-    sessions = made.sql("SELECT usename FROM pg_stat_activity WHERE application_name = 'service'")
+    written, asked = service.written, "SELECT usename FROM pg_stat_activity WHERE application_name = 'service'"
+    until(lambda: service.written > written + 5, SETTLES_IN_S, "the service goes on")
+    until(lambda: len(made.sql(asked)) < 2, SETTLES_IN_S, "its former session has left")
+    sessions = made.sql(asked)
     service.stop()
     role, password = ground.config.read_text().split()
     created = ground.program.outputs("create")
@@ -144,7 +145,6 @@ def _rotated(ground: ServedGround) -> End:
         "refused": [_refusal(made, LOGINS[0], FIRST), _refusal(made, role, FIRST)],
         "accepted": _refusal(made, role, password),
         "sessions": sessions,
-        "goes on": goes_on,
         "faults": service.faults,
         "rows": rows == service.written,
         "stands in": [str(path.relative_to(ground.program.directory())) for path in places],

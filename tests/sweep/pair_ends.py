@@ -101,7 +101,9 @@ def streaming(ground: PairPlace) -> list[str]:
     """A standby that streams, and a client that commits until its server is gone."""
     pair = ground.house.pair
     pair.caught_up(pair.first, pair.second)
-    ground.clients.append(Client(pair, pair.first))
+    client = Client(pair, pair.first)
+    ground.clients.append(client)
+    client.has_written(1)
     return []
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.evidence.witness import until
 
-GONE_WITHIN_S = 30.0
+GONE_WITHIN_S = 60.0
 
 
 def at_work_in(folder: Path) -> dict[int, Path]:
