@@ -34,9 +34,12 @@ from runbook.system import Postgres, Store
 from runbook.transports.world import World
 from tests.actions.harness import RUN, Stage
 from tests.actions.postgres.life import Life
+from tests.evidence.witness import until
 from tests.fixtures.account import server_account, server_folder
 from tests.fixtures.postgres import PostgresServer, find_binaries, make_cluster
 
+LEAST_COMMITS = 5
+COMMITS_WITHIN_S = 60.0
 BESIDE_A_LIVE_ONE = 5
 """So many first trials have a live server beside them; each of them costs a segment of the archive."""
 KINDS = (
@@ -81,7 +84,7 @@ class Ground:
     bases: list[Artifact] = field(default_factory=list)
 
     def write(self, seed: int, seconds: float) -> None:
-        """Write for so long, while two base backups are taken."""
+        """Write for so long, while two base backups are taken; on a machine that stands still now and then, longer."""
         self.server.sql("CREATE TABLE ledger (n int PRIMARY KEY)")
         over = threading.Event()
         clients = [threading.Thread(target=one, args=(seed, over)) for one in (self._writing, self._troubling)]
@@ -89,15 +92,21 @@ class Ground:
             client.start()
         store = self.stage.systems["backups"]
         for number in (1, 2):
-            time.sleep(seconds / 10)
+            self._go_on(seconds / 10)
             made = self.stage.live(
                 Basebackup(), self.db, self.stage.scope(f"base{number}"), to=store, name=f"c{number}.tar"
             )
             self.bases.append(made.artifact)
-            time.sleep(seconds / 2 - seconds / 10)
+            self._go_on(seconds / 2 - seconds / 10)
         over.set()
         for client in clients:
             client.join()
+
+    def _go_on(self, seconds: float) -> None:
+        """Let so much time go by, and some commits."""
+        known = len(self.commits)
+        time.sleep(seconds)
+        until(lambda: len(self.commits) >= known + LEAST_COMMITS, COMMITS_WITHIN_S, "commits")
 
     def _writing(self, seed: int, over: threading.Event) -> None:
         chance = random.Random(seed)
