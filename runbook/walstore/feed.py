@@ -48,6 +48,8 @@ class Feeder:
     _going: dict[str, Future[str]] = field(default_factory=dict)
     _ready: set[str] = field(default_factory=set)
     _absent: set[str] = field(default_factory=set)
+    _asked: set[str] = field(default_factory=set)
+    """Of what is being fetched, what had been asked for when that began."""
     _front: wal.Segment | None = None
 
     def run(self) -> None:
@@ -84,7 +86,10 @@ class Feeder:
         answered = set()
         for name in [name for name, future in self._going.items() if future.done()]:
             why = self._going.pop(name).result()
-            asked = name in wanted
+            asked, ahead = name in wanted, name not in self._asked
+            self._asked.discard(name)
+            if why and asked and ahead:
+                continue  # no answer to a question that came later: it is fetched again
             if asked:
                 answered.add(name)
                 (self.spool / f"{name}{WANT}").unlink(missing_ok=True)
@@ -114,6 +119,7 @@ class Feeder:
                 (self.spool / f"{name}{WANT}").unlink(missing_ok=True)
             elif name not in self._going:
                 self._absent.discard(name)
+                self._asked.add(name)
                 yield name
         if self._front is None:
             return

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -110,6 +111,38 @@ def test_a_segment_that_came_later_is_found_when_it_is_asked_for(spool: Path, tm
         assert ask(spool, name(5), tmp_path / "got").returncode == 1
         segment(tmp_path / "archive", 5)
         assert ask(spool, name(5), tmp_path / "got").returncode == 0
+
+
+class Slow:
+    """An archive that takes its time to say of one file, the first time, that it is not there."""
+
+    def __init__(self, inner: Segments, name: str) -> None:
+        self._inner, self._name = inner, name
+        self.held, self.go_on = threading.Event(), threading.Event()
+
+    def fetch(self, name: str, into: Path) -> bool:
+        there = self._inner.fetch(name, into)
+        if name == self._name and not self.held.is_set():
+            self.held.set()
+            self.go_on.wait(PATIENCE_S)
+        return there
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+
+def test_what_was_not_there_before_it_was_asked_for_is_looked_for_again(spool: Path, tmp_path: Path) -> None:
+    archive = Slow(filled(tmp_path, range(3, 5)).open(), name(5))
+    with feeding(archive, spool), ThreadPoolExecutor(1) as pool:  # type: ignore[arg-type]
+        assert ask(spool, name(3), tmp_path / "got").returncode == 0
+        assert archive.held.wait(PATIENCE_S), "fetched ahead"
+        segment(tmp_path / "archive", 5)
+        asked = pool.submit(ask, spool, name(5), tmp_path / "got")
+        eventually((spool / f"{name(5)}.want").exists)
+        time.sleep(0.05)  # the feeder looks every few milliseconds
+        archive.go_on.set()
+        assert asked.result(PATIENCE_S).returncode == 0
+        assert (tmp_path / "got").read_bytes() == content(5)
 
 
 def test_a_segment_can_be_asked_for_twice(spool: Path, tmp_path: Path) -> None:
