@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from runbook.action import Interrupted
+from runbook.engine import again
 from runbook.engine import decide as decisions
 from runbook.engine import run as fold
 from runbook.engine.decide import Begin, Decision, Limits, decide
@@ -186,6 +188,12 @@ def with_holds_left(patch: Patch) -> None:
     patch.setattr("runbook.engine.again._holds_again", lambda graph, steps: steps)
 
 
+def with_holds_forgotten(patch: Patch) -> None:
+    """A hold that a resume puts back counts as never taken."""
+    wholly_again = again.wholly_again
+    patch.setattr(again, "wholly_again", lambda state: replace(wholly_again(state), in_force=False))
+
+
 def with_results_forgotten(patch: Patch) -> None:
     """A new attempt begins with the first operation, whatever succeeded."""
     patch.setattr(fold, "_ended_well", lambda step: {})
@@ -245,6 +253,7 @@ MUTATIONS: tuple[Callable[[Patch], None], ...] = (
     with_unknown_told_as_failed,
     without_a_fence,
     with_holds_left,
+    with_holds_forgotten,
     with_results_forgotten,
     with_releases_in_any_case,
     with_unknown_steps_retried,

@@ -2,8 +2,8 @@
 
 Owns :class:`Watch`; what has to hold of records (I1, I3, I4) is in ``records.py``. I2: an effect happens once, unless the action
 declares otherwise. I5: the exit code tells the state. I6: nothing begins on a thing while a child of an earlier executor works on
-it. Nothing runs inside a hold that isn't in force; what a hold stopped is not started over work that is half done; what runs is
-among what a dry-run showed.
+it. Nothing runs inside a hold that isn't in force; what a hold stopped is not started over work that is half done, and as long as
+it is stopped the run says so; what runs is among what a dry-run showed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 
+from runbook.engine.decide import open_holds
 from runbook.engine.events import RunFinished, RunInterrupted, RunWaiting
 from runbook.engine.step_run import StepRun
 from runbook.engine.transitions import Status
@@ -54,6 +55,7 @@ class Watch:
     def exit_code(self, code: ExitCode, *, stop_asked: bool) -> None:
         """I5: what the code says is what the steps' states say, and what the last record says."""
         self._as_recorded(code)
+        self._what_is_stopped_is_said()
         states = {name: self._state(name) for name in self._steps}
         main = [states[name] for name, spec in self._steps.items() if spec.section is Section.STEPS]
         unknown = any(state.status is Status.UNKNOWN for state in states.values())
@@ -95,6 +97,14 @@ class Watch:
                 holds = False
         if not holds:
             raise Violation(f"I5: exit code {int(code)}, and the last record is {self._run.events[-1]}")
+
+    def _what_is_stopped_is_said(self) -> None:
+        assert self._run.state is not None
+        said = dict(open_holds(self._run.state))
+        for hold, services in self._services.items():
+            stopped = [service for service in services if self._world.facts[service] == "stopped"]
+            if stopped and hold not in said:
+                raise Violation(f"{hold} stopped {stopped}, and the run doesn't say so")
 
     def exact(self, undisturbed: World) -> None:
         """Without faults, what ran is what was shown."""
