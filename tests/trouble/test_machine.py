@@ -50,7 +50,7 @@ def finished(program: Program, path: str) -> None:
     assert program.marks() == ["a", "b"]
 
 
-@pytest.mark.parametrize("files", [7, 10, 13])
+@pytest.mark.parametrize("files", [7, 13])
 def test_a_process_may_open_few_files(program: Program, files: int) -> None:
     path = program.write(program.step("a"), program.step("b"))
     program.under = ("prlimit", f"--nofile={files}:{files}")

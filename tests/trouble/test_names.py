@@ -39,10 +39,9 @@ def by_name(night: Night, names: NameServer) -> None:
     night.address = NAME
 
 
-@pytest.mark.parametrize("mode", [Answers.NO_SUCH_NAME, Answers.NOTHING], ids=lambda mode: mode.name)
-def test_a_name_that_is_not_there_before_anything_has_begun(night: Night, names: NameServer, mode: Answers) -> None:
+def test_nobody_says_where_a_name_is_before_anything_has_begun(night: Night, names: NameServer) -> None:
     by_name(night, names)
-    names.mode = mode
+    names.mode = Answers.NOTHING
     live = night.oid()
     ended = night.end(night.begin(RESTORE))
     assert ended.code == FAILED, ended.said
