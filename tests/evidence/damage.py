@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.evidence.stacks import InContainer, Stack
+from tests.evidence.servers import InContainer
+from tests.evidence.stacks import Stack
 from tests.fixtures.account import server_account
 
 PAGE = 8192

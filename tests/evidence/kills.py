@@ -17,7 +17,8 @@ from pathlib import Path
 import psycopg
 
 from tests.evidence.program import Program
-from tests.evidence.stacks import InContainer, Stack
+from tests.evidence.servers import InContainer
+from tests.evidence.stacks import Stack
 from tests.evidence.witness import Picture, children_of, databases, descendants, oid_of, picture, rows_of, until
 
 OWN = {"postgres", "template0", "template1"}

@@ -17,8 +17,9 @@ from typing import Any
 from tests.evidence.kills import processes_about
 from tests.evidence.lineage import own
 from tests.evidence.program import ENDS_WITHIN_S, Program
+from tests.evidence.servers import InContainer
 from tests.evidence.shown import Said, Told, planned_steps, sessions, shown_steps
-from tests.evidence.stacks import InContainer, Stack
+from tests.evidence.stacks import Stack
 from tests.evidence.traces import FORKS, NAMING, STRACE, Executed, attributed, executed
 from tests.evidence.witness import DockerWitness, until
 from tests.fixtures.containers import ComposeProject

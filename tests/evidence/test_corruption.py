@@ -14,7 +14,8 @@ import pytest
 
 from tests.evidence.damage import JUNK, ended_with_the_test, spoil
 from tests.evidence.kills import near
-from tests.evidence.stacks import CIVICQ, CONTRACT_LUCIDITY, Guide, InContainer, Stack
+from tests.evidence.servers import InContainer
+from tests.evidence.stacks import CIVICQ, CONTRACT_LUCIDITY, Guide, Stack
 from tests.evidence.witness import databases, picture, until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]

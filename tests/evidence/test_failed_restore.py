@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.evidence.stacks import CIVICQ, DATA, KEEPER, InContainer, Stack
+from tests.evidence.servers import InContainer
+from tests.evidence.stacks import CIVICQ, DATA, KEEPER, Stack
 from tests.evidence.witness import databases, oid_of, picture, rows_of
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]

@@ -13,7 +13,8 @@ import pytest
 from docker.errors import APIError
 
 from tests.evidence.kills import near, over
-from tests.evidence.stacks import CIVICQ, CONTRACT_LUCIDITY, Guide, InContainer, Stack
+from tests.evidence.servers import InContainer
+from tests.evidence.stacks import CIVICQ, CONTRACT_LUCIDITY, Guide, Stack
 from tests.evidence.witness import Picture, picture, rows_of, until
 from tests.fixtures.containers import address, wait_healthy
 

@@ -16,7 +16,8 @@ import pytest
 
 from tests.evidence.kills import processes_about
 from tests.evidence.program import PLANS
-from tests.evidence.stacks import InContainer, Stack
+from tests.evidence.servers import InContainer
+from tests.evidence.stacks import Stack
 from tests.evidence.traces import STRACE, calls
 from tests.evidence.witness import DockerWitness, catalogs, databases, tree, until, written
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.evidence.stacks import InContainer, Stack
+from tests.evidence.servers import InContainer
+from tests.evidence.stacks import Stack
 from tests.evidence.witness import databases, oid_of, rows_of
 from tests.fixtures.account import server_account, server_folder
 from tests.fixtures.postgres import make_cluster

@@ -12,7 +12,8 @@ from tests.evidence.agreement import all_witnesses_agree
 from tests.evidence.damage import ended_with_the_test
 from tests.evidence.program import PLANS
 from tests.evidence.seen import LOGGED, scene_of, taken
-from tests.evidence.stacks import CIVICQ, InContainer, Stack, stack
+from tests.evidence.servers import InContainer
+from tests.evidence.stacks import CIVICQ, Stack, stack
 from tests.fixtures.account import server_account, server_folder
 
 if TYPE_CHECKING:

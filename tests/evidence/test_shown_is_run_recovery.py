@@ -15,7 +15,8 @@ import pytest
 from tests.evidence.agreement import all_witnesses_agree
 from tests.evidence.program import PLANS
 from tests.evidence.seen import LOGGED, scene_of, taken
-from tests.evidence.stacks import InContainer, Stack
+from tests.evidence.servers import InContainer
+from tests.evidence.stacks import Stack
 from tests.fixtures.account import server_account, server_folder
 from tests.sweep.cases import CASES
 from tests.sweep.ground import Ground, ground, tidied

@@ -20,7 +20,8 @@ import pytest
 
 from tests.evidence.kills import over, processes_about
 from tests.evidence.program import PLANS, Program, Ran
-from tests.evidence.stacks import CIVICQ, InContainer, Stack, stack
+from tests.evidence.servers import InContainer
+from tests.evidence.stacks import CIVICQ, Stack, stack
 from tests.evidence.witness import until
 from tests.fixtures.account import Account, server_folder
 from tests.fixtures.containers import POSTGRES, ComposeProject, PostgresContainer, wait_healthy

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.evidence.program import PLANS
-from tests.evidence.stacks import CIVICQ, InContainer, Stack, stack
+from tests.evidence.servers import InContainer
+from tests.evidence.stacks import CIVICQ, Stack, stack
 from tests.evidence.witness import until
 from tests.faults.house import House
 from tests.faults.test_archiving import WITHIN_S, Yard, make

@@ -10,8 +10,9 @@ import pytest
 from runbook.plan.file import FrozenReader
 from runbook.plan.load import load_plan
 from tests.evidence.program import PLANS, Program
+from tests.evidence.servers import InContainer
 from tests.evidence.site import broken_site
-from tests.evidence.stacks import InContainer, Stack
+from tests.evidence.stacks import Stack
 from tests.evidence.witness import rows_of
 
 CHECK = """\

@@ -18,7 +18,8 @@ from runbook.actions.postgres.archiving import command_for
 from tests.evidence.damage import end_server, ended_with_the_test
 from tests.evidence.kills import SETTLES_IN_S, Victim, kill, processes_about
 from tests.evidence.program import Program
-from tests.evidence.stacks import CIVICQ, InContainer, Stack, stack
+from tests.evidence.servers import InContainer
+from tests.evidence.stacks import CIVICQ, Stack, stack
 from tests.evidence.telephone import OnCall, on_call
 from tests.evidence.witness import Picture, databases, picture, until
 from tests.fixtures.account import server_account

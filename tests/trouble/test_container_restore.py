@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.evidence.program import Program
-from tests.evidence.stacks import InContainer
+from tests.evidence.servers import InContainer
 from tests.evidence.witness import until
 from tests.faults.house import DATABASE, TABLES
 from tests.fixtures.containers import PostgresContainer, address, exec_in, wait_healthy
