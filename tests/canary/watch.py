@@ -22,6 +22,7 @@ class Watch:
     canaries: Sequence[Canary]
     leaks: set[tuple[str, str, str]] = field(default_factory=set)
     looks: int = 0
+    _clean: set[tuple[bytes, bytes]] = field(default_factory=set)
     _over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -50,12 +51,16 @@ class Watch:
 
     def _process(self, entry: Path) -> set[str]:
         words, environment = _readable(entry / "cmdline"), _readable(entry / "environ")
+        if (words, environment) in self._clean:
+            return set()
+        there, shown = found(environment, self.canaries), found(words, self.canaries)
+        if not there and not shown:
+            self._clean.add((words, environment))
         program = words.replace(b"\0", b" ").decode(errors="replace")[:80]
-        self.leaks |= {(kind, form, f"command line of {program}") for kind, form in found(words, self.canaries)}
+        self.leaks |= {(kind, form, f"command line of {program}") for kind, form in shown}
         meant = set(_meant(environment, CHILD))
         if any(name in words for name in _ENGINES):
             meant |= set(_meant(environment, ENGINE))
-        there = found(environment, self.canaries)
         self.leaks |= {(kind, form, f"environment of {program}") for kind, form in there if kind not in meant}
         return meant & {kind for kind, _ in there}
 
