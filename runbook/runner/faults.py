@@ -11,6 +11,7 @@ from dataclasses import replace
 from runbook.errors import Problem
 from runbook.operation import Json, Operation, Operations
 from runbook.paste import paste
+from runbook.quoting import shell_word
 
 
 def something_left(step: str, operation: Operation) -> Problem:
@@ -92,6 +93,12 @@ def frozen_with(problem: Problem, *, run: str, plan: str, inputs: tuple[str, ...
     then = f"runbook apply {plan}{given}" if inputs else f"mend the plan, and runbook apply {plan}"
     fix = f"runbook abandon {run} --reason …; then {then}, with the other options as before"
     return replace(problem, detail=f"{problem.detail}\n{_hint(problem)}{said}".strip(), fix=fix)
+
+
+def without_its_giver(problem: Problem, *, run: str, step: str) -> Problem:
+    """An output is missing since a person skipped the step that gives it: no resume will bring it."""
+    skip = f"runbook resume {run} --skip {shell_word(step)} --reason …"
+    return replace(problem, fix=f"{skip}, where it isn't needed either; or runbook abandon {run} --reason …")
 
 
 def settle_by_hand(problem: Problem, *, run: str, step: str) -> Problem:

@@ -38,7 +38,7 @@ from runbook.plan.render import MissingOutput
 from runbook.quoting import shell_word
 from runbook.runner.claim import Claim
 from runbook.runner.ended import Adrift, Broke, Ended, Won
-from runbook.runner.faults import frozen_with, no_longer_needed, settle_by_hand
+from runbook.runner.faults import frozen_with, no_longer_needed, settle_by_hand, without_its_giver
 from runbook.runner.frozen import applied_from
 from runbook.runner.ledger import Ledger
 from runbook.runner.prepare import NotNeeded, Prepared, WrongInput, prepare, values
@@ -158,7 +158,10 @@ class Loop:
         """The problem of an input that is wrong, as whoever reads of a failed run needs it."""
         plan, problem = self._setting.plan, error.problems[0]
         if isinstance(error, MissingOutput):
-            return problem  # the step that gives it may yet do so
+            given_by = self._ledger.run.steps.get(error.step)
+            if given_by is None or not given_by.skipped_by:
+                return problem  # the step that gives it may yet do so
+            return without_its_giver(problem, run=self._setting.run, step=step.id)
         source = applied_from(RunDir(Path(self._setting.directory))) or plan.name
         fields = error.fields if isinstance(error, WrongInput) else ()
         inputs = inputs_behind(plan, step, fields)
