@@ -35,15 +35,8 @@ class Gateway:
         self.faults: dict[str, list[Fault]] = {"GET": [], "PUT": []}
         self.asked: list[str] = []
         target = urlsplit(endpoint).netloc
-        gateway = self
-
-        class Handler(_Handler):
-            def handle_request(self) -> None:
-                gateway.asked.append(self.command)
-                waiting = gateway.faults.get(self.command, [])
-                self.pass_on(target, waiting.pop(0) if waiting else None)
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        handler = type("Handler", (_Handler,), {"gateway": self, "target": target})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -60,9 +53,14 @@ class Gateway:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    gateway: Gateway
+    target: str
 
     def handle_request(self) -> None:
-        raise NotImplementedError
+        """One request, with the next fault that waits for its method."""
+        self.gateway.asked.append(self.command)
+        waiting = self.gateway.faults.get(self.command, [])
+        self.pass_on(self.target, waiting.pop(0) if waiting else None)
 
     def do_GET(self) -> None:
         self.handle_request()
