@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.matrix.bad_files import BAD_FILES
+from tests.matrix.bad_values import BAD_VALUES, LITERAL
 from tests.matrix.excluding import EXCLUDING
 from tests.matrix.guards import GUARDS
 from tests.matrix.inputs import INPUTS, THREATS
@@ -20,7 +22,10 @@ ROWS = (
     *OF_THE_WORLD,
     *GUARDS,
     *OUTCOMES,
+    *BAD_FILES,
+    *BAD_VALUES,
     *INPUTS,
+    *LITERAL,
     *THREATS,
     *SECRETS,
 )
