@@ -15,6 +15,7 @@ from runbook.actions.postgres.following import (
     Following,
     FollowingInputs,
     cannot,
+    is_standby,
     parted,
     read_follower,
     refuse_apart,
@@ -40,13 +41,21 @@ class FollowInputs(FollowingInputs):
 
 @dataclass(frozen=True, slots=True)
 class FollowFacts:
-    """The cluster, the server as it was (pinned), and how far it is."""
+    """The cluster, the server as it was (pinned), and how far it is.
+
+    ``apart``: why its directory can't follow as it is now, '' where it can. ``whole``: at the first look it could. A standby that
+    this step started and that was killed before it was through looks as if it were apart: where it stopped isn't known, but it only
+    replayed what it was sent (``standby``).
+    """
 
     system_identifier: str = guard()
     path: str = pinned()
     owner: str = pinned()
     programs: str = pinned()
     options: tuple[str, ...] = pinned()
+    whole: bool = pinned()
+    apart: str = current()
+    standby: bool = current()
     found: Follower = current()
 
 
@@ -85,20 +94,25 @@ class Follow(Action[Postgres, FollowInputs, FollowFacts, Followed]):
         refuse_primary(inputs.primary, node, seen.node)
         refuse_apart(look, system, inputs)
         follower = read_follower(look, system, inputs, seen, scope)
+        apart, standby = "", False
         if not follower.told:
             fencing.refuse_unfenced(system, seen, "")
-            _refuse_parted(look, system, inputs, node, found, scope)
-        return FollowFacts(node.identifier, found.path, found.owner, found.programs, found.options, follower)
+            apart, standby = _apart(look, system, inputs, node, found, scope)
+        server = (node.identifier, found.path, found.owner, found.programs, found.options)
+        return FollowFacts(*server, whole=not apart, apart=apart, standby=standby, found=follower)
 
     def assume(self, system: Postgres, inputs: FollowInputs, scope: Scope) -> FollowFacts:
         """A server that is down."""
         path = inputs.directory or system.data_directory or "/PGDATA"
         found = Directory(path, "postgres", system.binaries, (), Server.STOPPED, marked=True)
         down = Follower(runs=False, told=False, streams=False)
-        return FollowFacts("", path, found.owner, found.programs, (), down)
+        return FollowFacts("", path, found.owner, found.programs, (), whole=True, apart="", standby=False, found=down)
 
     def plan(self, system: Postgres, inputs: FollowInputs, facts: FollowFacts, scope: Scope) -> Operations:
-        """Nothing where it streams already; a wait where it was told; else the settings and a start."""
+        """Nothing where it streams already; a wait where it was told; else the settings and a start. Refuses what is apart."""
+        if facts.apart and not (facts.whole and facts.standby):
+            fix = "postgres.rewind keeps what it has of its own, and brings it back."
+            raise Refused(cannot(f"{facts.path}: {facts.apart}.", fix))
         tools = Tools(facts.programs, system.host, facts.owner)
         return Following(facts.path, facts.options, system, inputs, tools, scope).remaining(facts.found)
 
@@ -126,24 +140,20 @@ def refuse_primary(db: Postgres, node: Node, follower: Node | None) -> None:
         raise Refused(cannot(why, "Check the environment."))
 
 
-def _refuse_parted(
+def _apart(
     look: Look, system: Postgres, inputs: FollowInputs, node: Node, found: Directory, scope: Scope
-) -> None:
+) -> tuple[str, bool]:
+    """Why it can't follow as it is, '' where it can; and whether it ended as a standby. Refuses what no look can tell."""
     history = read_history(look, inputs.primary, node.timeline, scope.application)
-    fix = "postgres.rewind keeps what it has of its own, and brings it back."
     if is_contained(system.host):
         fork, end = parent_of(history), known_lsn(inputs.end)
         if end is None:
             why = "In a container that is down its control file can't be read, and `end` is not given."
             raise Refused(cannot(why, 'Give it what postgres.fence gave: end: "{{ steps.fence.end }}"'))
-        if fork is not None and end >= fork:
-            raise Refused(cannot(f"It has WAL of its own from {inputs.end} on.", fix))
-        return
+        return f"it has WAL of its own from {inputs.end} on" if fork is not None and end >= fork else "", False
     control = fencing.read_control(look, found.path, fencing.tools_of(system, found))
     identifier = control.get("Database system identifier", "")
     if identifier != node.identifier:
         why = f"{found.path} is of cluster {identifier or 'unknown'}, the primary of {node.identifier}."
         raise Refused(cannot(why, "Check the environment, and `binaries` of the system."))
-    why = parted(control, node, history)
-    if why:
-        raise Refused(cannot(f"{found.path}: {why}.", fix))
+    return parted(control, node, history), found.marked and is_standby(control)

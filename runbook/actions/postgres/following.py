@@ -230,6 +230,11 @@ def parted(control: Mapping[str, str], primary: Node, history: str) -> str:
     return "" if state in CLEAN else f"it ended without a shutdown ({state}), so where its WAL ends isn't known"
 
 
+def is_standby(control: Mapping[str, str]) -> bool:
+    """Whether the server last ran in recovery, orderly ended or not."""
+    return control.get("Database cluster state", "") in ("in archive recovery", "shut down in recovery")
+
+
 def cannot(why: str, fix: str) -> Problem:
     """The server can't be made a standby of that primary."""
     return Problem("E699", "the server can't follow this primary", why, fix)

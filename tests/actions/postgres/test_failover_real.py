@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -18,6 +20,7 @@ from runbook.system import Postgres
 from tests.actions.harness import Stage
 from tests.actions.postgres.steps import Steps
 from tests.fixtures.pair import Pair, eventually
+from tests.fixtures.process import lives
 
 MakePair = Callable[..., Pair]
 
@@ -261,6 +264,26 @@ def test_a_switchover_stopped_anywhere_and_resumed(steps: Steps, make_pair: Make
     assert steps.through(promote).timeline == 2
     follow = steps.life(Follow(), pair.primary, "follow", primary=pair.standby, passfile=str(pair.passfile))
     steps.killed(follow, stop_after)
+    steps.through(follow)
+    pair.write(1, on=pair.second)
+    pair.caught_up(pair.second, pair.first)
+    assert pair.lost(pair.first) == set()
+
+
+@pytest.mark.slow
+def test_a_standby_that_dies_while_it_starts_is_started_again(steps: Steps, make_pair: MakePair) -> None:
+    """It ended without a shutdown, as one that parted might; but this step saw it whole, and started it as nothing else."""
+    pair = make_pair()
+    pair.write(10)
+    fenced = steps.step(Fence(), pair.primary, "fence", clean=True)
+    steps.step(Promote(), pair.standby, "promote", primary=pair.primary, end=fenced.end, lossless=True)
+    follow = steps.life(Follow(), pair.primary, "follow", primary=pair.standby, passfile=str(pair.passfile))
+    steps.killed(follow, 2)
+    postmaster = int((pair.first.data_dir / "postmaster.pid").read_text().split()[0])
+    os.kill(postmaster, signal.SIGQUIT)
+    eventually(lambda: not lives(postmaster))
+    control = pair.first.account.run([pair.first.tool("pg_controldata"), "-D", pair.first.data_dir])
+    assert "in archive recovery" in control
     steps.through(follow)
     pair.write(1, on=pair.second)
     pair.caught_up(pair.second, pair.first)

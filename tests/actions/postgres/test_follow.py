@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from runbook.action import ContainerFacts, Look
 from runbook.actions.postgres.follow import Follow, FollowFacts, FollowInputs
-from runbook.actions.postgres.following import SETTINGS, Follower, refuse_apart
+from runbook.actions.postgres.following import SETTINGS, Follower, is_standby, refuse_apart
 from runbook.errors import Refused
 from runbook.host import LOCAL, Compose, Docker, Host
 from runbook.operation import Call, Process
@@ -28,8 +28,9 @@ def inputs(**more: object) -> FollowInputs:
     return FollowInputs.model_validate({"primary": PRIMARY, **more})
 
 
-def facts(found: Follower) -> FollowFacts:
-    return FollowFacts("1", "/pg/data", "postgres", "/pg/bin", ("-p", "5433"), found)
+def facts(found: Follower, *, whole: bool = True, apart: str = "", standby: bool = False) -> FollowFacts:
+    server = ("1", "/pg/data", "postgres", "/pg/bin", ("-p", "5433"))
+    return FollowFacts(*server, whole=whole, apart=apart, standby=standby, found=found)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,33 @@ def facts(found: Follower) -> FollowFacts:
 )
 def test_what_remains(found: Follower, remaining: list[str]) -> None:
     assert [one.name for one in FOLLOW.plan(database(), inputs(), facts(found), scope())] == remaining
+
+
+@pytest.mark.parametrize(
+    ("whole", "standby", "goes_on"),
+    [(True, True, True), (True, False, False), (False, True, False), (False, False, False)],
+)
+def test_a_standby_that_it_started_and_that_was_killed_is_started_again(
+    *, whole: bool, standby: bool, goes_on: bool
+) -> None:
+    """Only where the directory had nothing of its own at the first look, and ran as nothing else since."""
+    killed = facts(
+        Follower(runs=False, told=False, streams=False), whole=whole, apart="where it ends isn't known", standby=standby
+    )
+    if goes_on:
+        assert [one.name for one in FOLLOW.plan(database(), inputs(), killed, scope())] == [
+            "settings",
+            "start",
+            "streaming",
+        ]
+        return
+    with pytest.raises(Refused, match="where it ends isn't known"):
+        FOLLOW.plan(database(), inputs(), killed, scope())
+
+
+def test_what_the_control_file_says_of_a_standby() -> None:
+    states = ("in archive recovery", "shut down in recovery", "shut down", "in production", "in crash recovery")
+    assert [is_standby({"Database cluster state": one}) for one in (*states, "")] == [True, True, *[False] * 4]
 
 
 def test_what_it_is_told() -> None:
