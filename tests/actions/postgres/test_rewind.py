@@ -105,7 +105,9 @@ def test_the_directory_itself_is_touched_by_two_renames() -> None:
     recover = next(one for one in operations if one.name == "recover")
     assert isinstance(recover, Process)
     assert f"data_directory={BEFORE.where.partial}" in recover.argv, "a configuration elsewhere may name the original"
-    assert "wal_keep_size=1TB" in recover.argv, "pg_rewind reads WAL that the checkpoint at the recovery's end would remove"
+    assert "wal_keep_size=1TB" in recover.argv, (
+        "pg_rewind reads WAL that the checkpoint at the recovery's end would remove"
+    )
 
 
 def test_a_dry_run_that_can_not_know_where_they_part_says_so() -> None:
