@@ -30,10 +30,10 @@ from tests.actions.postgres.life import Life
 from tests.actions.systems import bucket, on_this_machine
 from tests.fixtures.account import Account, server_folder
 from tests.fixtures.own_program import runnable_by
+from tests.fixtures.patience import eventually
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.process import lives, works_in
 from tests.fixtures.s3 import S3Server
-from tests.walstore.test_feed import until
 
 
 @dataclass
@@ -85,7 +85,7 @@ def cluster(
         yield found
         found.stop_all()
         server.stop(signal.SIGQUIT)
-        until(lambda: not found.feeders())
+        eventually(lambda: not found.feeders())
 
 
 def _system(stage: Stage, tmp_path: Path, server: PostgresServer, s3: S3Server, prefix: str) -> Postgres:
@@ -211,8 +211,8 @@ def test_everything_is_killed_and_the_resume_goes_on(
         os.kill(pid, signal.SIGKILL)
     for side in cluster.data.parent.glob("data.rb_*/postmaster.pid"):
         os.kill(int(side.read_text().split()[0]), signal.SIGKILL)
-    until(lambda: not cluster.feeders())
-    until(lambda: not any(map(works_in, cluster.data.parent.glob("data.rb_*"))))
+    eventually(lambda: not cluster.feeders())
+    eventually(lambda: not any(map(works_in, cluster.data.parent.glob("data.rb_*"))))
     step.go()
     out = step.end()
     assert cluster.notes() == ["0 base", "1 kept"]
@@ -229,7 +229,7 @@ def test_only_the_feeder_is_killed(stage: Stage, cluster: Bucketed, base: Artifa
     step.go(stop_after=names.index("feed") + 1)
     (pid,) = cluster.feeders()
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not lives(pid))
+    eventually(lambda: not lives(pid))
     assert "feed" in step.go()
     step.end()
     assert cluster.notes() == ["0 base", "1 kept"]
@@ -337,7 +337,7 @@ def test_what_can_not_be_done_is_refused(stage: Stage, cluster: Bucketed, base: 
     assert base.manifest is not None
     first = int(base.manifest.wal_stop.partition("/")[2], 16) >> 24
     segment, after = f"00000001{first:016X}", f"00000001{first + 1:016X}"
-    until(lambda: after in cluster.objects())
+    eventually(lambda: after in cluster.objects())
     cluster.s3.client().delete_object(Bucket=cluster.s3.bucket, Key=f"{cluster.prefix}/{segment}")
     with pytest.raises(Refused, match=segment):
         life(stage, cluster, base, "gap", latest=True).plan()
