@@ -74,7 +74,8 @@ def traced(error: BaseException) -> str:
 
 
 def _told(ended: threading.ExceptHookArgs) -> None:
-    from runbook.cli.screen import say
+    from runbook.quoting import visible
 
     if ended.exc_value is not None:
-        say(traced(ended.exc_value))
+        told = masked(traced(ended.exc_value))
+        print("\n".join(visible(line) for line in told.split("\n")), file=sys.stderr)
