@@ -78,4 +78,4 @@ def _told(ended: threading.ExceptHookArgs) -> None:
 
     if ended.exc_value is not None:
         told = masked(traced(ended.exc_value))
-        print("\n".join(visible(line) for line in told.split("\n")), file=sys.stderr)
+        sys.stderr.write("\n".join(visible(line) for line in told.split("\n")) + "\n")
