@@ -202,7 +202,7 @@ def test_an_event_of_a_container_that_nobody_was_told_of(event: tuple[str, str, 
 
 
 def test_a_container_that_is_made_only_to_run_something_in_it() -> None:
-    beside = Told("call", "docker run --rm --volumes-from shop_db_1 shop sh -c 'mv /a /b'", reads=False)
+    beside = Told("call", "docker run --rm --network none --volumes-from shop_db_1 shop sh -c 'mv /a /b'", reads=False)
     seen = evidence(shown=[*RUN, beside], ran=[*RUN, beside])
     all_witnesses_agree(replace(seen, beside=[("make", "o5")]))
     with pytest.raises(AssertionError, match="containers were made"):

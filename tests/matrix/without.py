@@ -168,7 +168,7 @@ def exit_codes(patch: pytest.MonkeyPatch) -> None:
 
 def targets(patch: pytest.MonkeyPatch) -> None:
     """Another target is taken for the same."""
-    patch.setattr("runbook.runner.targets.compare", lambda before, now, excused: None)
+    patch.setattr("runbook.runner.execution.compare", lambda before, now, excused: None)
 
 
 def redaction(patch: pytest.MonkeyPatch) -> None:

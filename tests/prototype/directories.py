@@ -66,8 +66,8 @@ def obey(world: Machine, command: Command) -> Iterator[Machine]:
             yield _removed(world, path)
         case ("psql", *_) | ("chown", *_):
             yield world
-        case ("tar", *_):
-            side = world.need(_option(words, "--directory"))
+        case ("sh", "-c", script, "sh", into, *_) if "tar --extract" in script:
+            side = world.need(into)
             yield world.put(side, replace(side, content=HALF))
             yield world.put(side, replace(side, content=UNPACKED))
         case ("pg_verifybackup", *_, path):

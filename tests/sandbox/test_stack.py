@@ -90,9 +90,12 @@ def test_a_server_that_was_killed_is_started_again_and_the_others_are_left_alone
         after = stack.up(quiet)
         assert after.running
         assert after.part(name).pid != victim
-        assert [part.address for part in after.parts] == [part.address for part in before.parts]
-        others = [other for other in NAMES if other != name]
-        assert [after.part(other).pid for other in others] == [before.part(other).pid for other in others]
+        for other in NAMES:  # the killed one's port may have been taken meanwhile, by a server of somebody else's
+            if other != name:
+                assert (after.part(other).pid, after.part(other).address) == (
+                    before.part(other).pid,
+                    before.part(other).address,
+                )
         before = after
     assert fill(stack.login()).documents == 100
 

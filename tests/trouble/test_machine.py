@@ -12,6 +12,7 @@ import pytest
 
 from runbook.transports.supervisor import processes
 from tests.cli.written import wait_for
+from tests.evidence.kills import processes_about
 from tests.runner.killed_program import PATIENCE_S, Program, alive, eventually
 from tests.runner.test_kill import say_how_it_ended
 from tests.trouble.night import DONE, FAILED, JOURNAL, WAITS
@@ -42,10 +43,9 @@ def run(program: Program, *words: str) -> tuple[int, str]:
 def finished(program: Program, path: str) -> None:
     """With the machine as it should be: what was begun is gone on with, what never began is begun; each step ran once."""
     runs = [one for one in (program.state / "runs").glob("*") if (one / "journal.jsonl").exists()]
-    for _ in range(20):  # a supervisor that has the lower limit may still be there for two seconds
-        code, said = run(program, "resume") if runs else run(program, "apply", path)
-        if "Too many open files" not in said:
-            break
+    # a supervisor that has the lower limit stays for two seconds after the last who asked it
+    eventually(lambda: not processes_about(program.state / "runs"))
+    code, said = run(program, "resume") if runs else run(program, "apply", path)
     assert code == DONE, said
     assert program.marks() == ["a", "b"]
 

@@ -13,16 +13,14 @@ from collections.abc import Iterable
 from runbook.host import Host
 from runbook.operation import Stage
 
-_UNTAR = """\
-cd / || exit
-into=$1; shift
-tar --extract --preserve-permissions --file=- --directory="$into" "$@" || exit
-odd=$(find "$into" \\( ! -type f ! -type d -o -type f \\( -perm -4000 -o -perm -2000 -o -links +1 \\) \\) -print) || exit
-[ -n "$odd" ] || exit 0
-find "$into" -mindepth 1 -delete
-echo 'refused, since no backup of a cluster has links, devices or set-id files; nothing of it was kept:' >&2
-printf '%s\\n' "$odd" | head -n 5 >&2
-exit 1"""
+_UNTAR = (  # one line without apostrophes: it is shown, and pasted, as it stands
+    "cd / || exit; into=$1; shift; "
+    'tar --extract --preserve-permissions --file=- --directory="$into" "$@" || exit; '
+    'odd=$(find "$into" \\( ! -type f ! -type d -o -type f \\( -perm -4000 -o -perm -2000 -o -links +1 \\) \\) -print) || exit; '
+    '[ -n "$odd" ] || exit 0; find "$into" -mindepth 1 -delete; '
+    'echo "refused, since no backup of a cluster has links, devices or set-id files; nothing of it was kept:" >&2; '
+    r'printf "%s\n" "$odd" | head -n 5 >&2; exit 1'
+)
 
 
 def untarred(into: str, host: Host, user: str, *, without: Iterable[str] = ()) -> Stage:
