@@ -19,7 +19,7 @@ _UNTAR = (  # one line without apostrophes: it is shown, and pasted, as it stand
     'odd=$(find "$into" \\( ! -type f ! -type d -o -type f \\( -perm -4000 -o -perm -2000 -o -links +1 \\) \\) -print) || exit; '
     '[ -n "$odd" ] || exit 0; find "$into" -mindepth 1 -delete; '
     'echo "refused, since no backup of a cluster has links, devices or set-id files; nothing of it was kept:" >&2; '
-    r'printf "%s\n" "$odd" | head -n 5 >&2; exit 1'
+    r'printf "%s\n" "$odd" >&2; exit 1'
 )
 
 
