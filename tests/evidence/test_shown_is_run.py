@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from tests.evidence.seen import LOGGED, scene_of, taken
 from tests.evidence.servers import InContainer
 from tests.evidence.stacks import CIVICQ, Stack, stack
 from tests.fixtures.account import server_account, server_folder
+from tests.fixtures.patience import eventually
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -56,6 +58,8 @@ def logged(request: pytest.FixtureRequest, docker_client: DockerClient) -> Itera
     with stack(docker_client, CIVICQ, local=local, stopped=("celery-beat",), settings=LOGGED, archive=True) as made:
         made.sql("CREATE ROLE reader LOGIN PASSWORD 'old'")
         made.back_up()
+        taken_at = int(time.time())
+        eventually(lambda: int(time.time()) > taken_at)  # a backup is named by its second, and the next plan makes one
         yield made
 
 

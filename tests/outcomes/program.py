@@ -33,7 +33,7 @@ HELD = (
     + shell("start", "rm {there}/stopped", ", releases: stop")
     + shell("after", "test ! -e {there}/stopped")
 )
-SLOW = shell("slow", "sleep 30").replace("timeout: 30s", "timeout: 1s") + shell("after", "true")
+SLOW = shell("slow", "exec sleep 30").replace("timeout: 30s", "timeout: 1s") + shell("after", "true")
 ASKED = (
     "  - {id: ask, title: A person decides, uses: manual, with: {instructions: Look at the numbers.}, needs: []}\n"
     + shell("beside", "true", ", needs: []")

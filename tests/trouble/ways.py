@@ -108,11 +108,11 @@ class Way:
                 cut = self._cut
                 said = said or (cut is not None and cut.after in data)
                 if cut is not None and said and cut.at in data:
-                    self.cuts += 1
                     muted.set()
                     if cut.delivered:
                         server.sendall(data)
                         answered.wait(ANSWERS_WITHIN_S)
+                    self.cuts += 1  # not before it is answered: who sees the count may end the whole way
                     _end(client)
                     return
                 server.sendall(data)
