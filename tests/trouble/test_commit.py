@@ -41,12 +41,11 @@ def test_a_swap_whose_commit_is_cut_off(night: Night, delivered: bool) -> None:
 def test_a_merge_whose_commit_is_cut_off_and_nobody_can_ask(night: Night, delivered: bool) -> None:
     """The way is gone with the COMMIT, and the engine is killed while it tries to ask: the resume settles it by the note."""
     night.server.sql(DELETED, DATABASE)
-    with Way(night.server.port, cut=Cut(MERGE, b"COMMIT", delivered)) as way:
+    with Way(night.server.port, cut=Cut(MERGE, b"COMMIT", delivered, altogether=True)) as way:
         night.port = way.port
         (night.folder / "plan.yaml").write_text(PLAN)
         engine = night.program.start("apply", night.folder / "plan.yaml", *words(night, datetime.now(UTC)))
         until(lambda: way.cuts == 1, WITHIN_S, "the way is cut at the COMMIT")
-        way.lose()
         noted = [event for event in night.program.events() if event["event"] == "operation.noted"]
         assert noted[-1]["step"] == "merge"
         kill(Victim.EVERYTHING, engine, night.program.directory())

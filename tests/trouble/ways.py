@@ -17,12 +17,14 @@ ANSWERS_WITHIN_S = 30.0
 @dataclass(frozen=True)
 class Cut:
     """Where: at the bytes ``at``, in a conversation in which ``after`` was said before. ``delivered``: the server gets them, and
-    answers; else nobody does, and its side stays open as behind a lost network.
+    answers; else nobody does, and its side stays open as behind a lost network. ``altogether``: from then on the way is lost for
+    every conversation, until it is mended.
     """
 
     after: bytes
     at: bytes
     delivered: bool
+    altogether: bool = False
 
 
 class Way:
@@ -112,7 +114,9 @@ class Way:
                     if cut.delivered:
                         server.sendall(data)
                         answered.wait(ANSWERS_WITHIN_S)
-                    self.cuts += 1  # not before it is answered: who sees the count may end the whole way
+                    if cut.altogether:
+                        self.lose()
+                    self.cuts += 1
                     _end(client)
                     return
                 server.sendall(data)
