@@ -1,7 +1,8 @@
 """The canonical form: frozen data as JSON, the same for equal data.
 
 Owns :func:`canonical`. Digests, approvals and the journal rest on it. Promises: equal values have equal forms; a form is tagged
-where a bare one would be ambiguous; of a secret it holds where it is read from, never its value.
+where a bare one would be ambiguous; of a secret it holds where it is read from, never its value; a field that came later
+(:data:`LATER`) is left out where it has its default, so that what was before it keeps its form.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from runbook.value import Json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+LATER = {"later": True}
+"""The metadata of a field that a type got after journals had been written with it."""
 
 
 def canonical(value: object) -> Json:
@@ -38,16 +42,21 @@ def canonical(value: object) -> Json:
             return {str(key): canonical(item) for key, item in value.items()}
         case _ if is_dataclass(value) and not isinstance(value, type):
             body = {name: canonical(getattr(value, name)) for name in _names(value)}
+            for name, default in _LATER[type(value)]:
+                if body[name] == default:
+                    del body[name]
             return {"is": type(value).__name__, **body}
     raise TypeError(f"{type(value).__name__} is not a part of an operation")
 
 
 _NAMES: dict[type, tuple[str, ...]] = {}
+_LATER: dict[type, tuple[tuple[str, object], ...]] = {}
 
 
 def _names(value: DataclassInstance) -> tuple[str, ...]:
     """The fields of its type, looked up once."""
     kind = type(value)
     if kind not in _NAMES:
+        _LATER[kind] = tuple((one.name, one.default) for one in fields(kind) if one.metadata == LATER)
         _NAMES[kind] = tuple(field.name for field in fields(kind))
     return _NAMES[kind]

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from typing import TypeAlias
 
-from runbook.canonical import canonical
+from runbook.canonical import LATER, canonical
 from runbook.host import LOCAL, Host
 from runbook.secret import SecretRef
 from runbook.value import (
@@ -41,8 +41,8 @@ from runbook.value import (
 
 # fmt: off
 __all__ = [
-    "Arg", "Ask", "Call", "Condition", "Connection", "CopyRows", "Document", "DocumentValue", "Env", "EnvValue", "Fields",
-    "Generate", "Hashing", "Json", "JsonText", "MakeDirectory", "Message", "Name", "Operation", "Operations",
+    "UNBOUNDED", "Arg", "Ask", "Call", "Condition", "Connection", "CopyRows", "Document", "DocumentValue", "Env", "EnvValue",
+    "Fields", "Generate", "Hashing", "Json", "JsonText", "MakeDirectory", "Message", "Name", "Operation", "Operations",
     "Pipeline", "Process", "Question", "Ref", "Remove", "Rename", "Scalar", "SecretFile", "Service", "Session",
     "SetPassword", "Sql", "Stage", "Statement", "Test", "Transaction", "Wait", "Write", "canonical", "changes",
     "digest", "kind", "sql",
@@ -71,15 +71,24 @@ class Process:
     owned: bool = False
 
 
+UNBOUNDED = 2**63 - 1
+"""A stage's ``most_bytes`` that nothing reaches: its bytes are only counted."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One process of a pipeline: reads its standard input from the one before, writes to the one after."""
+    """One process of a pipeline: reads its standard input from the one before, writes to the one after.
+
+    ``most_bytes``: how many it may be given; with one more the pipeline ends and has failed, before this process sees an end of its
+    input. 0: any number, and nobody counts.
+    """
 
     argv: tuple[Arg, ...]
     host: Host = LOCAL
     env: Env = ()
     user: str = ""
     ok_codes: tuple[int, ...] = (0,)
+    most_bytes: int = field(default=0, metadata=LATER)
 
 
 class Hashing(StrEnum):
@@ -95,7 +104,8 @@ class Pipeline:
 
     ``source`` is a file to read ("" = the first stage makes the bytes); ``sink`` a file to write ("" = the last stage
     takes them, or nobody does where ``stages`` is empty: a full read). A sink ends in ``.partial``. Result: ``sha256``,
-    ``bytes``, ``exit_codes``, ``stderr``, ``log``. ``expect_sha256``: a difference is a failure. Interrupted = redone.
+    ``bytes``, ``exit_codes``, ``stderr``, ``log``; ``taken_bytes``, what the last stage with ``most_bytes`` was given.
+    ``expect_sha256``: a difference is a failure. Interrupted = redone.
     """
 
     name: str
@@ -364,9 +374,21 @@ def _spelt(name: str) -> str:
 
 
 def digest(operation: Operation) -> str:
-    """SHA-256 (hex) of the canonical form: what approval, sealing and resume compare."""
-    text = json.dumps(canonical(operation), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """SHA-256 (hex) of the canonical form: what approval, sealing and resume compare.
+
+    Without bounds, which can only end an operation sooner: what was approved before there were any goes on with them.
+    """
+    text = json.dumps(canonical(_unbounded(operation)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _unbounded(operation: Operation) -> Operation:
+    match operation:
+        case Pipeline(stages=stages) if any(one.most_bytes for one in stages):
+            return replace(operation, stages=tuple(replace(one, most_bytes=0) for one in stages))
+        case Session(body=body):
+            return replace(operation, body=tuple(map(_unbounded, body)))
+    return operation
 
 
 def changes(operation: Operation) -> bool:

@@ -14,6 +14,7 @@ from typing import assert_never
 from runbook import condition
 from runbook.host import Compose, Docker, Host, Local, Ssh
 from runbook.operation import (
+    UNBOUNDED,
     Arg,
     Ask,
     Call,
@@ -141,7 +142,9 @@ def _pipeline(operation: Pipeline) -> str:
 
 def _stage(stage: Stage, number: int, operation: Pipeline) -> str:
     reads_input = number > 0 or bool(operation.source)
-    return on_host(stage.host, _argv(stage.argv), user=stage.user, env=_env(stage.env), reads_input=reads_input)
+    bounded = stage.most_bytes not in (0, UNBOUNDED)
+    bound = f"head {shell_word(f'--bytes={stage.most_bytes}')} | " if bounded else ""
+    return bound + on_host(stage.host, _argv(stage.argv), user=stage.user, env=_env(stage.env), reads_input=reads_input)
 
 
 def _option_safe(path: str) -> str:

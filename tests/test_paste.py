@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from runbook.host import LOCAL, Compose, Docker, Ssh
 from runbook.operation import (
+    UNBOUNDED,
     Ask,
     Call,
     Condition,
@@ -93,6 +94,16 @@ CASES: list[tuple[Operation, str]] = [
             sink="/b/x.partial",
         ),
         "docker exec pg pg_dump | zstd -c > /b/x.partial && sync /b/x.partial",
+    ),
+    (
+        Pipeline(
+            name="p", source="/b/x", stages=(Stage(argv=("zstd", "-dc")), Stage(argv=("tar",), host=PG, most_bytes=7))
+        ),
+        "< /b/x zstd -dc | head --bytes=7 | docker exec -i pg tar",
+    ),
+    (
+        Pipeline(name="p", stages=(Stage(argv=("pg_dump",)), Stage(argv=("gzip",), most_bytes=UNBOUNDED))),
+        "pg_dump | gzip",
     ),
     (
         Pipeline(name="p", source="/b/x", stages=(Stage(argv=("pg_restore",), host=PG),), expect_sha256="ab"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -55,7 +56,13 @@ EXAMPLES: tuple[Operation, ...] = (
         env=(("PGPASSFILE", SecretFile(("*:*:*:*:", FromFile("/run/secret")))), ("TOKEN", FromCommand(("pass", "x")))),
         ok_codes=(0, 1),
     ),
-    Pipeline(name="pipe", source="/a", stages=(Stage(argv=("gzip",)),), sink="/b.partial", hashing=Hashing.SOURCE),
+    Pipeline(
+        name="pipe",
+        source="/a",
+        stages=(Stage(argv=("gzip",)), Stage(argv=("psql",), most_bytes=7)),
+        sink="/b.partial",
+        hashing=Hashing.SOURCE,
+    ),
     Sql(
         name="swap",
         connection=DB,
@@ -96,6 +103,20 @@ def test_an_operation_comes_back_from_the_journal(operation: Operation) -> None:
     back = revive(json.loads(json.dumps(canonical(operation))))
     assert back == operation
     assert digest(back) == digest(operation)
+
+
+def test_a_bound_is_no_part_of_what_was_approved() -> None:
+    stages = (Stage(argv=("zstd", "-d")), Stage(argv=("tar", "-x")))
+    before = Pipeline(
+        name="extract", source="/b/base.tar.zst", stages=stages, hashing=Hashing.SOURCE, expect_sha256="ab"
+    )
+    after = replace(before, stages=(stages[0], replace(stages[1], most_bytes=7)))
+    assert digest(before) == "cc529c9ef193af310fc7160d759a284eb602550e05e9ca12424abefe5dd8aaa4", "as ever"
+    assert digest(after) == digest(before)
+    held = Session(name="held", connection=DB, begin=(), body=(before,))
+    assert digest(replace(held, body=(after,))) == digest(held)
+    assert "most_bytes" not in json.dumps(canonical(before))
+    assert canonical(after) != canonical(before)
 
 
 def test_there_is_an_example_of_every_operation() -> None:

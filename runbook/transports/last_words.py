@@ -11,10 +11,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from runbook.errors import Problem
 from runbook.host import Host
-from runbook.operation import Pipeline, Process
+from runbook.operation import Pipeline, Process, Stage
+from runbook.paste import paste
 from runbook.quoting import shell_word, visible
 from runbook.transports.supervisor.requests import Ended
+from runbook.units import show_size
 
 LONGEST_TAIL = 2_000
 """Characters of a failed process's last words that a message shows; the log has more."""
@@ -56,6 +59,25 @@ def changed_files(operation: Process | Pipeline, ended: Ended) -> str:
     more = f"\n… and {len(lines) - MOST_FILES} more" if len(lines) > MOST_FILES else ""
     where = f"in {operation.cwd}:\n" if lines and operation.cwd else ""
     return where + "\n".join(lines[:MOST_FILES]) + more
+
+
+def exceeded(operation: Process | Pipeline) -> Problem:
+    """More came out of a packed file than it says: which, how much that is, and how a person tells whose fault it is."""
+    stages = operation.stages if isinstance(operation, Pipeline) else ()
+    source = operation.source if isinstance(operation, Pipeline) else ""
+    at = next((number for number, one in enumerate(stages) if one.most_bytes), 0)
+    most = stages[at].most_bytes if stages else 0
+    what = source or f"what {operation.name} reads"
+    detail = (
+        f"{what}: after {most} bytes ({show_size(most)}) more were to come. The rest was not taken, and what came is not used.\n"
+        "It is damaged, or was packed to fill a disk."
+    )
+    counted = paste(Pipeline(name="count", source=source, stages=(*stages[:at], Stage(argv=("wc", "--bytes")))))
+    fix = (
+        f"choose another one, in a new run. One that you trust: `{counted}` tells what it unpacks to, "
+        "and that goes into its manifest, as `unpacked_bytes` of the piece"
+    )
+    return Problem("E308", "more came out of a packed file than was to be expected", detail, fix)
 
 
 def last_words(ended: Ended) -> str:

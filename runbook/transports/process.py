@@ -33,6 +33,7 @@ from runbook.transports.last_words import (
     LOOK_THERE,
     changed_files,
     ended_there,
+    exceeded,
     last_words,
     look_at_sink,
     look_there,
@@ -172,6 +173,8 @@ class Processes:
                 return Failed(problem, fields) if operation.reads else Lost(problem)
             case Why.EXITED | Why.BROKEN:
                 return _ended_itself(operation, ended, fields, see)
+            case Why.EXCEEDED:
+                return Failed(exceeded(operation), fields)
             case _:
                 assert_never(ended.why)
 
@@ -222,6 +225,7 @@ class Processes:
     def _stage(self, planned: PlannedStage, use: Use, *, cwd: str, number: int) -> Stage:
         argv = tuple(_argument(one, use.results) for one in planned.argv)
         env, files = self._environment(planned.env)
+        most = planned.most_bytes
         match planned.host:
             case Local():
                 user, about = _local_user(planned.user)
@@ -232,10 +236,12 @@ class Processes:
                     cwd=cwd or None,
                     user=user,
                     ok_codes=planned.ok_codes,
+                    most_bytes=most,
                 )
             case Docker() | Compose():
                 plain = Stage(argv=argv, env=env, files=files, cwd=cwd or None, ok_codes=planned.ok_codes)
-                return self._far.stage(planned.host, plain, use_id=use.id, number=number, user=planned.user)
+                there = self._far.stage(planned.host, plain, use_id=use.id, number=number, user=planned.user)
+                return replace(there, most_bytes=most)
             case Ssh():
                 raise not_built(
                     f"running processes on {planned.host}", "Run the plan on that machine, with host: local."
@@ -358,6 +364,7 @@ def _fields(operation: Process | Pipeline, ended: Ended, log: str) -> Fields:
         return {"exit_code": ended.code, "stdout": ended.stdout.text, "stderr": stderr, "log": log}
     codes = " ".join("-" if one.code is None else str(one.code) for one in ended.exits)
     return {
+        **({} if ended.taken is None else {"taken_bytes": ended.taken}),
         "sha256": ended.sha256 or "",
         "bytes": ended.bytes or 0,
         "exit_codes": codes,

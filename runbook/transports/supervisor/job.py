@@ -1,8 +1,8 @@
 """A job: one operation while it lives, from the synced start record to the exit record.
 
 Owns the order of records and effects, the ways to end (by itself, on request, at its deadline, because a stage of its
-pipeline failed) and what its exit record says. Promises: nothing is executed before the start record is on the disk; it
-counts as ended when every member was reaped and, unless it is a daemon's, no descendant is left.
+pipeline failed or more bytes came than may) and what its exit record says. Promises: nothing is executed before the start
+record is on the disk; it counts as ended when every member was reaped and, unless it is a daemon's, no descendant is left.
 """
 
 from __future__ import annotations
@@ -114,6 +114,9 @@ class Job:
     def take_report(self, carrier: Carrier) -> bool:
         """A pump has something to say. False: no more will come."""
         more = carrier.read()
+        if carrier.over and self.why == "exited":
+            self._detail = f"pump: more than {carrier.most} bytes came"
+            self.end("exceeded", grace_s=self.grace_s)
         self._let_go()
         return more
 
@@ -207,6 +210,7 @@ class Job:
             "exits": [stage.ended() for stage in stages],
             "stdout": self.wiring.stdout.taken() if self.wiring.stdout else nothing,
             "bytes": counted.bytes if counted else None,
+            "taken": next((pump.bytes for pump in reversed(self.carriers) if pump.most), None),
             "sha256": (counted.sha256 or None) if counted and self.why == "exited" else None,
             "log_truncated": self.wiring.log.fault,
             "leftovers": self.leftovers,

@@ -1,8 +1,8 @@
 """Members of an operation: its processes and pumps, wired by pipes.
 
-Owns the way from a request to living processes: source → (pump) → stages, with pumps between where bytes are hashed or a
-preamble is written → (pump) → sink. Promises: after a failure to start, what had been started is named in ``members``, so
-that the caller can end it, and no descriptor of ours is left open.
+Owns the way from a request to living processes: source → (pump) → stages, with pumps between where bytes are hashed or
+counted, or a preamble is written → (pump) → sink. Promises: after a failure to start, what had been started is named in
+``members``, so that the caller can end it, and no descriptor of ours is left open.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ class Carrier(Member):
         pid, self.report, self._word = told.fork()
         super().__init__(pid, "pump", [0])
         self.hashing = told.hashing
+        self.most = told.most
+        self.over = False
         self.upstream = upstream
         self.bytes = 0
         self.sha256 = ""
@@ -88,6 +90,7 @@ class Carrier(Member):
             self.sha256 = said.get("sha256", self.sha256)
             self.error = said.get("error", self.error)
             self.at_end = self.at_end or "eof" in said
+            self.over = self.over or "over" in said
         return bool(data)
 
     def close(self) -> None:
@@ -127,8 +130,8 @@ class Wiring:
         flow = self._source(stages[0]["preamble"] if stages else "")
         for number, stage in enumerate(stages):
             piped = number > 0 or self._request["input"]["kind"] == "file"
-            if number == hash_before or (piped and stage["preamble"]):
-                flow = self._between(flow, stage["preamble"], hashing=number == hash_before)
+            if number == hash_before or (piped and (stage["preamble"] or stage["most"])):
+                flow = self._between(flow, stage, hashing=number == hash_before)
             last = number == len(stages) - 1
             after, out = self._pipe()
             if last and sink["kind"] == "capture":
@@ -157,9 +160,10 @@ class Wiring:
             fd = os.open(os.devnull, os.O_RDONLY)
         return self._own(fd)
 
-    def _between(self, flow: int, preamble: str, *, hashing: bool) -> int:
+    def _between(self, flow: int, stage: StageWire, *, hashing: bool) -> int:
         after, into = self._pipe()
-        self._pump(pump.Pump(flow, into, hashing=hashing, preamble=preamble.encode()))
+        preamble, most = stage["preamble"].encode(), stage["most"]
+        self._pump(pump.Pump(flow, into, hashing=hashing, preamble=preamble, most=most))
         self._drop(flow)
         self._drop(into)
         return after

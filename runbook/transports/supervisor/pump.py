@@ -2,7 +2,7 @@
 
 Promises: what it reports as hashed is what it read; a file that it writes is on the disk before it says so. At the end of
 its input it waits for a word before it lets the reader see the end: a consumer must not take the end of a failed
-producer's output for the end of the data.
+producer's output for the end of the data. No more passes than it was told; then it says so, and its reader sees no end.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ import fcntl
 import json
 import os
 import signal
+import stat
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import hashlib
     from collections.abc import Callable
     from typing import TypedDict
 
     class Report(TypedDict, total=False):
-        """One line of a pump's report: progress, then ``eof`` with the sum, then ``done``; or ``error``."""
+        """One line of a pump's report: progress, then ``eof`` with the sum, then ``done``; or ``error``, or ``over``."""
 
         bytes: int
+        over: bool
         eof: bool
         done: bool
         sha256: str
@@ -43,12 +46,17 @@ def widen(fd: int) -> None:
 
 
 class Pump:
-    """What a pump was told: where from, where to (None: nowhere), whether to hash, what to write first.
+    """What a pump was told: where from, where to (None: nowhere), whether to hash, what to write first, how many bytes may pass.
 
     ``place``: the path of the file that it writes, if it is one: who reads that a disk is full wants to know which.
+    ``most`` 0: any number.
     """
 
-    def __init__(self, source: int, sink: int | None, *, hashing: bool, preamble: bytes = b"", place: str = "") -> None:
+    def __init__(
+        self, source: int, sink: int | None, *, hashing: bool, preamble: bytes = b"", place: str = "", most: int = 0
+    ) -> None:
+        self.most = most
+        self._splices = not hashing and _is_pipe(source) and _is_pipe(sink)
         self.source = source
         self.sink = sink
         self.place = place
@@ -84,6 +92,10 @@ class Pump:
             return 1
         try:
             count, digest = self._carry(tell)
+            if self.most and count > self.most:
+                tell({"over": True, "bytes": self.most})
+                os.read(word, 1)  # until it is ended: its reader goes first
+                return 1
             tell({"eof": True, "bytes": count, "sha256": digest})
             if os.read(word, 1) != GO:
                 return 1
@@ -105,17 +117,32 @@ class Pump:
             self._write(self.sink, memoryview(self.preamble))
         buffer = memoryview(bytearray(CHUNK))
         count, due = 0, time.monotonic() + PROGRESS_EVERY_S
-        while size := os.readv(self.source, [buffer]):
-            chunk = buffer[:size]
-            if digest is not None:
-                digest.update(chunk)
-            if self.sink is not None:
-                self._write(self.sink, chunk)
+        while size := self._some(buffer, self.most - count if self.most else CHUNK, digest):
             count += size
+            if self.most and count > self.most:
+                break
             if (now := time.monotonic()) >= due:
                 due = now + PROGRESS_EVERY_S
                 tell({"bytes": count})
         return count, digest.hexdigest() if digest is not None else ""
+
+    def _some(self, buffer: memoryview, room: int, digest: hashlib._Hash | None) -> int:
+        """Carry some bytes, ``room`` at most; how many, 0 at the end. Without room a byte that comes is counted, and kept back."""
+        if not room:
+            return len(os.read(self.source, 1))
+        if self._splices and self.sink is not None:
+            try:
+                return os.splice(self.source, self.sink, min(room, CHUNK))  # from pipe to pipe, past us
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOSYS):
+                    raise
+                self._splices = False
+        chunk = buffer[: os.readv(self.source, [buffer[: min(room, CHUNK)]])]
+        if digest is not None:
+            digest.update(chunk)
+        if self.sink is not None:
+            self._write(self.sink, chunk)
+        return len(chunk)
 
     def _write(self, fd: int, view: memoryview) -> None:
         try:
@@ -132,6 +159,10 @@ class Pump:
             if error.errno not in (errno.EINVAL, errno.EROFS):  # pipes and devices can't be synced
                 error.filename = self.place
                 raise
+
+
+def _is_pipe(fd: int | None) -> bool:
+    return fd is not None and stat.S_ISFIFO(os.fstat(fd).st_mode)
 
 
 def _explain(error: OSError) -> str:

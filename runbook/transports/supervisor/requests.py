@@ -33,7 +33,8 @@ class Stage:
     """One process. ``env`` is its complete environment; ``files`` maps variables to contents that it gets as 0600 files.
 
     Such a file lives in memory, and as long as someone has it open: the variable holds ``/proc/self/fd/N``, so a program
-    that closes all its descriptors first can't read it. ``preamble`` is fed to it before its real standard input.
+    that closes all its descriptors first can't read it. ``preamble`` is fed to it before its real standard input, of which
+    it gets ``most_bytes`` at most (0: all): with one more the operation ends as :attr:`Why.EXCEEDED`.
     """
 
     argv: tuple[str, ...]
@@ -44,6 +45,7 @@ class Stage:
     umask: int = 0o077
     ok_codes: tuple[int, ...] = (0,)
     preamble: str = ""
+    most_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,7 @@ def _stage(stage: Stage) -> StageWire:
         "umask": stage.umask,
         "ok": list(stage.ok_codes),
         "preamble": stage.preamble,
+        "most": stage.most_bytes,
     }
 
 
@@ -180,6 +183,7 @@ class Why(StrEnum):
     NOT_STARTED = "not_started"
     BROKEN = "broken"
     STUCK = "stuck"
+    EXCEEDED = "exceeded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +212,7 @@ class Ended:
     ``exits`` has one entry for each stage that was started. ``bytes`` and ``sha256`` are of the point that was asked for;
     the hash only where all stages ended well. ``log_truncated`` is why the log isn't complete, or empty. ``leftovers``
     counts descendants that had outlived their process and were ended. ``detail`` says what failed. ``at`` is wall time.
+    ``taken``: what the last stage with a bound was given, in bytes.
     """
 
     id: str
@@ -221,6 +226,7 @@ class Ended:
     leftovers: int
     duration_s: float
     at: float
+    taken: int | None = None
 
     @property
     def code(self) -> int | None:
@@ -242,6 +248,7 @@ def ended(record: EndedWire) -> Ended:
         record["leftovers"],
         record["duration_s"],
         record["at"],
+        record.get("taken"),
     )
 
 

@@ -20,7 +20,8 @@ class UserWire(TypedDict):
 class StageWire(TypedDict):
     """One process: its complete environment, and secrets that it gets as 0600 files named by variables.
 
-    ``preamble`` is what it reads before its real standard input (a far-side worker's header with secrets).
+    ``preamble`` is what it reads before its real standard input (a far-side worker's header with secrets); ``most``, how many bytes
+    of that there may be (0: any number).
     """
 
     argv: list[str]
@@ -31,6 +32,7 @@ class StageWire(TypedDict):
     umask: int
     ok: list[int]
     preamble: str
+    most: int
 
 
 class InputWire(TypedDict):
@@ -82,7 +84,7 @@ class ExitWire(TypedDict):
     stderr: CapturedWire
 
 
-Why = Literal["exited", "killed", "timed_out", "not_started", "broken", "stuck"]
+Why = Literal["exited", "killed", "timed_out", "not_started", "broken", "stuck", "exceeded"]
 
 
 class EndedWire(TypedDict):
@@ -96,6 +98,7 @@ class EndedWire(TypedDict):
     exits: list[ExitWire]
     stdout: CapturedWire
     bytes: int | None
+    taken: NotRequired[int | None]
     sha256: str | None
     log_truncated: str
     leftovers: int

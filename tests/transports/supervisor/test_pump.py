@@ -8,12 +8,14 @@ import os
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from runbook.operation import UNBOUNDED
 from runbook.transports.supervisor.client import Supervisor
-from runbook.transports.supervisor.requests import Captured, Discarded, File, Hash, Spawn, Why
+from runbook.transports.supervisor.requests import Captured, Discarded, File, Hash, Spawn, Stage, Why
 from tests.fixtures.patience import PATIENCE_S, eventually
 
 from .conftest import sh
@@ -189,3 +191,50 @@ def test_a_killed_pipeline_leaves_no_member(supervisor: Supervisor, sink: File) 
         ended = call.result(PATIENCE_S)
     assert ended.why is Why.KILLED
     assert ended.sha256 is None
+
+
+def bounded(script: str, most: int) -> Stage:
+    """A shell script as a stage that is given so many bytes at most."""
+    return replace(sh(script), most_bytes=most)
+
+
+@pytest.mark.parametrize("hashed", [Hash.SOURCE, Hash.SINK], ids=["spliced", "hashed"])
+def test_as_many_bytes_as_may_come_are_taken(supervisor: Supervisor, source: File, sink: File, hashed: Hash) -> None:
+    stages = (
+        (sh("cat"), bounded("cat", len(DATA)))
+        if hashed is Hash.SOURCE
+        else (sh("cat"), bounded("sha256sum", len(DATA)))
+    )
+    out = sink if hashed is Hash.SOURCE else Captured()
+    ended = supervisor.spawn(Spawn(id="a", stages=stages, input=source, sink=out, hash=hashed))
+    assert (ended.why, ended.taken, ended.sha256) == (Why.EXITED, len(DATA), SHA)
+    assert hashed is Hash.SINK or Path(sink.path).read_bytes() == DATA
+
+
+@pytest.mark.parametrize("hashed", [Hash.SOURCE, Hash.SINK], ids=["spliced", "hashed"])
+@pytest.mark.parametrize("more", [1, 1_000_000])
+def test_one_byte_more_ends_it_and_the_reader_sees_no_end(
+    supervisor: Supervisor, source: File, tmp_path: Path, hashed: Hash, more: int
+) -> None:
+    most = len(DATA) - more
+    reader = bounded(f"cat >{tmp_path}/taken && echo committed >{tmp_path}/committed", most)
+    ended = supervisor.spawn(Spawn(id="a", stages=(sh("cat"), reader), input=source, hash=hashed))
+    assert (ended.why, ended.taken, ended.sha256) == (Why.EXCEEDED, most, None)
+    assert ended.detail == f"pump: more than {most} bytes came"
+    assert (tmp_path / "taken").stat().st_size <= most
+    assert not (tmp_path / "committed").exists()
+
+
+def test_what_never_stops_coming_is_stopped(supervisor: Supervisor, tmp_path: Path) -> None:
+    ended = supervisor.spawn(
+        Spawn(id="a", stages=(sh("yes"), bounded(f"cat >{tmp_path}/taken", 1 << 20)), hash=Hash.SOURCE)
+    )
+    assert (ended.why, ended.taken) == (Why.EXCEEDED, 1 << 20)
+    assert (tmp_path / "taken").stat().st_size <= 1 << 20
+
+
+def test_what_is_only_counted_has_no_bound(supervisor: Supervisor, source: File) -> None:
+    ended = supervisor.spawn(
+        Spawn(id="a", stages=(sh("cat"), bounded("wc -c", UNBOUNDED)), input=source, hash=Hash.SOURCE)
+    )
+    assert (ended.why, ended.taken, ended.stdout.text.strip()) == (Why.EXITED, len(DATA), str(len(DATA)))
