@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import get_ident
 
-from runbook.walstore.store import Different, Entry, Put, Unavailable
+from runbook.walstore.store import LARGEST, Damaged, Different, Entry, Put, Unavailable
 
 
 class DirectorySegments:
@@ -46,10 +46,13 @@ class DirectorySegments:
         except OSError as error:
             raise Unavailable(f"{error.filename or target}: {error.strerror}") from None
 
-    def fetch(self, name: str, into: Path) -> bool:
+    def fetch(self, name: str, into: Path, *, most_bytes: int = LARGEST) -> bool:
         """Copy the file."""
+        source = self._directory / name
         try:
-            shutil.copyfile(self._directory / name, into)
+            if source.stat().st_size > most_bytes:
+                raise Damaged(f"{source}: it has more than {most_bytes} bytes")
+            shutil.copyfile(source, into)
         except FileNotFoundError as error:
             if error.filename == str(into):
                 raise

@@ -8,8 +8,9 @@ Owns the spool's protocol, both sides of it. A directory on the file system of t
 - ``pid``: the feeder's process. Where it is gone, the command ends the server (exit code 255) instead of saying that the
   WAL ended: a recovery that takes a lost feeder for the end of the archive would stop short of its target.
 
-Promises: at most ``ahead`` segments lie in the spool; what is left by an earlier feeder is not trusted; the feeder ends when
-its spool is renamed (then nothing is added to it any more, and it can be removed), or after ``idle_s`` without a question.
+Promises: at most ``ahead`` segments lie in the spool, and no file that is larger than one; what is left by an earlier feeder is not
+trusted; the feeder ends when its spool is renamed (then nothing is added to it any more, and it can be removed), or after
+``idle_s`` without a question.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ class Feeder:
         partial, why = self.spool / f"{name}{PARTIAL}", ""
         for attempt in range(TRIES):
             try:
-                if not self.archive.fetch(name, partial):
+                if not self.archive.fetch(name, partial, most_bytes=self.segment_bytes):
                     partial.unlink(missing_ok=True)
                     return NONE
                 return self._flaw(name, partial) or self._owned(partial)

@@ -15,7 +15,7 @@ from typing import Any
 
 from runbook.secret import Redactor, Secret
 from runbook.transports.objects import ABSENT, connect, place
-from runbook.walstore.store import Damaged, Different, Entry, Put, Unavailable
+from runbook.walstore.store import LARGEST, Damaged, Different, Entry, Put, Unavailable
 
 HASH = "sha256"
 """The object's own metadata: the file's SHA-256 in hex. Services differ in which checksums they give back; this they all keep."""
@@ -72,15 +72,18 @@ class ObjectSegments:
             raise Unavailable(f"{name} was there, and is not any more")
         raise Different(f"s3://{self._bucket}/{self._prefix}{name} holds something else than {source}")
 
-    def fetch(self, name: str, into: Path) -> bool:
-        """The object's bytes, hashed on the way."""
+    def fetch(self, name: str, into: Path, *, most_bytes: int = LARGEST) -> bool:
+        """The object's bytes, counted and hashed on the way."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        digest = hashlib.sha256()
+        digest, left = hashlib.sha256(), most_bytes
         try:
             answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
             with into.open("wb", buffering=0) as write:
                 for block in answer["Body"].iter_chunks(_BLOCK):
+                    left -= len(block)
+                    if left < 0:
+                        raise Damaged(f"s3://{self._bucket}/{self._prefix}{name}: it has more than {most_bytes} bytes")
                     digest.update(block)
                     write.write(block)
         except ClientError as error:

@@ -13,6 +13,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+LARGEST = 1 << 30
+"""Bytes of the largest file of any archive: a segment's (manual, initdb, ``--wal-segsize``)."""
+
 
 class Put(StrEnum):
     """How a push ended: the file was added, or the same was there already."""
@@ -48,8 +51,11 @@ class Segments(Protocol):
     def put(self, name: str, source: Path) -> Put:
         """Add a file, durably; :class:`Different` where another one has its name."""
 
-    def fetch(self, name: str, into: Path) -> bool:
-        """Write the file's content to ``into``; False where the archive has no such file. :class:`Damaged`: see there."""
+    def fetch(self, name: str, into: Path, *, most_bytes: int = LARGEST) -> bool:
+        """Write the file's content to ``into``; False where the archive has no such file. :class:`Damaged`: see there.
+
+        No more than ``most_bytes`` are written: a larger file is none that was put there.
+        """
 
     def entries(self) -> Iterator[Entry]:
         """All files, in the order of their names."""

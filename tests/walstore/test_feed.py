@@ -21,7 +21,7 @@ from runbook.errors import Refused
 from runbook.walstore.access import Access
 from runbook.walstore.daemon import detach, end
 from runbook.walstore.feed import TRIES, Feeder
-from runbook.walstore.store import Segments, Unavailable
+from runbook.walstore.store import LARGEST, Segments, Unavailable
 from tests.evidence.program import RUNBOOK
 from tests.fixtures.patience import PATIENCE_S, eventually
 from tests.fixtures.process import lives
@@ -120,8 +120,8 @@ class Slow:
         self._inner, self._name = inner, name
         self.held, self.go_on = threading.Event(), threading.Event()
 
-    def fetch(self, name: str, into: Path) -> bool:
-        there = self._inner.fetch(name, into)
+    def fetch(self, name: str, into: Path, *, most_bytes: int = LARGEST) -> bool:
+        there = self._inner.fetch(name, into, most_bytes=most_bytes)
         if name == self._name and not self.held.is_set():
             self.held.set()
             self.go_on.wait(PATIENCE_S)
@@ -172,11 +172,11 @@ class Flaky:
         self._inner, self._times = inner, times
         self._asked = Counter[str]()
 
-    def fetch(self, name: str, into: Path) -> bool:
+    def fetch(self, name: str, into: Path, *, most_bytes: int = LARGEST) -> bool:
         self._asked[name] += 1
         if self._asked[name] <= self._times:
             raise Unavailable("connection refused")
-        return self._inner.fetch(name, into)
+        return self._inner.fetch(name, into, most_bytes=most_bytes)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)

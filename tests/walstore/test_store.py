@@ -113,6 +113,16 @@ def test_what_was_changed_in_the_bucket_is_not_fetched(s3_server: S3Server, tmp_
         archive.fetch(source.name, tmp_path / "copy")
 
 
+def test_what_is_larger_than_a_segment_is_not_fetched(archive: Segments, tmp_path: Path) -> None:
+    source, copy = segment(tmp_path, 5), tmp_path / "copy"
+    archive.put(source.name, source)
+    assert archive.fetch(source.name, copy, most_bytes=SIZE)
+    copy.unlink()
+    with pytest.raises(Damaged, match=f"more than {SIZE - 1} bytes"):
+        archive.fetch(source.name, copy, most_bytes=SIZE - 1)
+    assert not copy.exists() or copy.stat().st_size < SIZE
+
+
 def test_wrong_keys_and_a_silent_endpoint_are_unavailable(s3_server: S3Server, tmp_path: Path) -> None:
     source = segment(tmp_path, 4)
     wrong = Access(
