@@ -39,12 +39,16 @@ class Proof(StrEnum):
 
 
 class Piece(BaseModel):
-    """One file of an artifact, relative to the store. ``bytes`` is its size, ``sha256`` in hex."""
+    """One file of an artifact, relative to the store. ``bytes`` is its size, ``sha256`` in hex.
+
+    ``unpacked_bytes``: what came out of it when it was made, if it is packed; None where that was not counted (an older backup).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     path: str
     bytes: Foreseeable[Annotated[int, Field(ge=0)]]
     sha256: Foreseeable[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
+    unpacked_bytes: Foreseeable[Annotated[int, Field(gt=0)]] | None = None
 
 
 class Tablespace(BaseModel):

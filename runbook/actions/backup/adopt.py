@@ -27,6 +27,7 @@ from runbook.actions.backup.layout import (
     published_artifact,
     swept,
 )
+from runbook.actions.backup.unpacked_size import most_uncounted
 from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
@@ -39,6 +40,8 @@ TAR_MAGIC = b"ustar"
 HEAD_BYTES = 1024
 DUMP_ENDS = ("-- PostgreSQL database dump complete", "-- PostgreSQL database cluster dump complete")
 """The last line of what pg_dump and pg_dumpall write as plain SQL: without it the text was cut off."""
+TAIL_BYTES = 4096
+"""More than that line and what may follow it."""
 
 _SQL_VERSION = re.compile(rb"^-- Dumped from database version ([\d.]+)", re.MULTILINE)
 
@@ -140,6 +143,10 @@ class Adopt(Action[Store, AdoptInputs, AdoptFacts, Adopted]):
         proofs = (_hashed(facts), *_read(inputs, facts))
         return (*swept(where, state, marker=scope.tag), *proofs, draft, *published(where, state, parts=parts))
 
+    def recovery(self, system: Store, inputs: AdoptInputs, facts: AdoptFacts, scope: Scope) -> Operations:
+        """The manifest as it is written now, also where an older version, whose manifests said less, has begun."""
+        return tuple(one for one in self.plan(system, inputs, facts, scope) if one.name == "draft")
+
     def verify(self, look: Look, system: Store, inputs: AdoptInputs, done: Done[AdoptFacts]) -> Adopted:
         """The manifest is there, and its files are as it says."""
         return Adopted(artifact=published_artifact(look, system, done.facts.where))
@@ -231,19 +238,23 @@ def _read(inputs: AdoptInputs, facts: AdoptFacts) -> Operations:
         case Format.CUSTOM | Format.DIRECTORY:
             return (Process(name="read", argv=(_pg_restore(inputs), "--file=/dev/null", path), reads=True),)
         case _:
-            return (read_plain("read", path, gzip=facts.format is Format.PLAIN_GZIP),)
+            most = most_uncounted(facts.bytes) if facts.format is Format.PLAIN_GZIP else 0
+            return (read_plain("read", path, most_bytes=most),)
 
 
-def read_plain(name: str, path: str, *, gzip: bool, expect_sha256: str = "") -> Operation:
-    """Reads plain SQL to its end, which has to be the line that pg_dump writes last."""
-    unzip = (Stage(argv=("gzip", "--decompress", "--stdout")),) if gzip else ()
+def read_plain(name: str, path: str, *, most_bytes: int, expect_sha256: str = "") -> Operation:
+    """Reads plain SQL to its end, which has to be the line that pg_dump writes last.
+
+    ``most_bytes``: how many may come out of it, where it is packed with gzip; else 0.
+    """
+    unzip = (Stage(argv=("gzip", "--decompress", "--stdout")),) if most_bytes else ()
     ends = tuple(f"--regexp={line}" for line in DUMP_ENDS)
     return Pipeline(
         name=name,
         source=path,
         stages=(
             *unzip,
-            Stage(argv=("tail", "--lines=20")),
+            Stage(argv=("tail", f"--bytes={TAIL_BYTES}"), most_bytes=most_bytes),  # a line may be as long as the file
             Stage(argv=("grep", "--count", "--text", "--line-regexp", *ends)),
         ),
         hashing=Hashing.SOURCE,
@@ -254,7 +265,9 @@ def read_plain(name: str, path: str, *, gzip: bool, expect_sha256: str = "") -> 
 
 def _manifest(inputs: AdoptInputs, facts: AdoptFacts, scope: Scope) -> Document:
     size: int | Ref = Ref("hash", "bytes")
-    piece = facts.where.file(_made(facts.format)[0] if _made(facts.format) else DATA)
+    file = facts.where.file(_made(facts.format)[0] if _made(facts.format) else DATA)
+    counted = (("unpacked_bytes", Ref("read", "taken_bytes")),) if facts.format is Format.PLAIN_GZIP else ()
+    piece = Document((("path", file), ("bytes", size), ("sha256", Ref("hash", "sha256")), *counted))
     said = "as given" if inputs.finished_at else "the file's modification time"
     unproven = [
         "that these are the bytes that were once written: the hashes were taken at the adoption",
@@ -273,7 +286,7 @@ def _manifest(inputs: AdoptInputs, facts: AdoptFacts, scope: Scope) -> Document:
             ("server_version", facts.said_version),
             ("started_at", facts.finished_at),
             ("finished_at", facts.finished_at),
-            ("pieces", (Document((("path", piece), ("bytes", size), ("sha256", Ref("hash", "sha256")))),)),
+            ("pieces", (piece,)),
             ("run", maker(scope)),
             ("unproven", tuple(unproven)),
             ("tool", f"runbook {runbook.__version__}"),

@@ -41,6 +41,7 @@ from runbook.actions.postgres.packing import Packing, chosen, ended, options, pa
 from runbook.actions.postgres.tablespaces import TABLESPACES, Space, elsewhere, inside, spaces_of
 from runbook.artifact import Artifact, Format
 from runbook.errors import Problem, Refused
+from runbook.host import Local
 from runbook.operation import Document, DocumentValue, Operation, Operations, Pipeline, Ref, Sql, Stage, Write, sql
 from runbook.paste import on_host
 from runbook.placeholder import Foreseeable
@@ -110,11 +111,12 @@ class BackedUp(Outputs):
 class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
     """Copy the files of the whole running cluster into a store, as one tar file with the server's own manifest.
 
-    `pg_basebackup` runs where the system's host is (in a container, inside it), and packs there if it can. Its bytes are piped
-    out and hashed on the way; then the archive's end is looked at. The WAL that makes the copy consistent is in it. From its end
-    on, the WAL archive leads to any later moment: so a cluster that doesn't archive, or whose archiving fails, is refused, and so
-    is one with a former cluster inside its data directory, where a recovery in a container keeps it. `postgres.restore_to_time`
-    checks every file against the server's manifest.
+    `pg_basebackup` runs where the system's host is; in a container it packs there if it can. Its bytes are piped out, counted
+    before they are packed, and hashed afterwards; then the archive's end is looked at (what came out of a container packed is
+    unpacked once, for the count). The WAL that makes the copy consistent is in it. From its end on, the WAL archive leads to any
+    later moment: so a cluster that doesn't archive, or whose archiving fails, is refused, and so is one with a former cluster
+    inside its data directory, where a recovery in a container keeps it. `postgres.restore_to_time` checks every file against the
+    server's manifest.
 
     A cluster with tablespaces of its own, on this machine, becomes a directory: a tar file for the data directory, one for each
     tablespace, and the server's manifest. Each is read whole, and hashed, once it is written.
@@ -183,14 +185,18 @@ class Basebackup(Action[Postgres, BasebackupInputs, BasebackupFacts, BackedUp]):
             Sql(name="began", connection=at, statements=(began,), reads=True),
             _copied(system, facts, scope),
             Sql(name="ended", connection=at, statements=(over,), reads=True),
-            *_looked_at(facts),
-            Write(name="draft", path=where.partial(MANIFEST), content=_manifest(facts, scope)),
+            *_looked_at(system, facts),
+            Write(name="draft", path=where.partial(MANIFEST), content=_manifest(system, facts, scope)),
             *published(where, state, parts=(DATA,)),
         )
 
+    def recovery(self, system: Postgres, inputs: BasebackupInputs, facts: BasebackupFacts, scope: Scope) -> Operations:
+        """A copy that an older version began, or another pg_basebackup, is made as it is made now: into the step's own partials."""
+        return tuple(one for one in self.plan(system, inputs, facts, scope) if one.name in ("copy", "draft"))
+
     def foresee(self, system: Postgres, inputs: BasebackupInputs, facts: BasebackupFacts, scope: Scope) -> BackedUp:
         """The base backup with the file that it will have."""
-        base = foreseen(inputs.to, _manifest(facts, scope), scope.step)
+        base = foreseen(inputs.to, _manifest(system, facts, scope), scope.step)
         return BackedUp(artifact=base, bytes=base.bytes)
 
     def verify(self, look: Look, system: Postgres, inputs: BasebackupInputs, done: Done[BasebackupFacts]) -> BackedUp:
@@ -220,27 +226,35 @@ def _copied(system: Postgres, facts: BasebackupFacts, scope: Scope) -> Operation
     label, into = f"runbook {maker(scope)}", facts.where.partial(DATA)
     if facts.spaces:
         return files.copied(system, scope.application, into, packing=facts.packing, fixed=fixed, label=label)
-    given = ("--pgdata=-", "--format=tar", *fixed, *options(facts.packing, client_packs=facts.client_packs))
+    client_packs = _packs_there(system, facts)
+    given = ("--pgdata=-", "--format=tar", *fixed, *options(facts.packing, client_packs=client_packs))
     words = argv(system, "pg_basebackup", target(system), *given, "--no-password", f"--label={label}")
     first = Stage(argv=words, host=system.host, env=env(system, scope.application))
     return Pipeline(
         name="copy",
-        stages=(first, *packed(facts.packing, client_packs=facts.client_packs)),
+        stages=(first, *packed(facts.packing, client_packs=client_packs)),
         sink=into,
     )
 
 
-def _looked_at(facts: BasebackupFacts) -> Operations:
+def _packs_there(system: Postgres, facts: BasebackupFacts) -> bool:
+    """Whether pg_basebackup packs: out of a container less has to come. Here its bytes are counted on the way to a zstd of ours."""
+    return facts.client_packs and not isinstance(system.host, Local)
+
+
+def _looked_at(system: Postgres, facts: BasebackupFacts) -> Operations:
     path = facts.where.partial(DATA)
     if facts.spaces:
         return files.read_whole(path, facts.spaces, facts.packing)
-    return (ended("look_at_end", facts.packing, path),)
+    return (ended("look_at_end", facts.packing, path, client_packs=_packs_there(system, facts)),)
 
 
-def _manifest(facts: BasebackupFacts, scope: Scope) -> Document:
+def _manifest(system: Postgres, facts: BasebackupFacts, scope: Scope) -> Document:
     name = facts.where.file(DATA)
-    single = Document((("path", name), ("bytes", Ref("copy", "bytes")), ("sha256", Ref("copy", "sha256"))))
     spaces, packing = facts.spaces, facts.packing
+    out = Ref("look_at_end" if _packs_there(system, facts) else "copy", "taken_bytes")
+    counted = (("unpacked_bytes", out),) if packing is not Packing.NONE else ()
+    single = Document((("path", name), ("bytes", Ref("copy", "bytes")), ("sha256", Ref("copy", "sha256")), *counted))
     kept: tuple[tuple[str, DocumentValue], ...] = (("tablespaces", files.recorded(name, spaces, packing)),)
     return Document(
         (

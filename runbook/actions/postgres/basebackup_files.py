@@ -15,6 +15,7 @@ from runbook.actions.postgres.packing import Packing, told, unpacked
 from runbook.actions.postgres.tablespaces import Space
 from runbook.artifact import Manifest
 from runbook.operation import (
+    UNBOUNDED,
     Condition,
     Document,
     DocumentValue,
@@ -52,12 +53,13 @@ def copied(
 
 
 def read_whole(directory: str, spaces: Sequence[Space], packing: Packing) -> Operations:
-    """It has the expected files; each is unpacked and listed to its end, and hashed in the same read."""
+    """It has the expected files; each is unpacked, counted and listed to its end, and hashed in the same read."""
     stems = (BASE, *(str(one.oid) for one in spaces))
     wanted = sorted((SERVER_MANIFEST, *(tar_name(stem, packing) for stem in stems)))
     look = Process(name="listed", argv=("sh", "-c", _LISTED, "sh", directory), reads=True)
     until = (Condition("stdout", Test.EQUALS, "\n".join(wanted)),)
-    list_it, count = Stage(argv=("tar", "--list", "--file=-")), Stage(argv=("grep", "--count", "--text", "-e", "."))
+    list_it = Stage(argv=("tar", "--list", "--file=-"), most_bytes=0 if packing is Packing.NONE else UNBOUNDED)
+    count = Stage(argv=("grep", "--count", "--text", "-e", "."))
     tars = (
         Pipeline(
             name=f"read_{stem}",
@@ -84,6 +86,7 @@ def pieces(name: str, spaces: Sequence[Space], packing: Packing) -> tuple[Docume
                 ("path", f"{name}/{file}"),
                 ("bytes", Ref(f"read_{stem}", "bytes")),
                 ("sha256", Ref(f"read_{stem}", "sha256")),
+                *((("unpacked_bytes", Ref(f"read_{stem}", "taken_bytes")),) if told(file) is not Packing.NONE else ()),
             )
         )
         for stem, file in files.items()

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 from runbook.action import Scope
 from runbook.actions.backup.layout import GLOBALS, directory_of
+from runbook.actions.backup.unpacked_size import most_uncounted, most_unpacked
 from runbook.actions.postgres import globals_file
 from runbook.actions.postgres.client import argv, env, target
 from runbook.actions.postgres.counts import Count, compared
@@ -54,12 +55,16 @@ DATABASE_COMMAND = r"^\\c\(onnect\)\{0,1\}[[:space:]]"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A dump, ready to be read: ``path`` on this machine, ``sha256`` '' where nothing is recorded, ``bytes`` its size."""
+    """A dump, ready to be read: ``path`` on this machine, ``sha256`` '' where nothing is recorded, ``bytes`` its size.
+
+    ``most_bytes``: what may come out of it, where it is packed as a whole (plain text in gzip); else 0.
+    """
 
     path: str
     format: Format
     sha256: str
     bytes: int
+    most_bytes: int = 0
 
 
 def store_of(artifact: Artifact, scope: Scope) -> Store:
@@ -91,7 +96,14 @@ def source_of(artifact: Artifact, scope: Scope) -> Source:
     path = f"{directory_of(store_of(artifact, scope))}/{artifact.name}"
     pieces = artifact.manifest.pieces if artifact.manifest else ()
     hashes = [piece.sha256 for piece in pieces if piece.path == artifact.name]
-    return Source(path, artifact.format, hashes[0] if hashes else "", artifact.bytes)
+    return Source(path, artifact.format, hashes[0] if hashes else "", artifact.bytes, _most_out(artifact))
+
+
+def _most_out(artifact: Artifact) -> int:
+    if artifact.format is not Format.PLAIN_GZIP:
+        return 0
+    known = artifact.manifest
+    return most_uncounted(artifact.bytes) if known is None else most_unpacked(known, artifact.name)
 
 
 def staging(own: str) -> str:
@@ -187,14 +199,19 @@ def _staged(db: Postgres, source: Source, copy: str, own: str) -> Operations:
 
 def _by_psql(db: Postgres, database: str, source: Source, scope: Scope) -> Operations:
     gunzip = (Stage(argv=("gzip", "-dc"), host=LOCAL),) if source.format is Format.PLAIN_GZIP else ()
+    most = source.most_bytes
     psql = Stage(
-        argv=argv(db, "psql", *PSQL_OPTIONS, target(db, database)), host=db.host, env=env(db, scope.application)
+        argv=argv(db, "psql", *PSQL_OPTIONS, target(db, database)),
+        host=db.host,
+        env=env(db, scope.application),
+        most_bytes=most,
     )
     # grep's exit code 1 means "no such line". With one, psql would go on in the database that the dump names: the live one.
+    search = Stage(argv=("grep", "--text", "--count", "-e", DATABASE_COMMAND), ok_codes=(1,), most_bytes=most)
     searched = Pipeline(
         name="no_connect",
         source=source.path,
-        stages=(*gunzip, Stage(argv=("grep", "--text", "--count", "-e", DATABASE_COMMAND), ok_codes=(1,))),
+        stages=(*gunzip, search),
         hashing=Hashing.SOURCE,
         expect_sha256=source.sha256,
         total_bytes=source.bytes,

@@ -10,7 +10,7 @@ import posixpath
 from dataclasses import dataclass
 
 from runbook.action import Look, Scope, Unreachable
-from runbook.actions.postgres import cluster, in_container, swap, tablespaces
+from runbook.actions.postgres import basebackup_files, cluster, in_container, swap, tablespaces
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.cluster import Control, Paths, Place, Server
 from runbook.actions.postgres.elsewhere import refuse_elsewhere
@@ -232,14 +232,22 @@ def _spaces_unfit(look: Look, db: Postgres, manifest: Manifest, found: Found) ->
 
 
 def _needs(sought: Sought, live: Live, found: Found) -> list[tuple[str, int]]:
-    """What the copy may need, and where; of a server that is down as many bytes as are packed in the backup, at least."""
+    """What the copy may need, and where; of a server that is down as many bytes as are packed in the backup, at least.
+
+    What its manifest says that it unpacks to has to fit in any case: so much is let out of it.
+    """
     manifest, sizes = sought.artifact.manifest, dict(live.sizes)
+    out = {piece.path: piece.unpacked_bytes or 0 for piece in manifest.pieces} if manifest else {}
+    base = basebackup_files.base_of(manifest) if manifest else ""
+    apart_out = {one.oid: out.get(one.piece, 0) for one in manifest.tablespaces} if manifest else {}
     packed = {piece.path: piece.bytes for piece in manifest.pieces} if manifest else {}
     spaces = {one.oid: packed.get(one.piece, 0) for one in manifest.tablespaces} if manifest else {}
     known, apart = (live.bytes, sizes) if live.bytes else (sought.artifact.bytes, spaces)
-    needs = [(found.where.side, known - sum(apart.values()))]
-    needs += [(one.place, sizes.get(one.oid) or spaces.get(one.oid, 0)) for one in found.copies]
-    return [(place, int(sought.space_factor * max(size, 0))) for place, size in needs]
+    needs = [(found.where.side, known - sum(apart.values()), out.get(base, 0))]
+    needs += [
+        (one.place, sizes.get(one.oid) or spaces.get(one.oid, 0), apart_out.get(one.oid, 0)) for one in found.copies
+    ]
+    return [(place, max(int(sought.space_factor * max(size, 0)), comes_out)) for place, size, comes_out in needs]
 
 
 def _no_room(look: Look, db: Postgres, sought: Sought, live: Live, found: Found) -> list[Problem]:

@@ -1,7 +1,8 @@
 """How a base backup is packed: by which program, what its file is called, and how one sees that its end is there.
 
 Owns the choice and the stages of a pipeline that pack and unpack. Promises: what is packed here can be unpacked here; the name's
-ending tells how; the look at the end costs next to nothing where the format allows it, and finds a file that was cut anywhere.
+ending tells how; the look at the end costs next to nothing where the format allows it and the bytes were counted before, and finds
+a file that was cut anywhere.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from enum import StrEnum
 from typing import assert_never
 
 from runbook.action import Look
+from runbook.actions.backup.unpacked_size import most_unpacked
 from runbook.actions.postgres.client import Client, argv
-from runbook.artifact import Artifact, Format
+from runbook.artifact import Artifact, Format, Manifest
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
-from runbook.operation import Operation, Pipeline, Process, Stage
+from runbook.operation import UNBOUNDED, Operation, Pipeline, Process, Stage
 from runbook.system import Postgres
 
 COMPLETE = "Manifest-Checksum"
@@ -82,12 +84,13 @@ def options(packing: Packing, *, client_packs: bool) -> tuple[str, ...]:
 
 
 def packed(packing: Packing, *, client_packs: bool) -> tuple[Stage, ...]:
-    """The stage that packs on this machine, where pg_basebackup does not."""
+    """The stage that packs on this machine, where pg_basebackup does not; what it packs is counted."""
     match packing:
         case Packing.ZSTD:
-            return () if client_packs else (Stage(argv=("zstd", f"-{_LEVEL}", "--quiet", "--stdout")),)
+            words = ("zstd", f"-{_LEVEL}", "--quiet", "--stdout")
+            return () if client_packs else (Stage(argv=words, most_bytes=UNBOUNDED),)
         case Packing.GZIP:
-            return (Stage(argv=("gzip", f"-{_LEVEL}", "-c")),)
+            return (Stage(argv=("gzip", f"-{_LEVEL}", "-c"), most_bytes=UNBOUNDED),)
         case Packing.NONE:
             return ()
         case _:
@@ -105,20 +108,25 @@ def unpacked(name: str) -> tuple[Stage, ...]:
             return ()
 
 
-def ended(name: str, packing: Packing, path: str) -> Operation:
+def most_of(manifest: Manifest | None, path: str) -> int:
+    """How many bytes may come out of the piece ``path``; 0 where it isn't packed."""
+    return 0 if told(path) is Packing.NONE else most_unpacked(manifest, path)
+
+
+def ended(name: str, packing: Packing, path: str, *, client_packs: bool = False) -> Operation:
     """A look at the end of the archive in ``path``; it fails where the end is missing.
 
-    An archive of zstd is walked from block to block, unread: its last block says that it is the last, and pg_basebackup closes it
-    after the server's manifest. gzip has no such blocks, and is read whole.
+    An archive of zstd is walked from block to block, unread: its last block says that it is the last, and whoever packed it closed
+    it after the server's manifest. gzip has no such blocks, and is read whole; so is what pg_basebackup packed, for the count.
     """
     found = Stage(argv=("grep", "--text", "--count", "-e", COMPLETE))
+    words = ("tar", "--extract", "--to-stdout", "--file=-", "backup_manifest")
+    last = Stage(argv=words, most_bytes=UNBOUNDED if client_packs else 0)
     match packing:
-        case Packing.ZSTD:
+        case Packing.ZSTD if not client_packs:
             return Process(name=name, argv=("zstd", "--list", path), reads=True)
-        case Packing.GZIP:
-            last = Stage(argv=("tar", "--extract", "--to-stdout", "--file=-", "backup_manifest"))
-            unpack = Stage(argv=("gzip", "-dc"))
-            return Pipeline(name=name, source=path, stages=(unpack, last, found), reads=True)
+        case Packing.ZSTD | Packing.GZIP:
+            return Pipeline(name=name, source=path, stages=(*unpacked(f"tar{packing.suffix}"), last, found), reads=True)
         case Packing.NONE:
             tail = Stage(argv=("tail", f"--bytes={_TAIL_BYTES}", path))
             return Pipeline(name=name, stages=(tail, found), reads=True)

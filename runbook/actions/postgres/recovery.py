@@ -41,6 +41,8 @@ from runbook.operation import (
 STOPPED_WITHIN_S = 600
 STARTED_WITHIN_S = 300
 PROMOTED_WITHIN_S = 600
+EXTRACT = "extract"
+"""How the names of the operations begin that unpack."""
 CHECKED = "checked"
 """A file in the side server's own directory: the caller's queries gave what they have to give."""
 ARCHIVED_WITHIN_S = 120.0
@@ -129,19 +131,20 @@ def whole(segment: Arg, goal: Goal, tools: Tools) -> Operation:
 
 
 def extracted(
-    source: str, sha256: str, where: Paths, goal: Goal, tools: Tools, *, spaces: Operations = ()
+    source: str, sha256: str, where: Paths, goal: Goal, tools: Tools, *, most_bytes: int, spaces: Operations = ()
 ) -> Operations:
     """The base backup as a directory, every file checked against the server's own manifest, ready to recover.
 
-    ``spaces`` unpack what lies outside of that directory, and link it.
+    ``most_bytes``: what may come out of ``source``. ``spaces`` unpack what lies outside of that directory, and link it.
     """
-    unpack = untarred(where.partial, tools.host, tools.owner, without=(*STRAY, *NOT_UNPACKED))
+    left_out = (*STRAY, *NOT_UNPACKED)
+    unpack = untarred(where.partial, tools.host, tools.owner, most_bytes=most_bytes, without=left_out)
     ignored = tuple(f"--ignore={name}" for name in (*STRAY, MAP))
     signal_file = f"{where.partial}/{target.signal(goal.target)}"
     return (
         MakeDirectory(name="make_side", path=where.partial, host=tools.host, mode=0o700, owner=tools.owner),
         Pipeline(
-            name="extract",
+            name=EXTRACT,
             source=source,
             stages=(*unpacked(source), unpack),
             hashing=Hashing.SOURCE,

@@ -19,6 +19,7 @@ from runbook.actions.postgres.client import MAINTENANCE_DATABASE
 from runbook.actions.postgres.closed_segment import SEGMENT
 from runbook.actions.postgres.cluster import NOTHING_THERE, Directories, Paths, Place, Server
 from runbook.actions.postgres.moment import memory
+from runbook.actions.postgres.packing import most_of
 from runbook.actions.postgres.recovery import Goal, Side
 from runbook.actions.postgres.server_tools import Tools
 from runbook.actions.postgres.tablespaces import SpaceCopy, noted
@@ -218,9 +219,23 @@ class Step:
             *switched,
             *self.last_whole(),
             *recovery.extracted(
-                f"{directory}/{base}", sha256, self.facts.where, self.goal, self.tools, spaces=self.spaces(directory)
+                f"{directory}/{base}",
+                sha256,
+                self.facts.where,
+                self.goal,
+                self.tools,
+                most_bytes=most_of(artifact.manifest, base),
+                spaces=self.spaces(directory),
             ),
         )
+
+    def unpacked_no_more(self, unfinished: frozenset[str]) -> Operations:
+        """What an unpacking that failed has left behind: it may have filled the disk."""
+        if not any(name.startswith(recovery.EXTRACT) for name in unfinished):
+            return ()
+        places = [one.place for one in self.facts.copies]
+        spaces = tablespace_copies.dropped(places, self.own, self.system.host)
+        return (recovery.removed("remove_unpacked", self.facts.where.partial, self.own, self.tools), *spaces)
 
     def spaces(self, directory: str) -> Operations:
         """The tablespaces of the copy; nothing of them is the live cluster's before anything starts in it."""

@@ -63,12 +63,13 @@ class RestoredToTime(Outputs):
 class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, RestoredToTime]):
     """Recover the cluster to a moment, beside the live one; prove that it stands there; then swap the data directories.
 
-    The base backup is unpacked beside the data directory, and every file is checked (`pg_verifybackup`). A side server, with a
-    private socket and no TCP port, replays the archive and pauses at the target. Only if it stands there, and not beyond, is it
-    promoted. With `mode: swap` both servers are stopped, the history of the new timeline goes into the archive, and two renames
-    put the recovered directory in the live one's place; the former directory is kept beside it. With `mode: side` it is left
-    running, for taking single tables or rows out of it. The archive is a directory (`archive: file://…` of the system) on the
-    server's host; archiving must be on. `undo` puts the former directory back.
+    The base backup is unpacked beside the data directory, as far as its manifest says that it goes (if that fails, what came out is
+    removed), and every file is checked (`pg_verifybackup`). A side server, with a private socket and no TCP port, replays the
+    archive and pauses at the target. Only if it stands there, and not beyond, is it promoted. With `mode: swap` both servers are
+    stopped, the history of the new timeline goes into the archive, and two renames put the recovered directory in the live one's
+    place; the former directory is kept beside it. With `mode: side` it is left running, for taking single tables or rows out of it.
+    The archive is a directory (`archive: file://…` of the system) on the server's host; archiving must be on. `undo` puts the
+    former directory back.
 
     Tablespaces of the cluster's own (of a server on this machine) are unpacked into directories beside the live ones, which carry
     the run's name, and stay there: the links to them lie in the data directory and are exchanged with it, so that the former
@@ -326,11 +327,12 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
     def retreat(
         self, system: Postgres, inputs: RestoreToTimeInputs, attempt: Attempt[RestoreToTimeFacts], scope: Scope
     ) -> Operations:
-        """What fetched WAL for a side server that has ended; the next attempt starts both anew."""
+        """What was unpacked before that failed; what fetched WAL for a side server that has ended: the next attempt begins anew."""
         facts = attempt.facts
+        left = Step(system, inputs, facts, scope).unpacked_no_more(attempt.begun - attempt.succeeded)
         runs = facts.side is not None and facts.side.server is Server.RUNNING
         archive = archive_of(system, scope)
-        return archive.fed_no_more("retreat_feeder", facts.where.run) if facts.feeding and not runs else ()
+        return (*left, *(archive.fed_no_more("retreat_feeder", facts.where.run) if facts.feeding and not runs else ()))
 
     def undo(
         self, system: Postgres, inputs: RestoreToTimeInputs, facts: RestoreToTimeFacts, scope: Scope

@@ -12,7 +12,7 @@ import posixpath
 from collections.abc import Sequence
 
 from runbook.actions.postgres.basebackup_files import SERVER_MANIFEST
-from runbook.actions.postgres.packing import unpacked
+from runbook.actions.postgres.packing import most_of, unpacked
 from runbook.actions.postgres.tablespaces import LINKS, SpaceCopy
 from runbook.actions.postgres.unpacking import untarred
 from runbook.artifact import Manifest
@@ -62,7 +62,7 @@ def unpacked_apart(
         link = ("ln", "--symbolic", "--no-target-directory", one.place, f"{data}/{LINKS}/{number}")
         found += [
             MakeDirectory(name=f"make_space_{number}", path=one.place, host=host, mode=0o700, owner=owner),
-            poured(f"extract_{number}", piece, untarred(one.place, host, owner)),
+            poured(f"extract_{number}", piece, untarred(one.place, host, owner, most_bytes=most_of(manifest, piece))),
             Process(name=f"link_{number}", argv=link, host=host, user=owner, cwd="/"),
         ]
     if copies and manifest:

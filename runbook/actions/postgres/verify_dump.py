@@ -12,6 +12,7 @@ from runbook.actions.backup.adopt import HEAD_BYTES, read_plain
 from runbook.actions.backup.archive import read_head
 from runbook.actions.backup.chosen import read_chosen, replaced, unreliable
 from runbook.actions.backup.layout import directory_of, flaw, sha256_of
+from runbook.actions.backup.unpacked_size import most_unpacked
 from runbook.actions.postgres.client import argv, read_client, read_server
 from runbook.artifact import Artifact, Format, Manifest, Proof, carried
 from runbook.errors import Problem, Refused
@@ -107,7 +108,7 @@ class VerifyDump(Action[Postgres, VerifyDumpInputs, VerifyDumpFacts, VerifiedDum
         for number, piece in enumerate(manifest.pieces, start=1):
             path = f"{facts.directory}/{piece.path}"
             if piece.path == manifest.name and read:
-                pieces.append(_read_file(system, manifest.format, path, sha256=piece.sha256, total=piece.bytes))
+                pieces.append(_read_file(system, manifest, path, sha256=piece.sha256, total=piece.bytes))
             else:
                 pieces.append(
                     Pipeline(
@@ -216,9 +217,10 @@ def _reader(system: Postgres, form: Format) -> Postgres:
     return system
 
 
-def _read_file(system: Postgres, form: Format, path: str, *, sha256: str, total: int) -> Operation:
-    if form is not Format.CUSTOM:
-        return read_plain("read", path, gzip=form is Format.PLAIN_GZIP, expect_sha256=sha256)
+def _read_file(system: Postgres, manifest: Manifest, path: str, *, sha256: str, total: int) -> Operation:
+    if manifest.format is not Format.CUSTOM:
+        most = most_unpacked(manifest, manifest.name) if manifest.format is Format.PLAIN_GZIP else 0
+        return read_plain("read", path, most_bytes=most, expect_sha256=sha256)
     return Pipeline(
         name="read",
         source=path,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from runbook.action import CheckFailed
+from runbook.actions.backup import unpacked_size
 from runbook.actions.backup.adopt import Adopt
 from runbook.actions.backup.select import Select
 from runbook.actions.postgres.verify_dump import VerifyDump
@@ -65,6 +66,27 @@ def test_what_pg_dump_wrote_is_adopted_and_proven(
     chosen = stage.live(Select(), backups).artifact
     assert chosen == made
     assert stage.live(VerifyDump(), db, artifact=chosen).artifact.proof is Proof.READ
+
+
+def test_what_is_packed_says_what_it_unpacks_to(
+    stage: Stage, db: Postgres, backups: Store, old: Path, postgres_server: PostgresServer
+) -> None:
+    make(old, postgres_server, db, "gz")
+    manifest = adopt(stage, backups, db).manifest
+    assert manifest is not None
+    assert manifest.pieces[0].unpacked_bytes == len(gzip.decompress(old.read_bytes()))
+
+
+def test_a_bomb_is_not_adopted(
+    stage: Stage, db: Postgres, backups: Store, old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line as long as the whole file, which no program here may take into its memory."""
+    monkeypatch.setattr(unpacked_size, "ALWAYS_BYTES", 1 << 20)
+    monkeypatch.setattr(unpacked_size, "MOST_TIMES", 2)
+    old.write_bytes(gzip.compress(bytes(100 << 20), 1))
+    with pytest.raises(StepFailed, match=rf"E308[^$]*{old}: after 1048576 bytes"):
+        adopt(stage, backups, db)
+    assert not (old.parent / f"{NAME}.manifest.json").exists()
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from runbook.actions.backup.layout import DATA, MANIFEST, Present
 from runbook.actions.backup.verify import Verify, VerifyInputs
 from runbook.actions.postgres.basebackup import Basebackup, BasebackupInputs
-from runbook.operation import Document, Operations, Pipeline, Remove, Rename, Write
+from runbook.operation import UNBOUNDED, Document, Operations, Pipeline, Ref, Remove, Rename, Write, digest
 from runbook.paste import paste
 from runbook.placeholder import AHEAD
 from runbook.secret import FromEnv
@@ -46,7 +46,36 @@ def test_the_bytes_come_out_of_the_container_packed() -> None:
     wanted = {"--format=tar", "--pgdata=-", "--wal-method=fetch", "--checkpoint=fast", "--compress=client-zstd:1"}
     assert wanted <= set(copy.stages[0].argv)
     assert not [word for stage in copy.stages for word in stage.argv if "password=" in str(word)]
+    assert isinstance(end, Pipeline) and [stage.argv[0] for stage in end.stages] == ["zstd", "tar", "grep"]
+    assert end.stages[1].most_bytes == UNBOUNDED, "what came out packed is counted where it is read"
+
+
+def test_what_is_packed_here_is_counted_on_its_way() -> None:
+    system, inputs = database(), BasebackupInputs.model_validate({"to": store()})
+    operations = ACTION.plan(system, inputs, ACTION.assume(system, inputs, scope()), scope())
+    copy, end = operations[1], operations[3]
+    assert isinstance(copy, Pipeline)
+    assert [(stage.argv[0], stage.most_bytes) for stage in copy.stages] == [("pg_basebackup", 0), ("zstd", UNBOUNDED)]
     assert paste(end) == f"zstd --list {copy.sink}"
+
+
+@pytest.mark.parametrize(
+    ("host", "compress", "by"),
+    [
+        ("local", "zstd", Ref("copy", "taken_bytes")),
+        ({"docker": "pg"}, "zstd", Ref("look_at_end", "taken_bytes")),
+        ({"docker": "pg"}, "gzip", Ref("copy", "taken_bytes")),
+        ("local", "none", None),
+    ],
+)
+def test_the_manifest_says_what_it_unpacks_to(host: object, compress: str, by: Ref | None) -> None:
+    system, inputs = database(host=host), BasebackupInputs.model_validate({"to": store(), "compress": compress})
+    facts = replace(ACTION.assume(system, inputs, scope()), client_packs=compress == "zstd")
+    (draft,) = (one for one in ACTION.plan(system, inputs, facts, scope()) if isinstance(one, Write))
+    assert isinstance(draft.content, Document)
+    pieces = dict(draft.content.items)["pieces"]
+    assert isinstance(pieces, tuple) and isinstance(piece := pieces[0], Document)
+    assert dict(piece.items).get("unpacked_bytes") == by
 
 
 def test_a_program_that_cant_pack_is_helped_here() -> None:
@@ -90,6 +119,20 @@ def test_what_is_there_is_not_made_again() -> None:
     left = planned(Present(partials=(DATA,)))
     assert isinstance(left[0], Remove) and left[0].owned
     assert left[1:] == planned()
+
+
+def test_a_backup_that_an_older_version_began_goes_on() -> None:
+    """It counted nothing: what it would have made and what is made now go into the very same partials."""
+    system, inputs = database(), BasebackupInputs.model_validate({"to": store()})
+    facts = ACTION.assume(system, inputs, scope())
+    now = ACTION.plan(system, inputs, facts, scope())
+    before = [one for one in now if one.name not in ("copy", "draft")]
+    known = {digest(one) for one in (*before, *ACTION.recovery(system, inputs, facts, scope()))}
+    assert {digest(one) for one in now} <= known
+    copy, draft = ACTION.recovery(system, inputs, facts, scope())
+    assert isinstance(copy, Pipeline) and isinstance(draft, Write)
+    assert all(scope().tag in path and path.endswith(".partial") for path in (copy.sink, draft.path))
+    assert ACTION.recovery(system, inputs, replace(facts, state=Present(done=True)), scope()) == ()
 
 
 def test_it_is_foreseen_with_its_file_and_without_its_hash() -> None:

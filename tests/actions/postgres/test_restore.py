@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from runbook.action import Attempt, Effect, Role, roles
+from runbook.actions.backup.unpacked_size import ALWAYS_BYTES
 from runbook.actions.postgres.counts import Count
 from runbook.actions.postgres.database import Properties, Seen
 from runbook.actions.postgres.globals_file import Roles
@@ -90,6 +91,8 @@ def test_plain_text_is_searched_and_run_in_one_transaction(form: Format, program
     assert isinstance(searched, Pipeline) and searched.reads and searched.stages[-1].ok_codes == (1,)
     assert isinstance(load, Pipeline) and len(load.stages) == programs
     assert {"--single-transaction", "--set=ON_ERROR_STOP=1", "--no-psqlrc"} <= set(load.stages[-1].argv)
+    bounds = [stage.most_bytes for pipeline in (searched, load) for stage in pipeline.stages]
+    assert bounds == ([0] * 2 if form is Format.PLAIN else [0, ALWAYS_BYTES] * 2), "no more comes out than may"
 
 
 def test_no_secret_is_in_the_list() -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from runbook.actions.postgres.cluster import Paths
+from runbook.actions.postgres.packing import most_of
 from runbook.actions.postgres.recovery import Goal, extracted
 from runbook.actions.postgres.server_tools import Tools
 from runbook.actions.postgres.tablespace_copies import unpacked_apart
@@ -27,7 +28,7 @@ from runbook.actions.postgres.wal_source import DirectoryArchive
 from runbook.host import LOCAL
 from runbook.operation import Pipeline
 from tests.actions.backups import NOON
-from tests.actions.postgres.test_tablespaces import spaced
+from tests.actions.postgres.test_tablespaces import SPACES, spaced
 
 
 class Archive:
@@ -72,7 +73,7 @@ def archive(tmp_path: Path) -> Archive:
 
 def unpack(archive: Archive, into: Path) -> subprocess.CompletedProcess[str]:
     """What comes of the stage, run here."""
-    argv = untarred(str(into), LOCAL, "", without=("standby.signal", "pg_tblspc/*")).argv
+    argv = untarred(str(into), LOCAL, "", most_bytes=0, without=("standby.signal", "pg_tblspc/*")).argv
     with archive.closed().open("rb") as source:
         ended = subprocess.run([str(word) for word in argv], stdin=source, capture_output=True, check=False)
     return subprocess.CompletedProcess(ended.args, ended.returncode, ended.stdout.decode(), ended.stderr.decode())
@@ -156,13 +157,14 @@ def test_each_extraction_of_a_restore_is_this_one() -> None:
     """A recovery's data directory, and each tablespace's: what the two give to a pipeline ends with the stage that refuses."""
     where = Paths(data="/data", side="/side", partial="/partial", old="/old", run="/run")
     goal = Goal(Moment(NOON), "latest", DirectoryArchive("/wal", LOCAL), 60)
-    made = extracted("/base.tar", "", where, goal, Tools("", LOCAL, "postgres"))
+    made = extracted("/base.tar", "", where, goal, Tools("", LOCAL, "postgres"), most_bytes=7)
     spaces = unpacked_apart(
         spaced(), "/store", (SpaceCopy(16400, "fast", "/fast", "/copy"),), "/partial", host=LOCAL, owner="o"
     )
     last = {one.name: one.stages[-1] for one in (*made, *spaces) if isinstance(one, Pipeline)}
-    assert last["extract"].argv[:5] == untarred("/partial", LOCAL, "postgres").argv
-    assert last["extract_16400"] == untarred("/copy", LOCAL, "o")
+    assert last["extract"].argv[:5] == untarred("/partial", LOCAL, "postgres", most_bytes=0).argv
+    assert last["extract_16400"].argv == untarred("/copy", LOCAL, "o", most_bytes=0).argv
+    assert (last["extract"].most_bytes, last["extract_16400"].most_bytes) == (7, most_of(spaced(), SPACES[0].piece))
 
 
 def test_nothing_else_unpacks_an_archive_that_somebody_may_have_written() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runbook.action import Effect
+from runbook.actions.backup.unpacked_size import ALWAYS_BYTES
 from runbook.actions.postgres.verify_dump import VerifyDump, VerifyDumpInputs
 from runbook.artifact import Format, Piece, Proof
 from runbook.host import LOCAL, Docker
@@ -64,6 +65,7 @@ def test_plain_sql_has_to_end_as_pg_dump_ends_it() -> None:
     assert isinstance(read, Pipeline)
     assert [stage.argv[0] for stage in read.stages] == ["gzip", "tail", "grep"]
     assert read.expect_sha256 == HASH
+    assert [stage.most_bytes for stage in read.stages] == [0, ALWAYS_BYTES, 0], "no more comes out than may"
     (plain,) = planned(format=Format.PLAIN)
     assert isinstance(plain, Pipeline)
     assert [stage.argv[0] for stage in plain.stages] == ["tail", "grep"]
