@@ -11,6 +11,8 @@ MISTAKE = "tests/cli/test_mistakes.py::test_a_mistake_says_what_is_wrong_and_wha
 PLAN = f"{P}/test_bad_inputs.py::test_a_bad_plan_says_what_is_wrong"
 ENVIRONMENT = f"{P}/test_bad_inputs.py::test_a_bad_environment_says_what_is_wrong_and_shows_no_secret"
 UNPACKING = "tests/actions/postgres/test_unpacking.py"
+BOMBS = "tests/actions/postgres/test_unpacking_real.py"
+PUMP, ADOPTING = "tests/transports/supervisor/test_pump.py", "tests/actions/backup/test_adopt_real.py"
 TERMINAL = f"{L}/test_terminal.py::test_what_a_plan_holds_is_text_in_every_command"
 ONCE = "a value is rendered once, by the one function there is: no second one could be taken out"
 
@@ -80,13 +82,21 @@ BAD_VALUES = (
     ),
     Row(
         "B44",
-        "known holes of unpackers; a bomb",
+        "a bomb: a small file out of which far more comes than the backup had",
+        "its manifest says how much, else a bound for all; counted on the way, and stopped there",
+        (BOMBS, f"{PUMP}::test_what_never_stops_coming_is_stopped", f"{ADOPTING}::test_a_bomb_is_not_adopted"),
+        checks.unpacked_bound,
+        (f"{BOMBS}::test_a_bomb_in_the_place_of_a_backup_is_stopped_and_removed[zstd]",),
+    ),
+    Row(
+        "B44 holes",
+        "known holes of unpackers",
         "Python's unpacker is used by nothing; an old one is named by the doctor",
         (
             f"{UNPACKING}::test_nothing_else_unpacks_an_archive_that_somebody_may_have_written",
             "tests/doctor/test_machine.py",
         ),
-        owed="a backup doesn't say how large it is unpacked: only the disk bounds what one that was packed to harm becomes",
+        owed="nothing is there that could be taken out: the hole would be a call that nobody makes",
     ),
     Row(
         "B45",

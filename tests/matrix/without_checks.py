@@ -55,6 +55,12 @@ option_values = Mutation("runbook/check/words.py", 'word.startswith("{{") and no
 identifier_quotes = Mutation("runbook/quoting.py", """'"' + name.replace('"', '""') + '"'""", """'"' + name + '"'""")
 plain_members = Mutation("runbook/actions/postgres/unpacking.py", '[ -n "$odd" ] || exit 0', "exit 0")
 """Whatever a tar file made stays."""
+unpacked_bound = Mutation(
+    "runbook/transports/supervisor/requests.py",
+    '"most": stage.most_bytes,',
+    '"most": 2**62 if stage.most_bytes else 0,',
+)
+"""As much is unpacked as comes."""
 plan_root = Mutation(f"{PLAN}/compose.py", 'if part == ".." and not parts:', 'if part == "..." and not parts:')
 linked_root = Mutation(
     "runbook/cli/files.py", "if not path.is_relative_to(self.root.resolve()):", "if not path.exists():"
