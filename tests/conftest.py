@@ -12,6 +12,7 @@ settings.load_profile("any machine")
 pytest_plugins = (
     "tests.fixtures.needs",
     "tests.fixtures.longest_first",
+    "tests.fixtures.kill_points",
     "tests.fixtures.postgres",
     "tests.fixtures.pair",
     "tests.fixtures.redis",

@@ -90,13 +90,9 @@ def system_python() -> str:
 
 
 @pytest.mark.slow
-def test_make_demo_in_a_fresh_copy(fresh_copy: Path) -> None:
-    demonstrate(fresh_copy, python=str(Path(sys.executable).resolve()), user=None)
-
-
-@pytest.mark.slow
 @pytest.mark.root
-def test_make_demo_as_an_ordinary_user(fresh_copy: Path) -> None:
+def test_make_demo_in_a_fresh_copy_as_an_ordinary_user(fresh_copy: Path) -> None:
+    """As root the same demo is run by ``tests/cli/test_demo.py``."""
     for path in (fresh_copy, *fresh_copy.rglob("*")):
         os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
     assert pwd.getpwuid(NOBODY).pw_uid == NOBODY

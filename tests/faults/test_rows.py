@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -144,14 +145,15 @@ def test_a_run_that_was_refused_goes_on_when_the_cause_is_gone(house: House) -> 
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_anywhere_is_finished_by_its_resume(house: House) -> None:
+def test_a_run_that_is_killed_anywhere_is_finished_by_its_resume(house: House, kills: Callable[[int], int]) -> None:
     """Engine, supervisor and children, at moments spread over the whole run."""
     house.back_up()
     written_since(house)
     whole = bring_back(house, deleted(house))
     assert whole.code == 0, whole.said
     brought_back_once(house)
-    for moment in moments(house.program.events(), [(part + 0.5) / KILLS for part in range(KILLS)]):
+    tried = kills(KILLS)
+    for moment in moments(house.program.events(), [(part + 0.5) / tried for part in range(tried)]):
         # a run that is over before the kill is not what is meant: the next one is killed sooner after the same record
         met = any(killed_and_resumed(house, moment.sooner(times)) for times in range(1, TRIES + 1))
         assert met, f"none of {TRIES} runs was met at {moment}"

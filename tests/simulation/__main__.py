@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from multiprocessing import active_children, get_context
 from tempfile import TemporaryDirectory
@@ -81,13 +82,17 @@ def _tallies(chunks: list[range], workers: int) -> Iterator[Iterator[Tally]]:
         return
     with (
         TemporaryDirectory(prefix="simulation-", dir=MEMORY) as parent,
-        get_context("spawn").Pool(workers, begin_worker, (parent,)) as pool,
+        ProcessPoolExecutor(workers, get_context("spawn"), begin_worker, (parent,)) as pool,
     ):
+        chunked = [pool.submit(tally, chunk) for chunk in chunks]
         try:
-            yield pool.imap_unordered(tally, chunks)
-        finally:
+            yield (one.result() for one in as_completed(chunked))
+        except BaseException:
             for worker in active_children():
                 worker.kill()  # a trial takes any other signal for its own
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _told(seed: int) -> bool:

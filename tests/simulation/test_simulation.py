@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +14,10 @@ from tests.simulation.__main__ import main
 from tests.simulation.mutations import MUTATIONS, without_the_head
 from tests.simulation.trial import Trial
 
+ROOT = Path(__file__).parents[2]
 SEEDS = 2000
 EACH = 100
+ENDS_WITHIN_S = 300.0
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, EACH))
@@ -61,6 +66,14 @@ def test_the_command_counts_its_cases(patch: pytest.MonkeyPatch, capsys: pytest.
     assert re.search(
         r"6 cases of the seeds 3:9 \(\d+ executions, [\d,]+ records\) .*: 0 failures$", capsys.readouterr().out
     )
+
+
+def test_the_command_shares_its_cases_out_and_comes_to_its_end() -> None:
+    argv = [sys.executable, "-m", "tests.simulation", "--seeds", "0:8", "--workers", "2"]
+    ended = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=ENDS_WITHIN_S)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    last = ended.stdout.splitlines()[-1]
+    assert last.startswith("8 cases of the seeds 0:8 ") and last.endswith(": 0 failures")
 
 
 def test_the_command_prints_the_seed_of_a_failure_and_replays_it(
