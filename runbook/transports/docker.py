@@ -10,6 +10,7 @@ import base64
 import json
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +23,7 @@ from runbook.operation import Call, Fields, Scalar
 from runbook.quoting import shell_word
 from runbook.transports.bound import Bound
 from runbook.transports.outcome import Failed, Lost, Outcome, Succeeded
+from runbook.transports.staying import Staying
 from runbook.transports.trouble import Trouble, not_built, trouble, unreachable
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ _CHANGES: Mapping[str, Callable[[Any, int], None]] = {
     "unpause": lambda container, _: container.unpause(),
 }
 _READS = ("health", "inspect")
+RUNNING, STARTING = "running", "starting"
 _T = TypeVar("_T")
 
 
@@ -57,6 +60,7 @@ class DockerEngine:
     def __init__(self) -> None:
         self._client: DockerClient | None = None
         self._lock = threading.Lock()
+        self._staying = Staying()
 
     def client(self) -> DockerClient:
         """The SDK's client. Raises :class:`Unreachable`."""
@@ -117,6 +121,12 @@ class DockerEngine:
     def facts(self, host: Docker | Compose) -> ContainerFacts | None:
         """The container that the host names, or None. Raises as :meth:`one`."""
         return facts_of(self.one(host)) if self.find(host) else None
+
+    def settled(self, container: Container) -> ContainerFacts:
+        """What observers may see of a container, where one without a health check only `runs` once it has stayed up."""
+        facts = facts_of(container)
+        stays = self._staying.look(facts.id, container.attrs.get("State", {}))
+        return facts if facts.health or facts.state != RUNNING or stays else replace(facts, state=STARTING)
 
     def stopped_file(self, host: Docker | Compose, path: str) -> FileFacts | None:
         """A file of a container that doesn't run, volumes included, by the engine's archive call; None where it isn't.
@@ -210,6 +220,7 @@ def facts_of(container: Container) -> ContainerFacts:
 def perform_call(engine: DockerEngine, call: Call, results: Results, bound: Bound) -> Outcome:
     """Perform a Docker call. Result: ``container``, ``id``, ``image``, ``state``, ``health``, ``exit_code``, ``changed``.
 
+    ``health`` waits for what stays up: a container without a health check is `starting` until it has run for a moment.
     Arguments: ``container`` (name or id), or ``project`` and ``service``; else the host's own container. ``timeout_s`` for
     ``stop`` and ``restart``. A service with several containers has all of them changed, and shown as lines.
     """
@@ -227,12 +238,14 @@ def perform_call(engine: DockerEngine, call: Call, results: Results, bound: Boun
             sent = True
             for container in containers:
                 asked(container.reload)
+                engine.settled(container)  # its time begins here
             changed = before != [facts_of(container).state for container in containers]
     except Trouble as error:
         return Failed(error.problem)
     except Unreachable as error:
         return Lost(error.problem) if sent else Failed(error.problem)
-    fields = _fields(tuple(facts_of(container) for container in containers), changed=changed)
+    tell = engine.settled if call.operation == "health" else facts_of
+    fields = _fields(tuple(tell(container) for container in containers), changed=changed)
     missed = failing(call.expect, fields, results)
     if missed:
         detail = "\n".join(explain(one, fields) for one in missed)

@@ -56,8 +56,9 @@ class Started(Outputs):
 class Start(Action[ComposeProject, StartInputs, StartFacts, Started]):
     """Start services: with `releases:` exactly the containers that the hold found running, else all of the named services.
 
-    A container that was down before the hold stays down. The step then waits until each one runs and its health check, if it
-    has one, passes; `within` bounds the wait, and has to be shorter than the step's `timeout`.
+    A container that was down before the hold stays down. The step then waits until each one runs and its health check passes;
+    one without a health check has to stay up for a second. `within` bounds the wait, and has to be shorter than the step's
+    `timeout`.
     """
 
     effect = Effect.CHANGES

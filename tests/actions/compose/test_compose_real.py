@@ -136,7 +136,7 @@ def test_a_service_that_ends_at_once_does_not_count_as_started(stage: Stage, com
     project.add("job", command=("sh", "-c", "exit 3"))
     project.containers["job"].wait(timeout=60)
     with pytest.raises(StepFailed) as raised:
-        stage.live(Start(), system(project), services=["job"], within="1s")
+        stage.live(Start(), system(project), services=["job"], within="2s")
     assert "expected: state is running; found: exited" in str(raised.value)
 
 
