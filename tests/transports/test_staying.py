@@ -1,3 +1,5 @@
+"""A container counts as started once it has stayed up."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
