@@ -137,14 +137,15 @@ def _pipeline(operation: Pipeline) -> str:
             line += f" > {shell_word(operation.sink)} && sync {shell_word(operation.sink)}"
         if operation.source:
             line = f"< {shell_word(operation.source)} {line}"
-    return f"{line}  # sha256 must be {operation.expect_sha256}" if operation.expect_sha256 else line
+    holds = [f"sha256 must be {operation.expect_sha256}"] if operation.expect_sha256 else []
+    bounded = (one for one in operation.stages if one.most_bytes not in (0, UNBOUNDED))
+    holds += [f"{visible(str(one.argv[0]))} is given {one.most_bytes} bytes at most" for one in bounded]
+    return f"{line}  # {'; '.join(holds)}" if holds else line
 
 
 def _stage(stage: Stage, number: int, operation: Pipeline) -> str:
     reads_input = number > 0 or bool(operation.source)
-    bounded = stage.most_bytes not in (0, UNBOUNDED)
-    bound = f"head {shell_word(f'--bytes={stage.most_bytes}')} | " if bounded else ""
-    return bound + on_host(stage.host, _argv(stage.argv), user=stage.user, env=_env(stage.env), reads_input=reads_input)
+    return on_host(stage.host, _argv(stage.argv), user=stage.user, env=_env(stage.env), reads_input=reads_input)
 
 
 def _option_safe(path: str) -> str:

@@ -134,9 +134,9 @@ class Pump:
             try:
                 return os.splice(self.source, self.sink, min(room, CHUNK))  # from pipe to pipe, past us
             except OSError as error:
-                if error.errno not in (errno.EINVAL, errno.ENOSYS):
+                if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EPIPE):
                     raise
-                self._splices = False
+                self._splices = False  # without a reader it fails also where nothing is left to carry
         chunk = buffer[: os.readv(self.source, [buffer[: min(room, CHUNK)]])]
         if digest is not None:
             digest.update(chunk)

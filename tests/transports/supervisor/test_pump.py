@@ -238,3 +238,25 @@ def test_what_is_only_counted_has_no_bound(supervisor: Supervisor, source: File)
         Spawn(id="a", stages=(sh("cat"), bounded("wc -c", UNBOUNDED)), input=source, hash=Hash.SOURCE)
     )
     assert (ended.why, ended.taken, ended.stdout.text.strip()) == (Why.EXITED, len(DATA), str(len(DATA)))
+
+
+def test_a_reader_that_has_all_may_go_before_the_end_is_told(
+    supervisor: Supervisor, source: File, tmp_path: Path
+) -> None:
+    """As tar does after the last block of an archive."""
+    gone = tmp_path / "gone"
+    writer = sh(f"cat; until [ -e {gone} ]; do sleep 0.01; done")
+    reader = bounded(f"head -c {len(DATA)} | wc -c; exec <&-; : >{gone}", UNBOUNDED)
+    ended = supervisor.spawn(Spawn(id="a", stages=(writer, reader), input=source, hash=Hash.SOURCE))
+    assert (ended.why, ended.detail, ended.taken) == (Why.EXITED, "", len(DATA))
+
+
+def test_a_reader_that_goes_before_it_has_all_is_a_failure(
+    supervisor: Supervisor, source: File, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    writer = sh(f"head -c 1000; until [ -e {gone} ]; do sleep 0.01; done; cat")
+    reader = bounded(f"head -c 1000 >{tmp_path}/taken; exec <&-; : >{gone}", UNBOUNDED)
+    ended = supervisor.spawn(Spawn(id="a", stages=(writer, reader), input=source, hash=Hash.SOURCE))
+    assert ended.why is Why.BROKEN
+    assert "the reader closed its input before the end of the data" in ended.detail
