@@ -45,10 +45,15 @@ def make(
     folder: Path, *words: str, user: int | None = None, path: str = SYSTEM_PATH
 ) -> subprocess.CompletedProcess[str]:
     """Run make in the copy with a small environment, optionally as another user."""
+    return run(folder, "make", "--no-print-directory", *words, user=user, path=path)
+
+
+def run(folder: Path, *argv: str, user: int | None = None, path: str = SYSTEM_PATH) -> subprocess.CompletedProcess[str]:
+    """Run a command in the copy, as it is for whoever has just come to it."""
     env = {name: value for name, value in os.environ.items() if name.startswith(INHERITED)}
     env |= {"HOME": str(folder / "home"), "PATH": path, "LC_ALL": "C"}
     return subprocess.run(
-        ["make", "--no-print-directory", *words],
+        argv,
         cwd=folder / "checkout",
         env=env,
         user=user,
@@ -64,12 +69,14 @@ def make(
 
 
 def demonstrate(folder: Path, *, python: str, user: int | None) -> None:
-    """Install, then run the demo within its time; everything lies inside the checkout afterwards."""
+    """Install, then run the demo within its time; everything lies inside the checkout afterwards. Then end its servers."""
     installed = make(folder, ".venv/run.stamp", f"PYTHON={python}", user=user)
     assert installed.returncode == 0, installed.stdout
     began = time.monotonic()
     demo = make(folder, "demo", f"PYTHON={python}", user=user)
     took = time.monotonic() - began
+    down = run(folder, ".venv/bin/runbook", "sandbox", "down", "--delete-data", user=user)
+    assert down.returncode == 0, down.stdout
     assert demo.returncode == 0, demo.stdout
     assert "verified" in demo.stdout.lower(), demo.stdout
     assert took < DEMO_WITHIN_S, f"the demo took {took:.0f} s"
@@ -91,12 +98,12 @@ def system_python() -> str:
 
 @pytest.mark.slow
 @pytest.mark.root
-def test_make_demo_in_a_fresh_copy_as_an_ordinary_user(fresh_copy: Path) -> None:
-    """As root the same demo is run by ``tests/cli/test_demo.py``."""
+def test_make_demo_in_a_fresh_copy_as_an_ordinary_user_and_as_root(fresh_copy: Path) -> None:
     for path in (fresh_copy, *fresh_copy.rglob("*")):
         os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
     assert pwd.getpwuid(NOBODY).pw_uid == NOBODY
     demonstrate(fresh_copy, python=system_python(), user=NOBODY)
+    demonstrate(fresh_copy, python=system_python(), user=None)
 
 
 @pytest.mark.parametrize(
