@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
+from docker.errors import APIError
 
 from tests.evidence.witness import pg_dump_schema
 from tests.fixtures.containers import address, exec_in, wait_healthy
@@ -14,6 +15,7 @@ from tests.fixtures.containers import address, exec_in, wait_healthy
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
+CONFLICT = 409
 PASSWORD = "canary-4f3a9c-correct-horse"
 
 
@@ -69,7 +71,12 @@ class InContainer:
 
     def _strangers(self) -> dict[int, str]:
         self.container.reload()
-        top = self.container.top(ps_args="-eo pid,ppid,args")
+        try:
+            top = self.container.top(ps_args="-eo pid,ppid,args")
+        except APIError as error:
+            if error.status_code != CONFLICT:
+                raise
+            return {}  # the plan has stopped it: there is none
         rows = [(int(row[0]), int(row[1]), row[2]) for row in top["Processes"]]
         own = {int(self.container.attrs["State"]["Pid"])}
         for _ in rows:

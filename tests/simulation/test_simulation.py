@@ -30,6 +30,12 @@ def test_every_seed_comes_to_its_end_with_every_rule_kept(first: int) -> None:
             raise
 
 
+@pytest.mark.parametrize("seed", [203_304])
+def test_a_seed_that_showed_something_comes_to_its_end(seed: int) -> None:
+    """Of longer runs: 203304, the release of a hold within another one that could not be taken."""
+    Trial(seed).go()
+
+
 def test_a_seed_tells_the_same_story_twice() -> None:
     for seed in range(8):
         one, other = Trial(seed), Trial(seed)

@@ -173,8 +173,8 @@ class Watch:
             raise Violation(f"{name} performs {operation.name}, which the dry-run didn't show")
 
     def _in_force(self, hold: str, name: str) -> None:
-        own = self._steps[name].releases
-        if own and (self._state(hold).attempt == 0 or own in self._graph.ancestors(hold)):
+        own, state = self._steps[name].releases, self._state(hold)
+        if own and (state.attempt == 0 or state.status is Status.FAILED or own in self._graph.ancestors(hold)):
             return  # a run that ends releases what it holds: this hold it never took, or took after the one that it releases
         if own and self._comes_at_every_end(hold):
             return  # and what is released in `finally` is so before what is still held otherwise

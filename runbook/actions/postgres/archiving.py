@@ -19,7 +19,7 @@ MARK = ": runbook;"
 """How our commands begin: for the shell it does nothing."""
 
 _COMMAND = (
-    'f=@/%f; [ -e "$f" ] || { rm -f @/.%f.??????; t=$(mktemp @/.%f.XXXXXX) && cp "%p" "$t" && sync "$t" && '
+    'f=@/%f; rm -f @/.%f.??????; [ -e "$f" ] || { t=$(mktemp @/.%f.XXXXXX) && cp "%p" "$t" && sync "$t" && '
     '{ ln "$t" "$f" 2>/dev/null || mv -n "$t" "$f"; }; rm -f "$t"; }; '
     'cmp "%p" "$f" >&2 && sync "$f" @ || exit 1'
 )
@@ -43,7 +43,8 @@ def command_for(directory: str) -> str:
     """The archive_command for a directory, one line. POSIX shell, and ``cmp cp ln mktemp mv rm sync`` of any coreutils.
 
     The copy gets its name by a hard link, which fails where the name is taken; a file system without links gets
-    ``mv -n`` instead. Whichever it was, the bytes are compared in the end.
+    ``mv -n`` instead. Whichever it was, the bytes are compared in the end. What an earlier try for the same file left when it was
+    killed, half a copy or a whole one's second name, goes first.
     """
     return f"{MARK} {_COMMAND.replace('@', shell_word(directory).replace('%', '%%'))}"
 

@@ -90,6 +90,14 @@ def test_a_half_copy_of_a_command_that_was_killed_is_swept(cluster: Cluster) -> 
     assert set(cluster.held()) == {SEGMENT, ".000000010000000000000008.aB3xYz"}
 
 
+def test_the_second_name_that_a_killed_command_left_is_swept_too(cluster: Cluster) -> None:
+    """It had given the copy its name, and was killed before it took the first one away; then the server archives the file again."""
+    cluster.run()
+    (cluster.archive / f".{SEGMENT}.aB3xYz").hardlink_to(cluster.archive / SEGMENT)
+    assert cluster.run().returncode == 0
+    assert cluster.held() == {SEGMENT: cluster.source.read_bytes()}
+
+
 def test_no_segment_no_archive_no_programs_all_return_1(cluster: Cluster, tmp_path: Path) -> None:
     cluster.source.rename(tmp_path / "away")
     assert cluster.run().returncode == 1
