@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.evidence.witness import until
@@ -57,6 +59,7 @@ def test_the_stores_disk_runs_full_while_it_is_dumped_to(night: Night) -> None:
         assert ended.code == FAILED, ended.said
         assert night.tells(ended, FULL, status="failed") == {"dump": "failed"}
         assert f"df -h {disk}" in ended.said, "which disk it is"
+        assert re.search(r"\.dump\.rb_\S+\.partial: ", ended.said), "the dump itself, not what is written after it"
         assert not list(disk.glob("*.manifest.json")), "without a manifest it is no backup"
 
         refused = night.resume()
