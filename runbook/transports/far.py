@@ -84,6 +84,7 @@ class FarSide:
             argv=exec_argv(there),
             env=allowed_environment(),
             ok_codes=plain.ok_codes,
+            most_bytes=plain.most_bytes,
             preamble=worker.header(plain.env, files=plain.files, cwd=plain.cwd, umask=plain.umask),
         )
 

@@ -239,9 +239,10 @@ class Processes:
                     most_bytes=most,
                 )
             case Docker() | Compose():
-                plain = Stage(argv=argv, env=env, files=files, cwd=cwd or None, ok_codes=planned.ok_codes)
-                there = self._far.stage(planned.host, plain, use_id=use.id, number=number, user=planned.user)
-                return replace(there, most_bytes=most)
+                plain = Stage(
+                    argv=argv, env=env, files=files, cwd=cwd or None, ok_codes=planned.ok_codes, most_bytes=most
+                )
+                return self._far.stage(planned.host, plain, use_id=use.id, number=number, user=planned.user)
             case Ssh():
                 raise not_built(
                     f"running processes on {planned.host}", "Run the plan on that machine, with host: local."
