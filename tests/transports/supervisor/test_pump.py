@@ -15,13 +15,14 @@ import pytest
 
 from runbook.operation import UNBOUNDED
 from runbook.transports.supervisor.client import Supervisor
-from runbook.transports.supervisor.requests import Captured, Discarded, File, Hash, Spawn, Stage, Why
+from runbook.transports.supervisor.requests import Captured, Discarded, Ended, File, Hash, Nothing, Spawn, Stage, Why
 from tests.fixtures.patience import PATIENCE_S, eventually
 
 from .conftest import sh
 
 DATA = os.urandom(3_000_017)
 SHA = hashlib.sha256(DATA).hexdigest()
+NOTHING = Nothing()
 
 
 @pytest.fixture
@@ -225,18 +226,19 @@ def test_one_byte_more_ends_it_and_the_reader_sees_no_end(
     assert not (tmp_path / "committed").exists()
 
 
+def passed(supervisor: Supervisor, writer: str, reader: Stage, source: File | Nothing = NOTHING) -> Ended:
+    """What a writer's bytes came to whose reader is counted; they are hashed before the writer."""
+    return supervisor.spawn(Spawn(id="a", stages=(sh(writer), reader), input=source, hash=Hash.SOURCE))
+
+
 def test_what_never_stops_coming_is_stopped(supervisor: Supervisor, tmp_path: Path) -> None:
-    ended = supervisor.spawn(
-        Spawn(id="a", stages=(sh("yes"), bounded(f"cat >{tmp_path}/taken", 1 << 20)), hash=Hash.SOURCE)
-    )
+    ended = passed(supervisor, "yes", bounded(f"cat >{tmp_path}/taken", 1 << 20))
     assert (ended.why, ended.taken) == (Why.EXCEEDED, 1 << 20)
     assert (tmp_path / "taken").stat().st_size <= 1 << 20
 
 
 def test_what_is_only_counted_has_no_bound(supervisor: Supervisor, source: File) -> None:
-    ended = supervisor.spawn(
-        Spawn(id="a", stages=(sh("cat"), bounded("wc -c", UNBOUNDED)), input=source, hash=Hash.SOURCE)
-    )
+    ended = passed(supervisor, "cat", bounded("wc -c", UNBOUNDED), source)
     assert (ended.why, ended.taken, ended.stdout.text.strip()) == (Why.EXITED, len(DATA), str(len(DATA)))
 
 
@@ -245,9 +247,8 @@ def test_a_reader_that_has_all_may_go_before_the_end_is_told(
 ) -> None:
     """As tar does after the last block of an archive."""
     gone = tmp_path / "gone"
-    writer = sh(f"cat; until [ -e {gone} ]; do sleep 0.01; done")
     reader = bounded(f"head -c {len(DATA)} | wc -c; exec <&-; : >{gone}", UNBOUNDED)
-    ended = supervisor.spawn(Spawn(id="a", stages=(writer, reader), input=source, hash=Hash.SOURCE))
+    ended = passed(supervisor, f"cat; until [ -e {gone} ]; do sleep 0.01; done", reader, source)
     assert (ended.why, ended.detail, ended.taken) == (Why.EXITED, "", len(DATA))
 
 
@@ -255,8 +256,7 @@ def test_a_reader_that_goes_before_it_has_all_is_a_failure(
     supervisor: Supervisor, source: File, tmp_path: Path
 ) -> None:
     gone = tmp_path / "gone"
-    writer = sh(f"head -c 1000; until [ -e {gone} ]; do sleep 0.01; done; cat")
     reader = bounded(f"head -c 1000 >{tmp_path}/taken; exec <&-; : >{gone}", UNBOUNDED)
-    ended = supervisor.spawn(Spawn(id="a", stages=(writer, reader), input=source, hash=Hash.SOURCE))
+    ended = passed(supervisor, f"head -c 1000; until [ -e {gone} ]; do sleep 0.01; done; cat", reader, source)
     assert ended.why is Why.BROKEN
     assert "the reader closed its input before the end of the data" in ended.detail
