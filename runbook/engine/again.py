@@ -6,8 +6,6 @@ stays done, but for holds and their releases round a step that has still to run,
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from rpds import HashTrieMap
 
 from runbook.engine.step_run import OperationRun, StepRun
@@ -34,13 +32,12 @@ def put_back(graph: Graph, steps: HashTrieMap[str, StepRun]) -> HashTrieMap[str,
             again = state.status if state.status in (Status.UNKNOWN, Status.WAITING) else Status.PENDING
         if again is not state.status:
             before = wholly_again(state) if state.status in _OVER else state
-            told = (
-                "" if again is Status.PENDING else before.reason
-            )  # why it did not begin says nothing of what comes now
-            steps = steps.insert(step, replace(before, status=again, tries=0, reason=told))
+            # why it did not begin says nothing of what comes now
+            told = "" if again is Status.PENDING else before.reason
+            steps = steps.insert(step, before._replace(status=again, tries=0, reason=told))
         if again is Status.UNKNOWN and spec.section is not Section.STEPS:
             # what it was about to do may have told how the run ended, and that may have changed by now
-            steps = steps.insert(step, replace(steps[step], renewed=True))
+            steps = steps.insert(step, steps[step]._replace(renewed=True))
     return _holds_again(graph, steps)
 
 
@@ -66,8 +63,8 @@ def _holds_again(graph: Graph, steps: HashTrieMap[str, StepRun]) -> HashTrieMap[
 
 def wholly_again(step: StepRun) -> StepRun:
     """The step as one that has all before it, but for its baselines and guards: the world may want other operations by then."""
-    return replace(
-        step, status=Status.PENDING, tries=0, operations=left_open(step), earlier={}, renewed=True, reason=""
+    return step._replace(
+        status=Status.PENDING, tries=0, operations=left_open(step), earlier={}, renewed=True, reason=""
     )
 
 

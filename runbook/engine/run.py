@@ -7,8 +7,8 @@ looks at each step once. Persistent maps come from rpds, so that an old run stay
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import assert_never
+from dataclasses import replace
+from typing import NamedTuple, assert_never
 
 from rpds import HashTrieMap, HashTrieSet, Queue
 
@@ -49,8 +49,7 @@ from runbook.operation import Json
 from runbook.plan.model import OnFailure, Section
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """The whole state of a run. ``blocked`` counts the predecessors that a step still waits for; ``ready`` is per section.
 
     ``unsettled`` are those of ``unknown`` that this execution has still to look at; ``settling`` those that the journal called
@@ -64,15 +63,15 @@ class Run:
     blocked: HashTrieMap[str, int]
     ready: HashTrieMap[Section, Queue[str]]
     status: RunStatus = RunStatus.RUNNING
-    active: HashTrieSet[str] = field(default_factory=HashTrieSet)
-    failed: HashTrieSet[str] = field(default_factory=HashTrieSet)
-    continued: HashTrieSet[str] = field(default_factory=HashTrieSet)
-    unknown: HashTrieSet[str] = field(default_factory=HashTrieSet)
-    unsettled: HashTrieSet[str] = field(default_factory=HashTrieSet)
-    settling: HashTrieSet[str] = field(default_factory=HashTrieSet)
-    waiting: HashTrieSet[str] = field(default_factory=HashTrieSet)
-    outputs: HashTrieMap[str, JsonObject] = field(default_factory=HashTrieMap)
-    rebound: HashTrieMap[str, Json] = field(default_factory=HashTrieMap)
+    active: HashTrieSet[str] = HashTrieSet()
+    failed: HashTrieSet[str] = HashTrieSet()
+    continued: HashTrieSet[str] = HashTrieSet()
+    unknown: HashTrieSet[str] = HashTrieSet()
+    unsettled: HashTrieSet[str] = HashTrieSet()
+    settling: HashTrieSet[str] = HashTrieSet()
+    waiting: HashTrieSet[str] = HashTrieSet()
+    outputs: HashTrieMap[str, JsonObject] = HashTrieMap()
+    rebound: HashTrieMap[str, Json] = HashTrieMap()
     finished: RunFinished | None = None
     epoch: int = 1
 
@@ -106,13 +105,13 @@ def advance(run: Run, event: Event) -> Run:
         case RunResumed():
             return _resume(run, event)
         case RunWaiting():
-            return replace(run, status=RunStatus.WAITING)
+            return run._replace(status=RunStatus.WAITING)
         case RunInterrupted():
-            return replace(run, status=RunStatus.INTERRUPTED)
+            return run._replace(status=RunStatus.INTERRUPTED)
         case RunFinished():
-            return replace(run, status=RunStatus(event.status), finished=event)
+            return run._replace(status=RunStatus(event.status), finished=event)
         case TargetRebound():
-            return replace(run, rebound=run.rebound.insert(event.system, event.identity))
+            return run._replace(rebound=run.rebound.insert(event.system, event.identity))
         case _:
             return _advance_step(run, event)
 
@@ -124,17 +123,17 @@ def _advance_step(run: Run, event: StepEvent) -> Run:
     status = TRANSITIONS.get((before.status, type(event)))
     if status is None:
         raise Bug(f"{event.event} can't follow: the step {event.step} is {before.status}")
-    after = _told(replace(before, status=status), event)
+    after = _told(before._replace(status=status), event)
     if after.status is Status.SUCCEEDED and (_released_early(run, event.step) or _ended_early(run, event.step)):
         after = wholly_again(after)
-    run = _let_go(replace(run, steps=run.steps.insert(event.step, after)), event)
+    run = _let_go(run._replace(steps=run.steps.insert(event.step, after)), event)
     if after.outputs is not None and after.outputs is not before.outputs:
-        run = replace(run, outputs=run.outputs.insert(event.step, after.outputs))
+        run = run._replace(outputs=run.outputs.insert(event.step, after.outputs))
     run = _settling(run, event, before)
     if before.status is not after.status:
         return _moved(run, event.step, before.status, after.status)
     if isinstance(event, StepUnknown):  # it was looked at, and is as unknown as before: not again in this execution
-        return replace(run, unsettled=run.unsettled.discard(event.step))
+        return run._replace(unsettled=run.unsettled.discard(event.step))
     return run
 
 
@@ -144,10 +143,10 @@ def _settling(run: Run, event: StepEvent, before: StepRun) -> Run:
     What was cut off is not among them: it may still be at work, and others needn't wait for it.
     """
     if isinstance(event, StepStarted) and before.status is Status.UNKNOWN and before.problem is not None:
-        return replace(run, settling=run.settling.insert(event.step))
+        return run._replace(settling=run.settling.insert(event.step))
     looking = isinstance(event, StepStarted | OperationNoted | OperationFinished)
     if event.step in run.settling and not looking:
-        return replace(run, settling=run.settling.discard(event.step))
+        return run._replace(settling=run.settling.discard(event.step))
     return run
 
 
@@ -163,7 +162,7 @@ def _let_go(run: Run, event: StepEvent) -> Run:
     hold = run.graph.steps[event.step].releases
     if hold not in run.steps:
         return run
-    return replace(run, steps=run.steps.insert(hold, replace(run.steps[hold], in_force=False)))
+    return run._replace(steps=run.steps.insert(hold, run.steps[hold]._replace(in_force=False)))
 
 
 def _released_early(run: Run, step: str) -> bool:
@@ -192,51 +191,51 @@ def _told(step: StepRun, event: StepEvent) -> StepRun:
             others = {name: one for name, one in step.operations.items() if name != event.operation}
             operations = {**others, event.operation: OperationRun(event.id, event.form)}
             touched, in_force = step.touched or event.changes, step.in_force or event.changes
-            return replace(step, operations=operations, touched=touched, in_force=in_force)
+            return step._replace(operations=operations, touched=touched, in_force=in_force)
         case OperationNoted():
             noted = step.operations[event.operation]
             noted = replace(noted, notes=(*noted.notes, event.fields))
-            return replace(step, operations={**step.operations, event.operation: noted})
+            return step._replace(operations={**step.operations, event.operation: noted})
         case OperationFinished():
             known = step.operations.get(event.operation, OperationRun(""))
-            return replace(step, operations={**step.operations, event.operation: replace(known, finished=event)})
+            return step._replace(operations={**step.operations, event.operation: replace(known, finished=event)})
         case StepSucceeded():
-            return replace(step, outputs=event.outputs, duration_s=event.duration_s, problem=None, in_force=True)
+            return step._replace(outputs=event.outputs, duration_s=event.duration_s, problem=None, in_force=True)
         case StepFailed():
-            return replace(step, problem=event.problem, refused=event.refused, duration_s=event.duration_s)
+            return step._replace(problem=event.problem, refused=event.refused, duration_s=event.duration_s)
         case StepRetried() | StepUnknown():
-            return replace(step, problem=event.problem)
+            return step._replace(problem=event.problem)
         case StepSkipped():
-            return replace(step, reason=event.reason, skipped_by=event.by)
+            return step._replace(reason=event.reason, skipped_by=event.by)
         case StepCancelled():
-            return replace(step, reason=event.because)
+            return step._replace(reason=event.because)
         case StepWaiting():
             if event.kind == CONFIRM:
-                return replace(step, question=event, consent=None)
-            return replace(
-                step, question=event, answer=None
+                return step._replace(question=event, consent=None)
+            return step._replace(
+                question=event, answer=None
             )  # a part of the step: the word that it may begin still holds
         case StepConfirmed():
             consents = step.question is not None and step.question.kind == CONFIRM
-            told = replace(step, consent=event) if consents else replace(step, answer=event)
-            return replace(told, tries=0)
+            told = step._replace(consent=event) if consents else step._replace(answer=event)
+            return told._replace(tries=0)
         case StepApproved():
             return _approved(step, event)
         case StepResolved():
             if event.outcome == "done":
-                return replace(step, outputs=event.outputs, reason=event.reason, in_force=True)
-            return replace(step, status=Status.PENDING, tries=0, operations=_ended_well(step), reason=event.reason)
+                return step._replace(outputs=event.outputs, reason=event.reason, in_force=True)
+            return step._replace(status=Status.PENDING, tries=0, operations=_ended_well(step), reason=event.reason)
         case StepUndone():
-            return replace(step, in_force=False)
+            return step._replace(in_force=False)
         case _:
             assert_never(event)
 
 
 def _started(step: StepRun, event: StepStarted) -> StepRun:
-    begun = replace(step, attempt=event.attempt, tries=step.tries + 1, round=0, problem=None)
+    begun = step._replace(attempt=event.attempt, tries=step.tries + 1, round=0, problem=None)
     if event.resumed:
         return begun
-    return replace(begun, operations=left_open(step), earlier={**step.earlier, **_ended_well(step)})
+    return begun._replace(operations=left_open(step), earlier={**step.earlier, **_ended_well(step)})
 
 
 def _planned(step: StepRun, event: StepPlanned) -> StepRun:
@@ -244,8 +243,7 @@ def _planned(step: StepRun, event: StepPlanned) -> StepRun:
     approved = step.approved.get(event.round)
     if approved is None or step.renewed:
         approved = (approved or frozenset()) | digests
-    return replace(
-        step,
+    return step._replace(
         round=event.round,
         approved={**step.approved, event.round: approved},
         pinned=step.pinned or event.pinned,
@@ -265,7 +263,7 @@ def _approved(step: StepRun, event: StepApproved) -> StepRun:
     question = step.question
     valid = [given for given in approvals if question and given.subject == question.subject]
     enough = question is not None and len(valid) >= question.needs
-    return replace(step, approvals=approvals, status=Status.PENDING if enough else Status.WAITING)
+    return step._replace(approvals=approvals, status=Status.PENDING if enough else Status.WAITING)
 
 
 def _moved(run: Run, step: str, before: Status, after: Status) -> Run:
@@ -275,23 +273,23 @@ def _moved(run: Run, step: str, before: Status, after: Status) -> Run:
         case Status.PENDING:
             return _enqueue(run, step) if run.blocked[step] == 0 else run
         case Status.RUNNING:
-            run = replace(run, active=run.active.insert(step), unsettled=run.unsettled.discard(step))
-            return replace(run, ready=_dequeued(run, step))
+            run = run._replace(active=run.active.insert(step), unsettled=run.unsettled.discard(step))
+            return run._replace(ready=_dequeued(run, step))
         case Status.WAITING:
-            return replace(run, waiting=run.waiting.insert(step), ready=_dequeued(run, step))
+            return run._replace(waiting=run.waiting.insert(step), ready=_dequeued(run, step))
         case Status.UNKNOWN:
-            return replace(run, unknown=run.unknown.insert(step), unsettled=run.unsettled.discard(step))
+            return run._replace(unknown=run.unknown.insert(step), unsettled=run.unsettled.discard(step))
         case Status.FAILED:
-            run = replace(run, ready=_dequeued(run, step))
+            run = run._replace(ready=_dequeued(run, step))
             if run.graph.steps[step].on_failure is OnFailure.CONTINUE:
-                return _satisfy(replace(run, continued=run.continued.insert(step)), step)
-            run = replace(run, failed=run.failed.insert(step))
+                return _satisfy(run._replace(continued=run.continued.insert(step)), step)
+            run = run._replace(failed=run.failed.insert(step))
             in_finally = run.graph.steps[step].section is Section.FINALLY
             return _satisfy(run, step) if in_finally else run
         case Status.SUCCEEDED | Status.SKIPPED:
-            return _satisfy(replace(run, ready=_dequeued(run, step)), step)
+            return _satisfy(run._replace(ready=_dequeued(run, step)), step)
         case Status.CANCELLED:
-            return replace(run, ready=_dequeued(run, step))
+            return run._replace(ready=_dequeued(run, step))
         case Status.UNDONE:
             return run
         case _:
@@ -301,13 +299,13 @@ def _moved(run: Run, step: str, before: Status, after: Status) -> Run:
 def _leave(run: Run, step: str, status: Status) -> Run:
     match status:
         case Status.RUNNING:
-            return replace(run, active=run.active.discard(step))
+            return run._replace(active=run.active.discard(step))
         case Status.WAITING:
-            return replace(run, waiting=run.waiting.discard(step))
+            return run._replace(waiting=run.waiting.discard(step))
         case Status.UNKNOWN:
-            return replace(run, unknown=run.unknown.discard(step), unsettled=run.unsettled.discard(step))
+            return run._replace(unknown=run.unknown.discard(step), unsettled=run.unsettled.discard(step))
         case Status.FAILED:
-            return replace(run, failed=run.failed.discard(step), continued=run.continued.discard(step))
+            return run._replace(failed=run.failed.discard(step), continued=run.continued.discard(step))
         case _:
             return run
 
@@ -315,7 +313,7 @@ def _leave(run: Run, step: str, status: Status) -> Run:
 def _enqueue(run: Run, step: str) -> Run:
     section = run.graph.steps[step].section
     queue = run.ready.get(section) or Queue()
-    return replace(run, ready=run.ready.insert(section, queue.enqueue(step)))
+    return run._replace(ready=run.ready.insert(section, queue.enqueue(step)))
 
 
 def _dequeued(run: Run, step: str) -> HashTrieMap[Section, Queue[str]]:
@@ -330,7 +328,7 @@ def _dequeued(run: Run, step: str) -> HashTrieMap[Section, Queue[str]]:
 def _satisfy(run: Run, step: str) -> Run:
     for follower in run.graph.after[step]:
         left = run.blocked[follower] - 1
-        run = replace(run, blocked=run.blocked.insert(follower, left))
+        run = run._replace(blocked=run.blocked.insert(follower, left))
         if left == 0 and run.steps[follower].status is Status.PENDING:
             run = _enqueue(run, follower)
     return run
@@ -343,7 +341,7 @@ def satisfied(run: Run, step: str) -> bool:
 
 def _resume(run: Run, event: RunResumed) -> Run:
     steps = put_back(run.graph, run.steps)
-    return _reckon(replace(run, steps=steps, status=RunStatus.RUNNING, epoch=event.at_epoch, finished=None))
+    return _reckon(run._replace(steps=steps, status=RunStatus.RUNNING, epoch=event.at_epoch, finished=None))
 
 
 def _reckon(run: Run) -> Run:
@@ -358,8 +356,7 @@ def _reckon(run: Run) -> Run:
     for step in by_status[Status.PENDING]:
         if blocked[step] == 0:
             queues[run.graph.steps[step].section].append(step)
-    return replace(
-        run,
+    return run._replace(
         blocked=HashTrieMap(blocked),
         ready=HashTrieMap({section: Queue(steps) for section, steps in queues.items()}),
         active=blank.update(by_status[Status.RUNNING]),

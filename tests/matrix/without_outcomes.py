@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from runbook.engine import again
@@ -51,7 +49,7 @@ def remembered_holds(patch: pytest.MonkeyPatch) -> None:
     wholly_again = again.wholly_again
 
     def forgetting(step: StepRun) -> StepRun:
-        return replace(wholly_again(step), in_force=False)
+        return wholly_again(step)._replace(in_force=False)
 
     patch.setattr(again, "wholly_again", forgetting)
 

@@ -125,7 +125,7 @@ def test_what_a_resume_can_not_mend_offers_none() -> None:
     wrong: Json = {"code": "E224", "summary": "an input is wrong", "detail": "", "fix": ""}
     story = Story(chain("a")).started("a").failed("a")
     state = story.run.step("a")
-    run = replace(story.run, steps=story.run.steps.insert("a", replace(state, problem=wrong)))
+    run = story.run._replace(steps=story.run.steps.insert("a", state._replace(problem=wrong)))
     assert [way.kind for way in explained("R", run, RunStatus.FAILED, NOTHING)] == [Kind.ABANDON]
 
 

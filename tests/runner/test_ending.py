@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -26,7 +25,7 @@ def done(*points: str) -> Run:
         story.done(name)
     run = story.run
     for name, point in zip(run.graph.order, points, strict=False):
-        run = replace(run, outputs=run.outputs.insert(name, {"recovery_point": point}))
+        run = run._replace(outputs=run.outputs.insert(name, {"recovery_point": point}))
     return run
 
 

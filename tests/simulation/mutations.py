@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -191,7 +190,7 @@ def with_holds_left(patch: Patch) -> None:
 def with_holds_forgotten(patch: Patch) -> None:
     """A hold that a resume puts back counts as never taken."""
     wholly_again = again.wholly_again
-    patch.setattr(again, "wholly_again", lambda state: replace(wholly_again(state), in_force=False))
+    patch.setattr(again, "wholly_again", lambda state: wholly_again(state)._replace(in_force=False))
 
 
 def with_results_forgotten(patch: Patch) -> None:
