@@ -69,7 +69,8 @@ def cluster(
 ) -> Iterator[Cluster]:
     """A cluster that archives into a folder, as the system ``db``; all servers of its folder end with the test."""
     with server_folder(postgres_account, "wal") as archive:
-        command = f"test ! -e {archive}/%f && cp %p {archive}/%f"
+        # under another name first: what looks into the archive meanwhile, and who kills the server, finds no half of a segment
+        command = f"test ! -e {archive}/%f && cp %p {archive}/.%f && mv {archive}/.%f {archive}/%f"
         server = postgres_cluster(archive_mode="on", wal_level="replica", archive_command=command, wal_keep_size="64MB")
         db = on_this_machine(server, tmp_path, archive=f"file://{archive}")
         found = Cluster(server, archive, db)
@@ -81,9 +82,9 @@ def cluster(
 
 @pytest.fixture
 def base(stage: Stage, cluster: Cluster, backups: Store) -> Artifact:
-    """A base backup of it, made after the note ``0 base``."""
-    """A base backup with one note in it."""
+    """A base backup of it, made after the note ``0 base``; its WAL is archived."""
     cluster.commit("0 base")
     made = stage.live(Basebackup(), with_tools(cluster), stage.scope("base"), to=backups).artifact
     assert isinstance(made, Artifact)
+    cluster.archived()
     return made

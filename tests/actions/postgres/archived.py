@@ -14,7 +14,7 @@ from runbook.artifact import Artifact
 from runbook.system import Postgres
 from tests.actions.harness import Stage
 from tests.actions.postgres.life import Life
-from tests.fixtures.patience import PATIENCE_S
+from tests.fixtures.patience import PATIENCE_S, eventually
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.process import lives
 
@@ -40,6 +40,11 @@ class Cluster:
         time.sleep(0.03)
         self.moments[word] = found + timedelta(milliseconds=10)
         return self.moments[word]
+
+    def archived(self) -> None:
+        """Wait until the archive has every segment that is closed: no other one comes before the next is closed."""
+        status = self.data / "pg_wal" / "archive_status"
+        eventually(lambda: not list(status.glob("*.ready")))
 
     def notes(self) -> list[str]:
         return [str(row[0]) for row in self.server.sql("SELECT word FROM notes ORDER BY 1")]

@@ -17,7 +17,6 @@ from tests.actions.harness import Stage
 from tests.actions.postgres.archived import Cluster
 from tests.actions.postgres.life import Life
 from tests.actions.postgres.test_restore_targets_real import there
-from tests.fixtures.patience import eventually
 
 
 def now(cluster: Cluster) -> datetime:
@@ -60,9 +59,8 @@ def test_each_kind_of_damage_is_found(stage: Stage, cluster: Cluster, base: Arti
     emptied = transaction(cluster, "TRUNCATE emptied")
     dropped = transaction(cluster, "DROP TABLE gone")
     if archived:
-        closed = cluster.server.sql("SELECT pg_walfile_name(pg_switch_wal())")[0][0]
-        all_of_it = f"SELECT last_archived_wal >= '{closed}' FROM pg_stat_archiver"
-        eventually(lambda: cluster.server.sql(all_of_it) == [(True,)])
+        cluster.server.sql("SELECT pg_switch_wal()")
+        cluster.archived()
     out = found(stage, cluster, since)
     told = {one.xid: (one.did, one.table) for one in out.transactions}
     assert told == {
@@ -104,7 +102,7 @@ def test_what_can_not_be_looked_for_is_refused(stage: Stage, cluster: Cluster, b
         cluster.server.sql("SELECT pg_switch_wal()")
         cluster.commit(word)
     cluster.server.sql("SELECT pg_switch_wal()")
-    eventually(lambda: len(segments(cluster)) >= 5)
+    cluster.archived()
     names = segments(cluster)
     with pytest.raises(Refused, match="read are 1 to 1"):
         found(stage, cluster, since, segments=1)

@@ -208,6 +208,7 @@ def test_a_flaw_in_the_wal_is_not_its_end(stage: Stage, cluster: Cluster, base: 
         named(cluster)
     else:
         cluster.server.sql("SELECT pg_switch_wal()")
+        cluster.archived()
     life = sided(stage, cluster, base, "recover", {"latest": True})
     segments = sorted(path for path in cluster.archive.iterdir() if len(path.name) == 24)
     flawed = segments[-1] if which == "last" else segments[-3]
