@@ -114,7 +114,7 @@ def switched(live: Connection, goal: Goal, tools: Tools) -> Operations:
 
     Without such a commit recovery would run out of WAL before it can know that the target was passed.
     """
-    arrived = goal.archive.arrived("in_archive", SEGMENT, tools)
+    arrived = goal.archive.arrived("in_archive", SEGMENT, tools, segment_bytes=goal.segment_bytes)
     return (closed(live), archived(arrived, within_s=ARCHIVED_WITHIN_S))
 
 

@@ -46,6 +46,8 @@ for file in [0-9A-F]*; do
 done
 [ -z "$some" ] || cp "$1/$some" /dev/null"""
 
+_WHOLE = '[ -f "$1/$2" ] && [ "$(wc -c < "$1/$2")" -eq "$3" ]'
+
 _HISTORY = """\
 set -eu
 found=
@@ -103,9 +105,10 @@ class DirectoryArchive:
         """Exit code 0: the account that recovery runs under reads every segment from ``first`` on."""
         return tools.run("reads_archive", "sh", "-c", _READABLE, "sh", self.directory, first, reads=True)
 
-    def arrived(self, name: str, segment: Arg, tools: Tools) -> Process:
-        """Exit code 0: the segment is there."""
-        return tools.run(name, "sh", "-c", 'test -s "$1/$2"', "sh", self.directory, segment, reads=True)
+    def arrived(self, name: str, segment: Arg, tools: Tools, *, segment_bytes: int) -> Process:
+        """Exit code 0: the segment is there with all its bytes; an archive_command that only copies takes a while for them."""
+        words = ("sh", self.directory, segment, str(segment_bytes))
+        return tools.run(name, "sh", "-c", _WHOLE, *words, reads=True)
 
     def whole(self, name: str, segment: Arg, tools: Tools) -> Process:
         """Exit code 0: the segment can be read to its end."""
@@ -173,7 +176,7 @@ class BucketArchive:
         """Exit code 0: the bucket can be listed, and its newest segment comes whole, unless all are older than ``first``."""
         return self._asked("reads_archive", "readable", *((first,) if first else ()))
 
-    def arrived(self, name: str, segment: Arg, tools: Tools) -> Process:
+    def arrived(self, name: str, segment: Arg, tools: Tools, *, segment_bytes: int) -> Process:
         """Exit code 0: the segment is there, and whole."""
         return self._asked(name, "has", segment)
 

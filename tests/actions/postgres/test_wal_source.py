@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +56,15 @@ def test_a_directory_is_one_and_starts_nothing() -> None:
     )
     assert nothing == ((), (), (), ())
     assert found.restore_command(SIDE) == 'cp "/backups/wal/%f" "%p"'
+
+
+def test_a_segment_that_is_still_being_copied_has_not_arrived(tmp_path: Path) -> None:
+    look = DirectoryArchive(str(tmp_path), LOCAL).arrived("in_archive", "0A", TOOLS, segment_bytes=SIZE)
+    assert subprocess.run(list(map(str, look.argv)), check=False).returncode == 1
+    for size, code in ((0, 1), (SIZE - 1, 1), (SIZE, 0)):
+        with (tmp_path / "0A").open("wb") as file:
+            file.truncate(size)
+        assert subprocess.run(list(map(str, look.argv)), check=False).returncode == code
 
 
 @pytest.mark.parametrize("archive", ["", "file://relative", "file:///", "file:///a'b", "az://wal/main", "/backups/wal"])
