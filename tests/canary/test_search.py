@@ -96,11 +96,22 @@ def test_what_a_process_shows_is_seen(words: tuple[str, ...], environment: dict[
     filled = {name: value.replace("VALUE", canary.value) for name, value in environment.items()}
     with subprocess.Popen(waiting, stdin=subprocess.PIPE, env={"PATH": os.environ["PATH"], **filled}) as process:
         watch = Watch((canary, Canary("unseen", "x", ("never-to-be-seen",))))
-        seen = watch.look()
+        while not (seen := watch.look()) and not watch.leaks:
+            assert process.poll() is None  # it has begun, and may not show its words yet
         assert process.stdin is not None
         process.stdin.close()
     assert {place.split(" of ")[0] for _, _, place in watch.leaks} == leaks
     assert seen == (set() if leaks else {"mine"})
+
+
+def test_a_process_that_becomes_another_program_is_told_as_what_it_became(monkeypatch: pytest.MonkeyPatch) -> None:
+    canary = made("mine", " ")
+    environment = f"X={canary.value}\0{ENGINE}=mine\0".encode()
+    reads = iter((b"", environment, b"python\0-m\0runbook.cli\0", environment, b"python\0-m\0runbook.cli\0"))
+    monkeypatch.setattr("tests.canary.watch._readable", lambda path: next(reads))
+    watch = Watch((canary,))
+    assert watch._process(Path("1")) == {"mine"}
+    assert watch.leaks == set()
 
 
 def test_the_watch_goes_round_by_itself(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Watch:
             self.look()
 
     def _process(self, entry: Path) -> set[str]:
-        words, environment = _readable(entry / "cmdline"), _readable(entry / "environ")
+        words, environment = _shown(entry)
         if (words, environment) in self._clean:
             return set()
         there, shown = found(environment, self.canaries), found(words, self.canaries)
@@ -63,6 +63,16 @@ class Watch:
             meant |= set(_meant(environment, ENGINE))
         self.leaks |= {(kind, form, f"environment of {program}") for kind, form in there if kind not in meant}
         return meant & {kind for kind, _ in there}
+
+
+def _shown(entry: Path) -> tuple[bytes, bytes]:
+    """Command line and environment of one and the same program: it may become another between two reads."""
+    words = _readable(entry / "cmdline")
+    while True:
+        environment, after = _readable(entry / "environ"), _readable(entry / "cmdline")
+        if words == after:
+            return words, environment
+        words = after
 
 
 def _readable(path: Path) -> bytes:
