@@ -16,11 +16,11 @@ ALWAYS_BYTES = 4 << 30
 """A file may always become this large: a new cluster is little else than a WAL segment (up to 1 GiB) of zeros."""
 
 
-def most_unpacked(manifest: Manifest | None, path: str) -> int:
-    """How many bytes may come out of the packed piece ``path``."""
+def most_unpacked(manifest: Manifest | None, path: str, packed_bytes: int = 0) -> int:
+    """How many bytes may come out of the packed piece ``path``; ``packed_bytes``: its size, where no manifest may tell it."""
     piece = next((one for one in manifest.pieces if one.path == path), None) if manifest else None
     if piece is None:
-        return ALWAYS_BYTES
+        return most_uncounted(packed_bytes)
     return most_uncounted(piece.bytes) if piece.unpacked_bytes is None else piece.unpacked_bytes
 
 

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 from runbook.action import Scope
 from runbook.actions.backup.layout import GLOBALS, directory_of
-from runbook.actions.backup.unpacked_size import most_uncounted, most_unpacked
+from runbook.actions.backup.unpacked_size import most_unpacked
 from runbook.actions.postgres import globals_file
 from runbook.actions.postgres.client import argv, env, target
 from runbook.actions.postgres.counts import Count, compared
@@ -96,14 +96,9 @@ def source_of(artifact: Artifact, scope: Scope) -> Source:
     path = f"{directory_of(store_of(artifact, scope))}/{artifact.name}"
     pieces = artifact.manifest.pieces if artifact.manifest else ()
     hashes = [piece.sha256 for piece in pieces if piece.path == artifact.name]
-    return Source(path, artifact.format, hashes[0] if hashes else "", artifact.bytes, _most_out(artifact))
-
-
-def _most_out(artifact: Artifact) -> int:
-    if artifact.format is not Format.PLAIN_GZIP:
-        return 0
-    known = artifact.manifest
-    return most_uncounted(artifact.bytes) if known is None else most_unpacked(known, artifact.name)
+    packed = artifact.format is Format.PLAIN_GZIP
+    most = most_unpacked(artifact.manifest, artifact.name, artifact.bytes) if packed else 0
+    return Source(path, artifact.format, hashes[0] if hashes else "", artifact.bytes, most)
 
 
 def staging(own: str) -> str:

@@ -35,6 +35,7 @@ def test_what_was_counted_counts(packed: int, unpacked: int | None, most: int) -
 def test_what_the_manifest_does_not_name_is_bounded_too() -> None:
     assert most_unpacked(manifest(1000, 12_345), "other.tar.zst") == ALWAYS_BYTES
     assert most_unpacked(None, NAME) == ALWAYS_BYTES
+    assert most_unpacked(None, NAME, 1 << 30) == MOST_TIMES << 30
     assert most_uncounted(0) == ALWAYS_BYTES
 
 
