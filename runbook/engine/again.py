@@ -35,8 +35,8 @@ def put_back(graph: Graph, steps: HashTrieMap[str, StepRun]) -> HashTrieMap[str,
             # why it did not begin says nothing of what comes now
             told = "" if again is Status.PENDING else before.reason
             steps = steps.insert(step, before._replace(status=again, tries=0, reason=told))
-        if again is Status.UNKNOWN and spec.section is not Section.STEPS:
-            # what it was about to do may have told how the run ended, and that may have changed by now
+        if spec.section is not Section.STEPS and state.attempt and again in (Status.UNKNOWN, Status.PENDING):
+            # what it was about to do may have told how the run ended, or released what was stopped by then: that may be more by now
             steps = steps.insert(step, steps[step]._replace(renewed=True))
     return _holds_again(graph, steps)
 

@@ -237,9 +237,15 @@ class StepLife:
         """What of these may run: where the step was begun before, only what was approved, what only a resume may add, clean-up,
         or the first list of a round that was not reached then.
         """
+        if self._prepared.scope.resumed and self._state.approved and not self._state.renewed:
+            self._only_approved(operations, facts)
+        if self._action.interrupted_of(self._prepared.inputs) is Interrupted.ASK:
+            return tuple(operation for operation in operations if operation.name not in self._results)
+        return operations
+
+    def _only_approved(self, operations: Operations, facts: Any) -> None:
+        """Find the round that these belong to. Raises Refused where one of them was never shown."""
         prepared, approved = self._prepared, self._state.approved
-        if not prepared.scope.resumed or not approved or self._state.renewed:
-            return operations
         recovery = self._action.recovery(prepared.system, prepared.inputs, facts, prepared.scope)
         shown = frozenset().union(*approved.values())
         wanted = {digest(one): one for one in operations if changes(one) and not one.owned}
@@ -251,9 +257,6 @@ class StepLife:
             self._round = max(approved) + 1
         else:
             raise Refused(not_approved(self._step, next(one for key, one in wanted.items() if key in new)))
-        if self._action.interrupted_of(prepared.inputs) is Interrupted.ASK:
-            return tuple(operation for operation in operations if operation.name not in self._results)
-        return operations
 
     def _announce(self, operations: Operations, facts: Any) -> None:
         shown = tuple(describe(operation) for operation in operations)

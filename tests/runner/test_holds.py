@@ -254,3 +254,16 @@ def test_the_end_of_a_run_that_was_cut_off_comes_again_after_what_failed() -> No
     assert seen.index("work") < len(seen) - 1 - seen[::-1].index("start"), "released after what was inside"
     assert set(statuses(run).values()) == {"succeeded"}
     assert run.state is not None and run.state.step("tell").attempt == 3, "settled, and done again at the end"
+
+
+def test_a_release_that_failed_in_a_runs_end_starts_what_its_hold_has_stopped_since() -> None:
+    run = released_at_the_end()
+    run.world.facts["cron"] = "running"
+    run.world.meets("stop", "stop_cron", Fate.FAILS)
+    run.world.meets("start", "start_web", Fate.CRASH_BEFORE, Fate.FAILS)
+    run.world.meets("tell", "make", Fate.CRASH_BEFORE)
+    with pytest.raises(Crash):  # settling the release fails; then the hold is taken, whole by now, and the work is done
+        crashed(run).resume()
+    run.after_kill()
+    assert run.resume() is ExitCode.DONE
+    assert (run.world.facts["web"], run.world.facts["cron"]) == ("running", "running")
