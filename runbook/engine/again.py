@@ -11,7 +11,7 @@ from rpds import HashTrieMap
 from runbook.engine.step_run import OperationRun, StepRun
 from runbook.engine.transitions import Status
 from runbook.graph import Graph
-from runbook.plan.model import OnFailure, Section
+from runbook.plan.model import OnFailure, Section, Step
 
 _AGAIN = {
     Status.RUNNING: Status.UNKNOWN,
@@ -26,10 +26,11 @@ def put_back(graph: Graph, steps: HashTrieMap[str, StepRun]) -> HashTrieMap[str,
     for step, state in steps.items():
         spec = graph.steps[step]
         again = _AGAIN.get(state.status, state.status)
-        if state.status is Status.FAILED and spec.on_failure is OnFailure.CONTINUE:
+        if state.status is Status.FAILED and spec.on_failure is OnFailure.CONTINUE and not _broken_off(spec, state):
             again = Status.FAILED
         if spec.section is not Section.STEPS and state.status is not Status.RUNNING:
-            again = state.status if state.status in (Status.UNKNOWN, Status.WAITING) else Status.PENDING
+            stays = state.status in (Status.UNKNOWN, Status.WAITING) or _skipped_by_hand(state)
+            again = state.status if stays else Status.PENDING
         if again is not state.status:
             before = wholly_again(state) if state.status in _OVER else state
             # why it did not begin says nothing of what comes now
@@ -39,6 +40,16 @@ def put_back(graph: Graph, steps: HashTrieMap[str, StepRun]) -> HashTrieMap[str,
             # what it was about to do may have told how the run ended, or released what was stopped by then: that may be more by now
             steps = steps.insert(step, steps[step]._replace(renewed=True))
     return _holds_again(graph, steps)
+
+
+def _broken_off(spec: Step, state: StepRun) -> bool:
+    """Whether a stop kept the step from further attempts that it should have had: nothing began after its failure."""
+    return not state.refused and 0 < state.tries < spec.retry.attempts
+
+
+def _skipped_by_hand(state: StepRun) -> bool:
+    """Whether a person said that the step isn't needed, which they need not say again."""
+    return state.status is Status.SKIPPED and bool(state.skipped_by)
 
 
 def _holds_again(graph: Graph, steps: HashTrieMap[str, StepRun]) -> HashTrieMap[str, StepRun]:
@@ -78,7 +89,7 @@ def left_open(step: StepRun) -> dict[str, OperationRun]:
 
 
 def satisfies(graph: Graph, steps: HashTrieMap[str, StepRun], step: str) -> bool:
-    """Whether the step's successors may begin, as far as it is concerned."""
+    """Whether nothing of the step is left to do, nor keeps its successors from beginning."""
     state = steps[step]
     spec = graph.steps[step]
     if state.status is Status.FAILED:

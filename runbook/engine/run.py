@@ -286,8 +286,13 @@ def _moved(run: Run, step: str, before: Status, after: Status) -> Run:
             run = run._replace(failed=run.failed.insert(step))
             in_finally = run.graph.steps[step].section is Section.FINALLY
             return _satisfy(run, step) if in_finally else run
-        case Status.SUCCEEDED | Status.SKIPPED:
+        case Status.SUCCEEDED:
             return _satisfy(run._replace(ready=_dequeued(run, step)), step)
+        case Status.SKIPPED if before is Status.FAILED:
+            return _reckon(run)  # its failure may have satisfied its successors already: not once more
+        case Status.SKIPPED:
+            run = run._replace(ready=_dequeued(run, step))
+            return _satisfy(run, step) if run.blocked[step] == 0 else run
         case Status.CANCELLED:
             return run._replace(ready=_dequeued(run, step))
         case Status.UNDONE:
@@ -326,17 +331,27 @@ def _dequeued(run: Run, step: str) -> HashTrieMap[Section, Queue[str]]:
 
 
 def _satisfy(run: Run, step: str) -> Run:
-    for follower in run.graph.after[step]:
-        left = run.blocked[follower] - 1
-        run = run._replace(blocked=run.blocked.insert(follower, left))
-        if left == 0 and run.steps[follower].status is Status.PENDING:
-            run = _enqueue(run, follower)
+    todo = [step]
+    while todo:
+        for follower in run.graph.after[todo.pop()]:
+            left = run.blocked[follower] - 1
+            run = run._replace(blocked=run.blocked.insert(follower, left))
+            if left:
+                continue
+            if run.steps[follower].status is Status.PENDING:
+                run = _enqueue(run, follower)
+            elif run.steps[follower].status is Status.SKIPPED:  # ahead of its turn, which comes now
+                todo.append(follower)
     return run
 
 
 def satisfied(run: Run, step: str) -> bool:
-    """Whether the step's successors may begin, as far as it is concerned."""
-    return satisfies(run.graph, run.steps, step)
+    """Whether the step's successors may begin, as far as it is concerned.
+
+    One that a person skipped ahead of its turn stands between what precedes and what follows it: it doesn't let the latter by.
+    """
+    ahead = run.steps[step].status is Status.SKIPPED and run.blocked[step] > 0
+    return not ahead and satisfies(run.graph, run.steps, step)
 
 
 def _resume(run: Run, event: RunResumed) -> Run:
@@ -350,8 +365,8 @@ def _reckon(run: Run) -> Run:
     by_status: dict[Status, list[str]] = {status: [] for status in Status}
     for step in run.graph.order:
         by_status[run.steps[step].status].append(step)
-    continues = [step for step in by_status[Status.FAILED] if satisfied(run, step)]
-    blocked = {step: sum(not satisfied(run, need) for need in needs) for step, needs in run.graph.before.items()}
+    continues = [step for step in by_status[Status.FAILED] if satisfies(run.graph, run.steps, step)]
+    blocked = _blocked(run)
     queues: dict[Section, list[str]] = {section: [] for section in Section}
     for step in by_status[Status.PENDING]:
         if blocked[step] == 0:
@@ -367,3 +382,15 @@ def _reckon(run: Run) -> Run:
         continued=blank.update(continues),
         failed=blank.update(step for step in by_status[Status.FAILED] if step not in continues),
     )
+
+
+def _blocked(run: Run) -> dict[str, int]:
+    """How many of its predecessors each step waits for; what was skipped ahead of its turn lets nobody by before that."""
+    blocked: dict[str, int] = {}
+    open_: set[str] = set()
+    for step in run.graph.order:
+        blocked[step] = sum(need in open_ for need in run.graph.before[step])
+        ahead = run.steps[step].status is Status.SKIPPED and blocked[step] > 0
+        if ahead or not satisfies(run.graph, run.steps, step):
+            open_.add(step)
+    return blocked
