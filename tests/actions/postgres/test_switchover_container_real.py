@@ -67,7 +67,9 @@ def pair(compose_project: Callable[..., ComposeProject]) -> ComposeProject:
         labels=project.labels("copy"),
         remove=True,
     )
-    wait_healthy(project.add("b", image=POSTGRES, command=command, environment=environment, volumes={"b": DATA}))
+    b = project.add("b", image=POSTGRES, command=command, environment=environment, volumes={"b": DATA})
+    wait_healthy(b)
+    eventually(lambda: psql(b, "SELECT status FROM pg_stat_wal_receiver") == "streaming")
     return project
 
 
@@ -162,7 +164,7 @@ def test_one_that_its_restart_policy_starts_again_and_again_is_fenced(
 
     def dies_again() -> bool:
         old.reload()
-        return old.status == "restarting" and old.attrs["RestartCount"] > 5  # it waits for seconds by then
+        return old.status == "restarting" and old.attrs["RestartCount"] > 6  # it waits for 12.8 s by then
 
     eventually(dies_again)
     fenced = steps.step(Fence(), a, "fence")
