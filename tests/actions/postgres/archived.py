@@ -68,7 +68,7 @@ class Cluster:
                 if pid == os.getpid():
                     continue  # a lock file that a test has written
                 os.kill(pid, signal.SIGQUIT)
-            except (FileNotFoundError, ProcessLookupError):
+            except (FileNotFoundError, IndexError, ProcessLookupError):
                 continue  # it went by itself
             deadline = time.monotonic() + PATIENCE_S
             while lock.exists() and lives(pid) and time.monotonic() < deadline:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from pathlib import Path
 
 from runbook.system import Postgres
 from tests.actions.systems import on_this_machine
+from tests.fixtures.patience import eventually
 from tests.fixtures.postgres import PostgresServer
-from tests.fixtures.process import lives
+from tests.fixtures.process import lives, works_in
 
 PAGE = 8192
 ROWS = 4000
@@ -33,20 +33,21 @@ class Cluster:
     @property
     def running(self) -> int:
         """The process id of the server that runs there, whoever started it; 0 = none."""
-        lock = self.data / "postmaster.pid"
-        pid = int(lock.read_text().split()[0]) if lock.exists() else 0
-        return pid if pid and lives(pid) else 0
+        try:
+            pid = int((self.data / "postmaster.pid").read_text().split()[0])
+        except (FileNotFoundError, IndexError):  # it is leaving, or has just come
+            return 0
+        return pid if lives(pid) else 0
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """End the server, by its process id."""
+        """End the server, by its process id; its children have ended with it."""
         pid = self.running
         if not pid:
             return
         os.kill(pid, how)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and self.running == pid:
-            time.sleep(0.05)
+        eventually(lambda: self.running != pid)
         self.server.stop()
+        eventually(lambda: not works_in(self.data))
 
     def file(self, relation: str) -> Path:
         """Where a table or index lies; the server has to run."""

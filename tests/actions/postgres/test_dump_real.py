@@ -22,6 +22,7 @@ from runbook.errors import Refused
 from runbook.system import Postgres, Store
 from tests.actions.harness import Stage, StepFailed
 from tests.actions.systems import in_file
+from tests.fixtures.patience import eventually
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
 
 STEPS = ["snapshot", "ended", "globals", "sums", "draft"]
@@ -88,17 +89,21 @@ def test_rows_that_went_are_named(stage: Stage, db: Postgres, backups: Store, po
 def test_counts_and_rows_are_of_one_instant_while_others_write(
     stage: Stage, db: Postgres, backups: Store, postgres_server: PostgresServer, fresh_database: FreshDatabases
 ) -> None:
-    ended = threading.Event()
+    ended, written = threading.Event(), [0]
 
     def write() -> None:
         with postgres_server.connect(db.database) as connection:
             while not ended.is_set():
                 connection.execute("INSERT INTO users (name) VALUES ('late')")
+                written[0] += 1
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
+        eventually(lambda: written[0])
         made = dump(stage, db, backups)
+        until_then = written[0]
+        eventually(lambda: written[0] > until_then)
     finally:
         ended.set()
         writer.join()
@@ -162,7 +167,7 @@ def test_a_database_may_be_called_anything(
         assert made.database == name
         assert stage.live(VerifyDump(), odd, artifact=made).artifact.proof is Proof.READ
     finally:
-        postgres_server.sql(f"DROP DATABASE {quoted}")
+        postgres_server.sql(f"DROP DATABASE {quoted} WITH (FORCE)")
 
 
 def test_a_plain_role_can_dump_what_it_owns(
@@ -177,7 +182,7 @@ def test_a_plain_role_can_dump_what_it_owns(
         made = dump(stage, plain, backups, format="custom")
         assert "SCRAM-SHA-256" not in (folder(backups) / f"{made.name}.globals.sql").read_text()
     finally:
-        postgres_server.sql(f"DROP DATABASE {role}")
+        postgres_server.sql(f"DROP DATABASE {role} WITH (FORCE)")
         postgres_server.sql(f"DROP ROLE {role}")
 
 
@@ -211,7 +216,8 @@ def test_a_failed_pg_dump_leaves_no_backup(stage: Stage, db: Postgres, backups: 
 def test_damage_is_found(stage: Stage, db: Postgres, backups: Store, form: str) -> None:
     made = dump(stage, db, backups, format=form, compress=0)
     chance = random.Random(7)
-    files = [path for path in folder(backups).rglob("*") if path.is_file() and not path.name.endswith(".manifest.json")]
+    found = sorted(folder(backups).rglob("*"))
+    files = [path for path in found if path.is_file() and not path.name.endswith(".manifest.json")]
     for _ in range(12):
         path = chance.choice([path for path in files if path.stat().st_size])
         whole = path.read_bytes()

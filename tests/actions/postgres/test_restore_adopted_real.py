@@ -76,8 +76,9 @@ def killed_while_it_loads(run: Rehearsal, server: PostgresServer, flag: Path) ->
 
 
 def cut_off(server: PostgresServer, flag: Path) -> None:
-    """End the session that loads, and let no other one be held."""
-    assert server.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {LOADING}") == [(True,)]
+    """End the session that loads, which sleeps again and again, and let no other one be held."""
+    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {LOADING}"
+    eventually(lambda: server.sql(end) == [(True,)])
     flag.unlink()
 
 

@@ -99,6 +99,7 @@ def base(stage: Stage, cluster: Bucketed, backups: Store) -> Artifact:
     cluster.commit("0 base")
     made = stage.live(Basebackup(), cluster.db, stage.scope("base"), to=backups).artifact
     assert isinstance(made, Artifact)
+    cluster.archived()
     return made
 
 

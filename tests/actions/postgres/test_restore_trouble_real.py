@@ -74,6 +74,7 @@ def test_clients_that_come_back_at_once_find_the_new_database_in_a_moment(
     postgres_server.sql("DELETE FROM users WHERE id > 50", db.database)
     with impatient(postgres_server, db.database, clients=6) as answers:
         step = life(stage, db, artifact)
+        eventually(lambda: answers)
         step.go()
         out = step.end()
         seen = len(answers)
@@ -106,7 +107,7 @@ def test_a_database_may_be_called_anything(
     finally:
         for one in filter(None, (name, kept)):
             doubled = one.replace('"', '""')
-            postgres_server.sql(f'DROP DATABASE "{doubled}"')
+            postgres_server.sql(f'DROP DATABASE "{doubled}" WITH (FORCE)')
 
 
 def test_a_server_that_dies_in_the_middle(
