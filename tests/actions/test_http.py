@@ -19,6 +19,7 @@ from runbook.paste import paste
 from runbook.system import Web
 from tests.actions.backups import scope
 from tests.actions.harness import Stage, StepFailed
+from tests.fixtures.patience import LONGER_S
 
 SITE = Web.model_validate(
     {
@@ -147,7 +148,7 @@ def test_a_wrong_status_is_shown_with_the_body(stage: Stage, site: Site, status:
 
 
 @pytest.mark.parametrize("status", [302, 404, 503])
-@pytest.mark.parametrize("within", ["0s", "5s"])
+@pytest.mark.parametrize("within", ["0s", "60s"])
 def test_a_bad_status_may_be_what_is_wanted(stage: Stage, site: Site, status: int, within: str) -> None:
     site.answers = [(status, "")]
     assert stage.live(Check(), site.system, status=status, within=within).status == status
@@ -160,15 +161,18 @@ def test_text_that_is_missing(stage: Stage, site: Site) -> None:
 
 def test_it_is_asked_again_within_its_time(stage: Stage, site: Site) -> None:
     site.answers = [(503, "starting"), (200, "ready")]
-    assert stage.live(Check(), site.system, body_contains="ready", within="20s").body == "ready"
+    assert stage.live(Check(), site.system, body_contains="ready", within="60s").body == "ready"
     assert len(site.asked) == 2
 
 
 def test_time_is_bounded(stage: Stage, site: Site) -> None:
     site.answers = [(503, "starting")]
-    with pytest.raises(StepFailed) as raised:
-        stage.live(Check(), site.system, within="100ms")
-    assert "starting" in str(raised.value)
+    for limit_s in LONGER_S:  # what is left of it for the last look may be too little for an answer
+        with pytest.raises(StepFailed) as raised:
+            stage.live(Check(), site.system, within=f"{limit_s * 1000:.0f}ms")
+        if "starting" in str(raised.value):
+            return
+    pytest.fail(str(raised.value))
 
 
 def test_nobody_answers(stage: Stage) -> None:

@@ -24,7 +24,7 @@ def rehearsal(tmp_path: Path, *steps: Mapping[str, Json], replies: Mapping[str, 
 
 def shell(step: str, **inputs: Json) -> dict[str, Json]:
     """A step that runs a program."""
-    return {"id": step, "title": step, "uses": "shell.run", "timeout": "30s", "with": inputs}
+    return {"id": step, "title": step, "uses": "shell.run", "timeout": "5m", "with": inputs}
 
 
 def test_a_program_with_a_probe_succeeds_once_the_probe_says_so(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_manual_step_waits_and_its_check_follows(tmp_path: Path) -> None:
         "id": "order",
         "title": "Order a server",
         "uses": "manual",
-        "timeout": "30s",
+        "timeout": "5m",
         "with": {
             "instructions": "Order it.",
             "fields": {"count": {"type": "integer"}},
@@ -78,7 +78,7 @@ def test_an_approval_takes_the_word_of_those_who_were_named(tmp_path: Path, by: 
         "id": "agreed",
         "title": "Agree",
         "uses": "approval",
-        "timeout": "30s",
+        "timeout": "5m",
         "with": {"subject": "Lose the last hour", "approvers": ["ada"]},
     }
     run = rehearsal(tmp_path, approval)

@@ -21,7 +21,7 @@ environment:
     backups: {{type: store, url: "{store}"}}
 systems: {{db: postgres, backups: store}}
 steps:
-  - {{id: pick, title: Choose, uses: backup.select, on: backups, timeout: 1m}}
+  - {{id: pick, title: Choose, uses: backup.select, on: backups, timeout: 10m}}
 """
 
 RESTORE = """\
@@ -30,7 +30,7 @@ RESTORE = """\
     uses: postgres.restore
     on: db
     with: {artifact: "{{ steps.pick.artifact }}", jobs: 1}
-    timeout: 2m
+    timeout: 10m
 """
 
 BESIDE = """\
@@ -39,12 +39,12 @@ BESIDE = """\
     uses: postgres.restore_beside
     on: db
     with: {artifact: "{{ steps.pick.artifact }}", jobs: 1}
-    timeout: 2m
+    timeout: 10m
 """
 
 DROP = """\
 finally:
-  - {id: drop, title: Drop the copy, uses: postgres.drop_beside, on: db, releases: look, timeout: 1m}
+  - {id: drop, title: Drop the copy, uses: postgres.drop_beside, on: db, releases: look, timeout: 10m}
 """
 
 

@@ -45,7 +45,7 @@ class Site:
         return Path(f"{self.server.data_dir}.wal_archive.json")
 
     def life(self, step: str = "archive", **written: object) -> Life:
-        given = {"within": "30s", "program": str(self.program), **written}
+        given = {"within": "4m", "program": str(self.program), **written}
         return Life(self.stage, ConfigureArchiving(), self.db, self.stage.scope(step), given)
 
     def check(self, **written: object) -> Life:

@@ -37,7 +37,7 @@ class Site:
     db: Postgres
 
     def life(self, step: str = "archive", **written: object) -> Life:
-        return Life(self.stage, ConfigureArchiving(), self.db, self.stage.scope(step), {"within": "30s", **written})
+        return Life(self.stage, ConfigureArchiving(), self.db, self.stage.scope(step), {"within": "4m", **written})
 
     def inside(self, *argv: str) -> str:
         code, output = exec_in(self.pg.container, argv)

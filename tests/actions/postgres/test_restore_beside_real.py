@@ -186,7 +186,7 @@ CHECK = """\
     with:
       database: "{{ steps.look.database }}"
       checks: [{query: SELECT count(*) FROM public.users, at_least: AT_LEAST}]
-    timeout: 1m
+    timeout: 10m
 """
 
 
