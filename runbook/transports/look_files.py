@@ -10,8 +10,9 @@ import os
 import posixpath
 import pwd
 import stat
+from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import BinaryIO
 
 from runbook.action import FileFacts, Ran, Unreachable
 from runbook.host import Host, Local
@@ -58,8 +59,7 @@ def listing(commands: Commands, host: Host, directory: str, bound: Bound) -> tup
     """The directory's entries (one level), by name; empty where the directory isn't."""
     if isinstance(host, Local):
         try:
-            with os.scandir(directory) as entries:
-                found = [_facts_here(entry.path, entry.stat(follow_symlinks=False)) for entry in entries]
+            found = _entries_here(directory)
         except (FileNotFoundError, NotADirectoryError):
             return ()
         except OSError as error:
@@ -68,10 +68,21 @@ def listing(commands: Commands, host: Host, directory: str, bound: Bound) -> tup
     argv = ("find", directory, "-mindepth", "1", "-maxdepth", "1", "-exec", "stat", "-c", _FORMAT, "--", "{}", "+")
     ran = commands.run(host, argv, bound, longest=LONGEST_LISTING)
     if ran.exit_code:
-        if _is_gone(ran):
-            return ()
-        raise _unseen(host, directory, ran.stderr or ran.stdout)
+        complaints = ran.stderr.splitlines()
+        if not complaints or not all(_GONE in line for line in complaints):
+            raise _unseen(host, directory, ran.stderr or ran.stdout)
+        if facts(commands, host, directory, bound) is None:
+            return ()  # else it is entries that went meanwhile, and what was said of the others holds
     return tuple(sorted((_facts_far(host, line) for line in ran.stdout.splitlines()), key=lambda one: one.path))
+
+
+def _entries_here(directory: str) -> list[FileFacts]:
+    found = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # it went meanwhile: that says nothing of the others
+                found.append(_facts_here(entry.path, entry.stat(follow_symlinks=False)))
+    return found
 
 
 def text(commands: Commands, host: Host, path: str, bound: Bound) -> str | None:
@@ -83,7 +94,7 @@ def text(commands: Commands, host: Host, path: str, bound: Bound) -> str | None:
         raise _unseen(host, path, f"it has {found.bytes} bytes; an observer reads at most {LONGEST_TEXT}")
     if isinstance(host, Local):
         try:
-            with Path(path).open("rb") as file:
+            with _opened(host, path) as file:
                 return file.read(LONGEST_TEXT).decode(errors="replace")
         except FileNotFoundError:
             return None
@@ -100,7 +111,7 @@ def head(commands: Commands, host: Host, path: str, count: int, bound: Bound) ->
     count = min(count, LONGEST_HEAD)
     if isinstance(host, Local):
         try:
-            with Path(path).open("rb") as file:
+            with _opened(host, path) as file:
                 return file.read(count)
         except (FileNotFoundError, NotADirectoryError):
             return b""
@@ -112,6 +123,16 @@ def head(commands: Commands, host: Host, path: str, count: int, bound: Bound) ->
             return b""
         raise _unseen(host, path, ran.stderr or ran.stdout)
     return bytes.fromhex("".join(ran.stdout.split()))
+
+
+def _opened(host: Host, path: str) -> BinaryIO:
+    """A file of this machine to be read. What is no plain file is refused: a FIFO would be waited for without a limit."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    file = os.fdopen(fd, "rb")
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        file.close()
+        raise _unseen(host, path, "it is no plain file")
+    return file
 
 
 def free_bytes(commands: Commands, host: Host, path: str, bound: Bound) -> int:

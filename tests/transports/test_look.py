@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from runbook.action import CheckFailed, Unreachable
+from runbook.action import CheckFailed, FileFacts, Ran, Unreachable
 from runbook.errors import Bug
-from runbook.host import LOCAL, Compose, Ssh
+from runbook.host import LOCAL, Compose, Docker, Host, Ssh
 from runbook.operation import Connection, sql
 from runbook.secret import FromFile
 from runbook.transports import look as look_module
+from runbook.transports import look_files
+from runbook.transports.bound import Bound
+from runbook.transports.commands import LONGEST_OUTPUT, Commands
+from runbook.transports.docker import DockerEngine
 from runbook.transports.world import World
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
 
@@ -99,6 +104,63 @@ def test_facts_of_files(world: World, tmp_path: Path) -> None:
     names = [Path(one.path).name for one in world.look.listing(LOCAL, str(tmp_path))]
     assert names == ["link", "run", "ü b"]
     assert world.look.listing(LOCAL, str(tmp_path / "nothing")) == ()
+
+
+def test_an_entry_that_goes_meanwhile_takes_no_other_out_of_a_listing(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "busy"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        (folder / name).touch()
+    facts_here = look_files._facts_here
+
+    def and_the_others_go(path: str, found: os.stat_result) -> FileFacts:
+        for other in folder.iterdir():
+            if str(other) != path:
+                other.unlink()
+        return facts_here(path, found)
+
+    monkeypatch.setattr(look_files, "_facts_here", and_the_others_go)
+    assert len(world.look.listing(LOCAL, str(folder))) == 1
+
+
+class Saying(Commands):
+    """Says of a program what it was told to."""
+
+    def __init__(self, **answers: Ran) -> None:
+        super().__init__(DockerEngine())
+        self._answers = answers
+
+    def run(
+        self, host: Host, argv: Sequence[str], bound: Bound, *, longest: int = LONGEST_OUTPUT, user: str = ""
+    ) -> Ran:
+        """The answer for the program."""
+        return self._answers[argv[0]]
+
+
+def test_the_same_in_a_container() -> None:
+    still = "81a4|5|0|root|1|2|/d/still\n"
+    went = "stat: cannot statx '/d/went': No such file or directory\n"
+    there = Ran(0, "41c0|40|0|root|1|1|/d\n", "")
+    nowhere = Ran(1, "", "stat: cannot statx '/d': No such file or directory\n")
+    bound, box = Bound(time.monotonic, None), Docker("box")
+
+    def listing(found: Ran, folder: Ran) -> list[str]:
+        return [one.path for one in look_files.listing(Saying(find=found, stat=folder), box, "/d", bound)]
+
+    assert listing(Ran(1, still, went), there) == ["/d/still"]
+    assert listing(Ran(1, "", "find: '/d': No such file or directory\n"), nowhere) == []
+    with pytest.raises(Unreachable, match="can't be seen"):
+        listing(Ran(1, still, went + "find: '/d/x': Permission denied\n"), there)
+
+
+def test_what_is_no_plain_file_is_not_waited_for(world: World, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for read in (lambda path: world.look.text(LOCAL, path), lambda path: world.look.head(LOCAL, path, 8)):
+        with pytest.raises(Unreachable) as caught:
+            read(str(tmp_path / "fifo"))
+        assert "it is no plain file" in caught.value.problem.detail
 
 
 def test_small_texts_and_free_space(world: World, tmp_path: Path) -> None:
