@@ -7,6 +7,7 @@ and meets no shell; output and time are bounded; a program that isn't there give
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import signal
@@ -22,6 +23,7 @@ from runbook.transports.docker import DockerEngine
 from runbook.transports.docker_exec import DEFAULT_HOST, CouldNotExec, Exec
 from runbook.transports.docker_exec import DockerEngine as ExecEngine
 from runbook.transports.environment import allowed_environment
+from runbook.transports.last_words import start_remedy
 from runbook.transports.own_program import resolved
 from runbook.transports.trouble import Trouble, not_built, unreachable
 
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 
 LONGEST_OUTPUT = 64 * 1024
 NOT_FOUND = 127
+_NO_PROGRAM = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ELOOP, errno.ENAMETOOLONG}
+)
+"""What the kernel says of a program that isn't there, or isn't one for this user."""
 _CHUNK = 65_536
 _SUMMARY = "a command gave no answer"
 
@@ -68,7 +74,11 @@ def _run_here(argv: Sequence[str], bound: Bound, longest: int) -> Ran:
             start_new_session=True,
         )
     except OSError as error:
-        return Ran(NOT_FOUND, "", f"{argv[0]}: {error.strerror}")
+        said = f"{argv[0]}: {error.strerror}"
+        if error.errno in _NO_PROGRAM:
+            return Ran(NOT_FOUND, "", said)
+        # What this machine could not give says nothing of the program: a probe's "not done" would do its work twice.
+        raise unreachable("E305", _SUMMARY, f"It could not be started: {said}.", start_remedy(said)) from None
     with process:
         try:
             out, err = _collect(process, bound, longest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -186,6 +187,21 @@ def test_programs_are_on_a_list(world: World, postgres_bin: Path) -> None:
 
 def test_a_probe_is_the_users_own_program(world: World) -> None:
     assert world.look.probe(LOCAL, ("sh", "-c", "echo done; exit 3")).exit_code == 3
+
+
+def test_a_program_that_this_machine_could_not_start_has_not_said_no(world: World) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)  # the lowest number that is free
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        with pytest.raises(Unreachable) as caught:
+            world.look.probe(LOCAL, ("true",))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "true: Too many open files" in caught.value.problem.detail
+    with pytest.raises(Unreachable, match="no answer"):
+        world.look.probe(LOCAL, ("true", "x" * (1 << 18)))  # longer than one argument may be
 
 
 def test_a_program_is_bounded_in_size_and_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
