@@ -119,6 +119,8 @@ class Wiring:
         except OSError as error:
             where = f": {error.filename}" if isinstance(error.filename, str) else ""
             raise children.CouldNotStart(f"{error.strerror}{where}") from None
+        except ValueError as error:  # a NUL in a path, half a character in a text; the other operations need us
+            raise children.CouldNotStart(str(error)) from None
         finally:
             for fd in self._ours:
                 os.close(fd)

@@ -70,7 +70,8 @@ def marked(pid: int, operation: str, run_dir: str) -> bool:
             variables = file.read().split(b"\0")
     except OSError:
         return False
-    return f"{OPERATION}={operation}".encode() in variables and f"{RUN_DIR}={run_dir}".encode() in variables
+    marks = (f"{OPERATION}={operation}", f"{RUN_DIR}={run_dir}")
+    return all(os.fsencode(mark) in variables for mark in marks)  # a folder's name may be any bytes
 
 
 def descendants(root: int, known: dict[int, Facts]) -> dict[int, Facts]:

@@ -50,6 +50,41 @@ def test_what_can_not_be_executed_was_not_started(supervisor: Supervisor, progra
     assert program in ended.detail
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"input": Text("half a character: \ud800")},
+        {"input": File("/tmp/a\0b")},
+        {"sink": File("/tmp/a\0b")},
+        {"stages": (Stage(("prog\ud800ram",), ENV),)},
+    ],
+    ids=["input", "source", "sink", "program"],
+)
+def test_what_no_program_can_be_given_was_not_started_and_nothing_else_is_lost(
+    supervisor: Supervisor, wrong: dict[str, object]
+) -> None:
+    ended = supervisor.spawn(Spawn(**({"id": "a", "stages": (sh("cat"),)} | wrong)))  # type: ignore[arg-type]
+    assert ended.why is Why.NOT_STARTED
+    assert supervisor.spawn(one("b", "echo on")).stdout.text == "on\n"
+
+
+def test_a_run_directory_may_have_any_name(tmp_path: Path, started: list[int]) -> None:
+    folder = tmp_path / os.fsdecode(b"donn\xe9es\nrun")
+    folder.mkdir(mode=0o700)
+    supervisor = Supervisor.start(folder)
+    started.append(supervisor.pid)
+    # what left the session of its parent is known by its mark alone, which names the folder
+    ended = supervisor.spawn(
+        one(
+            "a",
+            f"setsid sh -c 'echo $$ > {tmp_path}/pid; exec sleep 600' & while ! [ -s {tmp_path}/pid ]; do sleep 0.05; done",
+        )
+    )
+    assert (ended.why, ended.leftovers) == (Why.EXITED, 1)
+    assert read_children(folder)["a"].state is State.ENDED
+    supervisor.close()
+
+
 def test_a_missing_folder_is_a_failure_to_start(supervisor: Supervisor, tmp_path: Path) -> None:
     ended = supervisor.spawn(Spawn(id="a", stages=(Stage(("true",), ENV, cwd=str(tmp_path / "none")),)))
     assert ended.why is Why.NOT_STARTED
