@@ -14,9 +14,10 @@ import hashlib
 import json
 import os
 import pwd
+import re
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from runbook.late import Results, document
@@ -28,6 +29,7 @@ from runbook.transports.trouble import Trouble, trouble
 SHORTEST_MARKER = 6
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
+_MOUNTS = Path("/proc/self/mountinfo")
 
 
 def content_of(operation: Write, results: Results, reveal: Callable[[SecretRef], str]) -> bytes:
@@ -165,11 +167,23 @@ def _absolute(text: str) -> Path:
 
 
 def _refuse_mounts(path: Path, device: int) -> None:
-    """Refuse a tree in which another file system is mounted (its device differs, or it is a mount point)."""
+    """Refuse a tree in which anything is mounted: a folder bound from the same file system shows in the kernel's table alone."""
+    table = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape") if _MOUNTS.exists() else ""
+    for point in mount_points(table):
+        if point.is_relative_to(path):
+            raise unsafe(str(path), f"something is mounted at {point}")
     for folder, folders, _ in os.walk(path, followlinks=False):
         for one in (Path(folder), *(Path(folder) / name for name in folders)):
             if not one.is_symlink() and (one.lstat().st_dev != device or os.path.ismount(one)):
                 raise unsafe(str(path), f"another file system is mounted at {one}")
+
+
+def mount_points(table: str) -> Iterator[Path]:
+    """Where something is mounted; ``table`` is ``/proc/self/mountinfo`` (proc(5)), where odd characters stand as octals."""
+    for line in table.split("\n"):
+        fields = line.split(" ")
+        if len(fields) > 4:
+            yield Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4]))
 
 
 def _rename_new(source: Path, target: Path) -> None:

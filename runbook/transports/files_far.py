@@ -20,7 +20,7 @@ from runbook.transports.bound import Bound
 from runbook.transports.commands import Commands
 from runbook.transports.docker import DockerEngine
 from runbook.transports.durable import PARTIAL
-from runbook.transports.files import check_removal, target_exists, unsafe, written
+from runbook.transports.files import check_removal, mount_points, target_exists, unsafe, written
 from runbook.transports.trouble import Trouble, trouble, unreachable
 
 
@@ -98,8 +98,7 @@ class FarFiles:
     def _mounted(self, path: str) -> list[str]:
         """Mount points at or below ``path``. Not by device numbers: an overlay gives its files and folders several (proc(5))."""
         table = self._do("a removal failed", "cat", "/proc/self/mountinfo").stdout
-        points = [line.split(" ")[4] for line in table.splitlines() if line.count(" ") > 4]
-        return [point for point in points if point == path or point.startswith(f"{path}/")]
+        return [str(point) for point in mount_points(table) if point.is_relative_to(path)]
 
     def _sync(self, path: str) -> None:
         self._do("a file could not be written", "sync", path)

@@ -136,18 +136,21 @@ def test_a_linked_parent_is_refused(world: World, uses: Uses, tmp_path: Path) ->
 
 
 @pytest.mark.root
-def test_a_mount_in_the_tree_is_refused(world: World, uses: Uses, tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", [("-t", "tmpfs", "none"), ("--bind", "live")], ids=["tmpfs", "bound"])
+def test_a_mount_in_the_tree_is_refused(world: World, uses: Uses, tmp_path: Path, what: tuple[str, ...]) -> None:
     tree = tmp_path / MARKER
-    (tree / "mounted").mkdir(parents=True)
-    done_ = subprocess.run(["mount", "-t", "tmpfs", "none", str(tree / "mounted")], check=False, capture_output=True)
+    mounted = tree / "mounted here"
+    mounted.mkdir(parents=True)
+    (tmp_path / "live").mkdir()
+    done_ = subprocess.run(["mount", *what, str(mounted)], check=False, capture_output=True, cwd=tmp_path)
     if done_.returncode:
         pytest.skip("needs the right to mount")
     try:
-        (tree / "mounted" / "keep").write_text("x")
-        assert "mounted at" in failed(world, uses, Remove(name="r", path=str(tree), marker=MARKER))
-        assert (tree / "mounted" / "keep").exists()
+        (mounted / "keep").write_text("x")
+        assert f"mounted at {mounted}" in failed(world, uses, Remove(name="r", path=str(tree), marker=MARKER))
+        assert (mounted / "keep").exists()
     finally:
-        subprocess.run(["umount", str(tree / "mounted")], check=True)
+        subprocess.run(["umount", str(mounted)], check=True)
 
 
 def test_a_full_device_is_a_failure_with_the_next_command(world: World, uses: Uses) -> None:
