@@ -11,6 +11,8 @@ import re
 from datetime import UTC, datetime
 
 _DURATION = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
+_LONGEST_S = 5_200 * 604_800.0
+_LARGEST = 2**63
 _SECONDS = (604_800, 86_400, 3_600, 60, 1, 0.001)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGTP]i?B|B)")
 _UNITS = {"B": 1} | {
@@ -25,7 +27,10 @@ def parse_duration(text: str) -> float:
     match = _DURATION.fullmatch(text.strip())
     if not text.strip() or match is None:
         raise ValueError("expected a duration like 30s, 5m, 1h30m or 2d")
-    return float(sum(float(part) * unit for part, unit in zip(match.groups(), _SECONDS, strict=True) if part))
+    seconds = float(sum(float(part) * unit for part, unit in zip(match.groups(), _SECONDS, strict=True) if part))
+    if seconds > _LONGEST_S:
+        raise ValueError("expected a duration of at most 5200w (a hundred years)")
+    return seconds
 
 
 def parse_size(text: str) -> int:
@@ -33,7 +38,10 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise ValueError("expected a size like 512B, 10MB or 1.5GiB")
-    return int(float(match[1]) * _UNITS[match[2]])
+    count = float(match[1]) * _UNITS[match[2]]
+    if count >= _LARGEST:
+        raise ValueError("expected a size below 9223 PB")
+    return int(count)
 
 
 def parse_instant(text: str) -> datetime:
@@ -44,7 +52,10 @@ def parse_instant(text: str) -> datetime:
         raise ValueError("expected a time like 2026-02-14T12:00:00Z") from None
     if moment.tzinfo is None:
         raise ValueError("a time needs a zone: end it with Z or +01:00")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("expected a time within the years 1 to 9999, in UTC") from None
 
 
 def show_duration(seconds: float) -> str:

@@ -23,6 +23,24 @@ def test_what_is_no_duration(text: str) -> None:
         parse_duration(text)
 
 
+@pytest.mark.parametrize("text", ["5201w", "9" * 400 + "w"])
+def test_a_duration_has_an_end(text: str) -> None:
+    with pytest.raises(ValueError, match="at most 5200w"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["9224PB", "9" * 400 + "TB"])
+def test_a_size_has_an_end(text: str) -> None:
+    with pytest.raises(ValueError, match="below 9223 PB"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+10:00", "9999-12-31T23:00:00-10:00"])
+def test_an_instant_is_one_in_utc_as_well(text: str) -> None:
+    with pytest.raises(ValueError, match="the years 1 to 9999"):
+        parse_instant(text)
+
+
 @pytest.mark.parametrize(("text", "count"), [("512B", 512), ("10MB", 10_000_000), ("1.5GiB", 1_610_612_736)])
 def test_sizes(text: str, count: int) -> None:
     assert parse_size(text) == count

@@ -69,7 +69,7 @@ def _numbers(field: str, what: str, low: int, high: int, names: tuple[str, ...] 
         else:
             begin = _number(first, what, low, high, names)
             end = _number(last, what, low, high, names) if last else high if step else begin
-        if begin > end or step == "0":
+        if begin > end or (step and int(step) == 0):
             raise CronFault(f"{what}: expected a range from low to high")
         found.update(range(begin, end + 1, int(step or 1)))
     return found

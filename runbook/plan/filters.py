@@ -19,6 +19,8 @@ from runbook.plan.template import LARGEST_OUTPUT, TemplateFault, plain, show, to
 
 LARGEST_BITS = 256
 LONGEST_NUMBER = 40
+_MOST_DIGITS = 400
+"""Digits before the point that may be rounded away: no number here has more."""
 _NUMBERS = (int, float)
 _PLAIN_OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "-": operators.sub,
@@ -131,6 +133,10 @@ def _number(value: Any) -> float:
     return float(_digits(value) if isinstance(value, str | Undefined) else value)
 
 
+def _round(value: Any, digits: Any = 0) -> Any:
+    return round(value, max(-_MOST_DIGITS, min(int(digits), 15))) if digits else round(value)
+
+
 def _digits(value: Any) -> str:
     text = _text(value).strip()
     if len(text) > LONGEST_NUMBER:
@@ -160,7 +166,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "float": _number,
     "string": show,
     "abs": lambda value: abs(value),
-    "round": lambda value, digits=0: round(value, min(int(digits), 15)) if digits else round(value),
+    "round": _round,
     "json": lambda value: json.dumps(plain(value), ensure_ascii=False, sort_keys=True),
     "sh": _sh,
 }

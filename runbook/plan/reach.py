@@ -84,6 +84,11 @@ class Reach:
             )
             return
         self._sole(text, path)
+        self._early(text, path)
+
+    def _early(self, text: str, path: Path) -> None:
+        """Check a template that is rendered before the run."""
+        where = self._level.file.marks.value(path)
         self._text(text, path, None)
         try:
             early = {ref.root for ref in references(text)} & {"steps", "run", "item"}
@@ -96,6 +101,9 @@ class Reach:
     def _items(self, items: list[str], node: Node) -> None:
         path = (*node.path, "foreach")
         for number, item in enumerate(items):
+            if is_template(item):
+                self._early(item, (*path, number))
+                continue
             fault = item_fault(item, items[:number])
             if fault:
                 where = self._level.file.marks.value((*path, number))
@@ -148,6 +156,9 @@ class Reach:
 
     def _step(self, ref: Reference, path: Path, node: Node | None) -> None:
         if not ref.name:
+            self._report(
+                "E141", ref, path, "Which step is read has to be known before the run.", fix="write steps.ID.OUTPUT"
+            )
             return
         target = self._level.nodes.get(ref.name)
         if target is None:

@@ -29,6 +29,12 @@ def _duration(value: object) -> object:
     return value
 
 
+def _timeout(text: str) -> str:
+    if parse_duration(text) == 0:
+        raise ValueError("expected more than no time at all")
+    return text
+
+
 def _one_line(text: str) -> str:
     """What stands on a line of its own in every list: a line break in it would begin a line that nobody said."""
     return " ".join(text.split())
@@ -105,6 +111,7 @@ PlanName: TypeAlias = Annotated[
 ]
 OneLine: TypeAlias = Annotated[str, AfterValidator(_one_line)]
 Duration: TypeAlias = Annotated[str, BeforeValidator(_duration)]
+Timeout: TypeAlias = Annotated[Duration, AfterValidator(_timeout)]
 SystemType: TypeAlias = Annotated[
     str, AfterValidator(_system_type), WithJsonSchema({"type": "string", "enum": list(SYSTEMS)})
 ]
@@ -208,7 +215,7 @@ class StepShape(Shape):
     systems: dict[str, str] = Field(default_factory=dict, description="For an included plan: {theirs: ours}")
     needs: list[str] | None = Field(default=None, description="Steps that come before; default: the one above")
     when: Condition = Field(default="", description="An expression; the step is skipped where it is false")
-    timeout: Duration | None = Field(default=None, description="For one attempt: operations and verification")
+    timeout: Timeout | None = Field(default=None, description="For one attempt: operations and verification")
     retry: RetryShape | None = Field(default=None, description="After a definite failure")
     confirm: str = Field(default="", description="What a person has to agree to before the step")
     releases: str = Field(default="", description="The step whose effect ends here, which makes that one a hold")

@@ -27,6 +27,7 @@ class StepBuilder:
 
     def __init__(self, problems: list[Problem]) -> None:
         self._problems = problems
+        self._released: dict[str, Place] = {}
 
     def build(self, level: Level) -> dict[Section, list[Step]]:
         """The level's steps by section, in the order in which they are written, included ones in their place."""
@@ -110,6 +111,11 @@ class StepBuilder:
         if node.shape.foreach is not None:
             detail = "A foreach would release it more than once."
             self._problems.append(problem("E134", detail, where=where, name=name))
+        first = self._released.setdefault(level.prefix + name, where)
+        if first is not where:
+            detail = f"'{name}' is released at {first.file}:{first.line} already; a hold ends at one step."
+            fix = "let one step release it; in `finally` it is released however the run ends"
+            self._problems.append(problem("E134", detail, fix=fix, where=where, name=name))
         section = target.section if target else inner.section if inner else None
         return (level.prefix + name,) if section is node.section else ()
 

@@ -187,6 +187,8 @@ class _Composer:
             shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
             self._fault("E125", position, f"This key is {kind(value)}.", fix=f'quote it: "{shown}"')
             value = f"\0{shown}"
+        elif value.startswith("\0"):
+            self._fault("E125", position, "This key begins with a NUL character.", fix="leave the character out")
         self._accept_key(level, value, position)
 
     def _accept_key(self, level: _Level, key: str, position: Position) -> None:

@@ -123,8 +123,12 @@ class Databases:
         return Problem("E311", "the database could not be reached", detail, fix)
 
 
+_LONGEST_MS = 2**31 - 1
+"""The greatest statement_timeout that a server takes: 24 days."""
+
+
 def _set_timeout(link: Link, seconds: float) -> None:
-    milliseconds = max(1, int(seconds * 1000))
+    milliseconds = min(max(1, int(seconds * 1000)), _LONGEST_MS)
     link.execute(f"SET statement_timeout = {milliseconds}")
 
 

@@ -48,6 +48,7 @@ def test_the_longest_gap(schedule: str, gap_s: float) -> None:
         ("0 0 * * monday", "day of the week: expected 0 to 7, or sun to sat"),
         ("0 18-8 * * *", "hour: expected a range from low to high"),
         ("*/0 * * * *", "minute: expected a range from low to high"),
+        ("*/00 * * * *", "minute: expected a range from low to high"),
         ("0 0 30 2 *", "no day has this date: the schedule never comes"),
     ],
 )

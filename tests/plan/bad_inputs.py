@@ -131,6 +131,25 @@ PLANS: dict[str, Files] = {
             "- id: again\n  uses: shell.run\n  releases: again\n- id: more\n  uses: shell.run\n  releases: stpo"
         )
     ),
+    "two-releases": _plan(
+        steps("- id: stop\n  uses: shell.run\n- id: go\n  uses: shell.run\n  releases: stop")
+        + "finally:\n  - id: again\n    uses: shell.run\n    releases: stop\n"
+    ),
+    "timeout-of-nothing": _plan(steps(STEP + "  timeout: 0s")),
+    "key-with-a-nul": _plan(steps(STEP + '  with: {env: {"\\0A": x}}')),
+    "steps-by-a-name-that-is-not-known": _plan(
+        steps(
+            STEP
+            + "- id: two\n  uses: shell.run\n  with: {a: \"{{ steps[inputs.which].stdout }}\", b: '{{ steps | length }}'}",
+            head="inputs: {which: {type: string}}\n",
+        )
+    ),
+    "foreach-items": _plan(
+        steps(
+            "- id: a\n  uses: shell.run\n  foreach: [x, '{{ inputs.no }}']\n"
+            "- id: b\n  uses: shell.run\n  foreach: ['{{ steps.a }}']"
+        )
+    ),
     "foreach": _plan(
         steps(
             '- id: a\n  uses: shell.run\n  foreach: [x, x, ""]\n- id: b\n  uses: shell.run\n  foreach: "{{ steps.a }}"\n'

@@ -91,6 +91,8 @@ SCOPE = Scope(
         ("{{ '%d' | replace('%d', 'x') }}", "x"),
         ("{{ inputs.count > 2 and not inputs.none }}", True),
         ("{{ 7 // 2 }}", 3),
+        ("{{ 1234 | round(-2) }}", 1200),
+        ("{{ 1234 | round(-1000000000) }}", 0),
         ("{{ inputs.count ** 2 }}", 9),
     ],
 )

@@ -62,6 +62,11 @@ def test_a_single_row_gives_its_columns_as_json_scalars(world: World, uses: Uses
     assert json.loads(str(found["rows"]))[0]["t"] == "ü"
 
 
+def test_a_bound_beyond_what_a_server_can_count_is_no_hindrance(world: World, uses: Uses, connect_to: Connect) -> None:
+    one = Sql(name="q", connection=connect_to(), statements=statements("SELECT 1 AS n"), reads=True)
+    assert fields_of(world.perform(one, uses(within_s=40 * 86_400.0)))["n"] == 1
+
+
 def test_the_last_rows_are_the_result_and_reads_note_nothing(world: World, uses: Uses, connect_to: Connect) -> None:
     both = statements("SELECT 1 AS a UNION SELECT 2 ORDER BY 1", "SET LOCAL work_mem = '1MB'")
     found = fields_of(world.perform(Sql(name="q", connection=connect_to(), statements=both, reads=True), uses()))

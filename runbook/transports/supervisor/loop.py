@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+LONGEST_TURN_S = 3_600.0
+"""A poll takes at most 2^31 milliseconds; who waits for longer is called in between, and waits on."""
+
+
 class Loop:
     """Calls what was registered for a descriptor when there is something to read (or it was closed)."""
 
@@ -32,7 +36,8 @@ class Loop:
 
     def turn(self, timeout_s: float | None) -> None:
         """Wait, no longer than that, and call what is due."""
-        for fd, _ in self._poll.poll(None if timeout_s is None else max(0.0, timeout_s) * 1000):
+        longest_ms = None if timeout_s is None else min(max(0.0, timeout_s), LONGEST_TURN_S) * 1000
+        for fd, _ in self._poll.poll(longest_ms):
             call = self._calls.get(fd)
             if call is not None:
                 call()
