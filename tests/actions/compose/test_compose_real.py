@@ -134,9 +134,13 @@ def test_neither_a_hold_nor_services(stage: Stage, compose_project: Make) -> Non
 def test_a_service_that_ends_at_once_does_not_count_as_started(stage: Stage, compose_project: Make) -> None:
     project = compose_project()
     project.add("job", command=("sh", "-c", "exit 3"))
-    project.containers["job"].wait(timeout=60)
+    job = project.containers["job"]
+    job.wait(timeout=60)
+    start, wait = stage.planned(Start(), system(project), services=["job"], within="2s")
+    stage.perform(start, {}, stage.scope())
+    job.wait(timeout=60)
     with pytest.raises(StepFailed) as raised:
-        stage.live(Start(), system(project), services=["job"], within="2s")
+        stage.perform(wait, {}, stage.scope())
     assert "expected: state is running; found: exited" in str(raised.value)
 
 

@@ -26,12 +26,12 @@ steps:
     uses: compose.stop
     on: app
     with: {{services: [web, worker, beat], timeout_s: 2}}
-    timeout: 1m
+    timeout: 5m
   - id: restore
     title: Restore
     uses: shell.run
     with: {{argv: [test, -e, {mended}]}}
-    timeout: 1m
+    timeout: 5m
   - id: start_writers
     title: Start
     uses: compose.start

@@ -63,7 +63,9 @@ names = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.sets(names, max_size=30))
 def test_the_script_finds_what_the_names_say(tmp_path: Path, found: set[str]) -> None:
     folder = tmp_path / str(time.monotonic_ns())

@@ -24,6 +24,7 @@ from tests.actions.harness import Stage
 from tests.actions.postgres.life import Life
 from tests.actions.systems import in_container
 from tests.fixtures.containers import POSTGRES, ComposeProject, PostgresContainer, address, exec_in, wait_healthy
+from tests.fixtures.patience import eventually
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -59,6 +60,11 @@ class Cluster:
         said = self.pg.psql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
         time.sleep(0.03)
         return parse_instant(said) + timedelta(milliseconds=10)
+
+    def after_this_second(self) -> None:
+        """Containers tell times in whole seconds: until the next one, a moment could have been before the fork."""
+        now = int(time.time())
+        eventually(lambda: time.time() > now + 1)
 
     @property
     def notes(self) -> list[str]:
@@ -126,6 +132,7 @@ def stand(
         pg = PostgresContainer(project, container, address(container))
         db = in_container(pg, tmp_path, archive=f"file://{ARCHIVE}")
         pg.psql("CREATE TABLE notes (word text)")
+        pg.archived()  # it may have tried before the volume was its own
         pg.psql("INSERT INTO notes VALUES ('0 base')")
         base = stage.live(Basebackup(), db, stage.scope("base"), to=backups).artifact
         assert isinstance(base, Artifact)
@@ -168,6 +175,7 @@ def test_stopped_after_every_operation(stage: Stage, stand: Callable[[str], Clus
     assert cluster.kept_notes(out.kept_as) == ["0 base", "1 kept", "2 kept too", "3 accident"]
 
     # What comes later is found along the new timeline; the second exchange leaves the first one's kept directory alone.
+    cluster.after_this_second()
     later = cluster.commit("4 afterwards")
     cluster.commit("5 too late")
     again = cluster.life(stage, "again", later)
@@ -213,7 +221,7 @@ def test_killed_in_the_move(stage: Stage, stand: Callable[[str], Cluster]) -> No
 
     container.start()  # as a restart policy would: it must not come up on a mixture, nor on a new, empty cluster
     assert container.wait(timeout=300)["StatusCode"] != 0
-    assert b"pg_control" in container.logs(tail=20) or b"not empty" in container.logs(tail=20)
+    eventually(lambda: any(word in container.logs(tail=20) for word in (b"pg_control", b"not empty")))
     assert step.go()[:4] == ["stop_live", "move", "start_live", "accepting"]
     out = step.end()
     assert cluster.notes == ["0 base", "1 kept"]

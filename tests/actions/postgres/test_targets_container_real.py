@@ -71,6 +71,7 @@ def test_what_a_recovery_discarded_asks_for_its_timeline(stage: Stage, stand: Ca
     first = step(stage, made, "first", target=target)
     first.go()
     first.end()
+    made.after_this_second()
     later = made.commit("5 later")
     made.commit("6 too late")
     with pytest.raises(Refused, match="`timeline: 1` goes along the discarded part"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,10 @@ def there(run_container: Callable[..., Container]) -> Place:
         return sum(map(int, exec_in(box, ("find", path, "-type", "f", "-printf", "%s\n"))[1].split()))
 
     def works() -> bool:
-        return b"tar" in exec_in(box, ("sh", "-c", "cat /proc/[0-9]*/comm"))[1].split()
+        told = exec_in(box, ("sh", "-c", "cat /proc/[0-9]*/stat"))[
+            1
+        ]  # of one that has ended it says so until it is reaped
+        return re.search(rb"\(tar\) [^ZX]", told) is not None
 
     return Place(Docker(str(box.name)), path, size, works)
 
