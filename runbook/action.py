@@ -228,8 +228,8 @@ class Look(Protocol):
     def listing(self, host: Host, directory: str) -> tuple[FileFacts, ...]:
         """The directory's entries (one level), by name; empty where the directory isn't."""
 
-    def text(self, host: Host, path: str) -> str | None:
-        """A small text file whole (64 KiB), or None where it isn't."""
+    def text(self, host: Host, path: str, *, most_bytes: int = 64 * 1024) -> str | None:
+        """A small text file whole, or None where it isn't. More than 64 KiB (at most 1 MiB) only of a file on this machine."""
 
     def objects(self, store: Store) -> tuple[FileFacts, ...]:
         """The objects right below a bucket store's prefix, by name, which is their ``path``; at most 100,000."""

@@ -119,9 +119,9 @@ class LiveLook:
         """The directory's entries (one level), by name; empty where the directory isn't."""
         return look_files.listing(self._commands, host, directory, self._bound())
 
-    def text(self, host: Host, path: str) -> str | None:
-        """A small text file whole (64 KiB), or None where it isn't."""
-        return look_files.text(self._commands, host, path, self._bound())
+    def text(self, host: Host, path: str, *, most_bytes: int = look_files.LONGEST_TEXT) -> str | None:
+        """A small text file whole, or None where it isn't. More than 64 KiB (at most 1 MiB) only of a file on this machine."""
+        return look_files.text(self._commands, host, path, self._bound(), most_bytes=most_bytes)
 
     def objects(self, store: Store) -> tuple[FileFacts, ...]:
         """The objects right below the store's prefix; their ``path`` is their name."""

@@ -21,6 +21,8 @@ from runbook.transports.commands import Commands
 from runbook.transports.trouble import unreachable
 
 LONGEST_TEXT = 64 * 1024
+LONGEST_HERE = 1024 * 1024
+"""The same of a file on this machine, for who asks for so much."""
 LONGEST_HEAD = 4096
 TRIES = 3
 LONGEST_LISTING = 4 * 1024 * 1024
@@ -85,17 +87,18 @@ def _entries_here(directory: str) -> list[FileFacts]:
     return found
 
 
-def text(commands: Commands, host: Host, path: str, bound: Bound) -> str | None:
+def text(commands: Commands, host: Host, path: str, bound: Bound, *, most_bytes: int = LONGEST_TEXT) -> str | None:
     """A small text file whole, or None where it isn't."""
     found = facts(commands, host, path, bound)
     if found is None:
         return None
-    if found.bytes > LONGEST_TEXT:
-        raise _unseen(host, path, f"it has {found.bytes} bytes; an observer reads at most {LONGEST_TEXT}")
+    most = min(most_bytes, LONGEST_HERE if isinstance(host, Local) else LONGEST_TEXT)
+    if found.bytes > most:
+        raise _unseen(host, path, f"it has {found.bytes} bytes; an observer reads at most {most}")
     if isinstance(host, Local):
         try:
             with _opened(host, path) as file:
-                return file.read(LONGEST_TEXT).decode(errors="replace")
+                return file.read(most).decode(errors="replace")
         except FileNotFoundError:
             return None
         except OSError as error:

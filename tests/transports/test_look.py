@@ -168,6 +168,15 @@ def test_small_texts_and_free_space(world: World, tmp_path: Path) -> None:
     (tmp_path / "t").write_text("content\n")
     assert world.look.text(LOCAL, str(tmp_path / "t")) == "content\n"
     assert world.look.text(LOCAL, str(tmp_path / "nothing")) is None
+    (tmp_path / "long").write_text("x" * 70_000)
+    with pytest.raises(Unreachable) as refused:
+        world.look.text(LOCAL, str(tmp_path / "long"))
+    assert "at most 65536" in refused.value.problem.detail
+    assert world.look.text(LOCAL, str(tmp_path / "long"), most_bytes=100_000) == "x" * 70_000
+    (tmp_path / "longer").write_text("x" * 1_100_000)
+    with pytest.raises(Unreachable) as refused:
+        world.look.text(LOCAL, str(tmp_path / "longer"), most_bytes=2_000_000)
+    assert "at most 1048576" in refused.value.problem.detail
     (tmp_path / "large").write_text("x" * 70_000)
     with pytest.raises(Unreachable):
         world.look.text(LOCAL, str(tmp_path / "large"))

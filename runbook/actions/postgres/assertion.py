@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Interrupted, Look, Outputs, Scope, current, guard
 from runbook.actions.backup.layout import directory_of, sha256_of
-from runbook.actions.postgres.counts import Count, chosen, compared, parse
+from runbook.actions.postgres.counts import LONGEST_RECORD, Count, chosen, compared, parse
 from runbook.artifact import Artifact
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
@@ -182,7 +182,7 @@ def _recorded(look: Look, wanted: CountsOf, scope: Scope) -> tuple[tuple[Count, 
             )
         )
     path = f"{directory_of(store)}/{manifest.counts}"
-    text = look.text(LOCAL, path)
+    text = look.text(LOCAL, path, most_bytes=LONGEST_RECORD)
     recorded = next((piece.sha256 for piece in manifest.pieces if piece.path == manifest.counts), "")
     if text is None or sha256_of(text) != recorded:
         raise CheckFailed(

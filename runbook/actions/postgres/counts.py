@@ -16,6 +16,9 @@ from runbook.errors import Problem, Refused
 from runbook.operation import Statement, sql
 from runbook.placeholder import stand_for
 
+LONGEST_RECORD = 1024 * 1024
+"""Bytes of a record beside a dump that are read whole: the rows of some ten thousand tables, the roles of thousands."""
+
 # There is no dynamic SQL in a plain query: ts_stat runs a query that it is given as text, in the caller's own snapshot, and is
 # in every build of the server (query_to_xml is not where libxml was left out).
 _COUNTED = """\

@@ -15,7 +15,7 @@ from runbook.action import Look, Scope, Unreachable
 from runbook.actions.backup.layout import COUNTS, GLOBALS, Broken, directory_of, flaw, read_manifest, sha256_of
 from runbook.actions.postgres import archive, counts, globals_file, load, swap
 from runbook.actions.postgres.client import argv, read_client, read_server
-from runbook.actions.postgres.counts import Count
+from runbook.actions.postgres.counts import LONGEST_RECORD, Count
 from runbook.actions.postgres.database import Properties, Row, Seen, read_properties, read_rows
 from runbook.actions.postgres.globals_file import Roles
 from runbook.actions.postgres.packing import refuse_unreadable
@@ -26,9 +26,6 @@ from runbook.host import LOCAL, Local
 from runbook.operation import Connection, sql
 from runbook.system import Postgres
 from runbook.units import show_size
-
-LONGEST_TEXT = 64 * 1024
-"""Bytes of a file that an observer may read whole."""
 
 _IN_THE_WAY = """
 SELECT 'the logical replication slot ' || slot_name AS what FROM pg_replication_slots WHERE database = {db}
@@ -227,8 +224,13 @@ def _refuse_older(look: Look, db: Postgres, artifact: Artifact) -> None:
 
 
 def _text(look: Look, path: str) -> str:
+    """The record, or '' where there is none; refuses (exit 4) one that can't be read whole, which would prove less than it says."""
     facts = look.file(LOCAL, path)
-    return (look.text(LOCAL, path) or "") if facts is not None and facts.bytes <= LONGEST_TEXT else ""
+    if facts is not None and facts.bytes > LONGEST_RECORD:
+        detail = f"{path} has {show_size(facts.bytes)}; at most {show_size(LONGEST_RECORD)} are read."
+        fix = "Restore it by hand (createdb, pg_restore --exit-on-error), and compare it with the record there."
+        raise Refused(Problem("E763", "a record beside the backup is too large to be read", detail, fix))
+    return look.text(LOCAL, path, most_bytes=LONGEST_RECORD) or ""
 
 
 def refuse(cluster: Cluster, dump: Dump, names: Names, *, needed_bytes: int) -> None:
