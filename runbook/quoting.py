@@ -23,6 +23,7 @@ DECEIVING = "\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufef
 """Characters (for a regular expression's class) that reorder, break or hide text; a plan may not hold them as such."""
 _ACTS = re.compile(f"[\0-\x1f\x7f-\x9f\u200c\u200d\ud800-\udfff{DECEIVING}]")
 """Those, controls, halves of characters, and the two joiners, which scripts need in text and nobody sees in a path."""
+_BEYOND_ASCII = re.compile("[^ -~]")
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\", "'": "\\'"}
 
 
@@ -94,14 +95,16 @@ def visible(text: str) -> str:
     return _ACTS.sub(lambda found: _escaped(found[0]), text)
 
 
-def json_text(text: str) -> str:
-    """A JSON text that means the same and is safe to print: what :func:`visible` escapes can stand in its strings only."""
+def json_text(text: str, *, ascii_only: bool = False) -> str:
+    """A JSON text that means the same and is safe to print: what :func:`visible` escapes can stand in its strings only, and so
+    can what is not ASCII.
+    """
 
     def escaped(found: re.Match[str]) -> str:
         wide = found[0].encode("utf-16-be", "surrogatepass")
         return "".join(f"\\u{wide[at : at + 2].hex()}" for at in range(0, len(wide), 2))
 
-    return _ACTS.sub(escaped, text)
+    return (_BEYOND_ASCII if ascii_only else _ACTS).sub(escaped, text)
 
 
 def _unfit(detail: str) -> InvalidInput:

@@ -6,7 +6,7 @@ import click
 
 from runbook.catalogue import CATALOGUE
 from runbook.cli import options
-from runbook.cli.screen import print_json
+from runbook.cli.screen import print_json, put
 from runbook.errors import ExitCode, Problem, UsageFault, suggest
 from runbook.report.actions import as_json as action_json
 from runbook.report.actions import listing, page
@@ -22,7 +22,7 @@ def command(name: str | None, as_json: bool) -> int:
         if as_json:
             print_json([action_json(action) for action in actions])
         else:
-            click.echo(listing(actions))
+            put(listing(actions))
         return int(ExitCode.DONE)
     if name not in CATALOGUE:
         fix = suggest(name, list(CATALOGUE)) or "`runbook actions` lists them"
@@ -30,5 +30,5 @@ def command(name: str | None, as_json: bool) -> int:
     if as_json:
         print_json(action_json(CATALOGUE[name]))
     else:
-        click.echo(page(CATALOGUE[name]))
+        put(page(CATALOGUE[name]))
     return int(ExitCode.DONE)

@@ -18,10 +18,11 @@ def command(shell: str) -> None:
     from click.shell_completion import get_completion_class
 
     from runbook.cli.main import cli
+    from runbook.cli.screen import put
     from runbook.errors import Bug
 
     kind = get_completion_class(shell)
     if kind is None:
         raise Bug(f"the command line library knows no completion for {shell}")
-    click.echo(f"# {_INSTALL[shell]}")
-    click.echo(kind(cli, {}, "runbook", "_RUNBOOK_COMPLETE").source())
+    put(f"# {_INSTALL[shell]}")
+    put(kind(cli, {}, "runbook", "_RUNBOOK_COMPLETE").source())

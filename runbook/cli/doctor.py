@@ -33,7 +33,7 @@ def command(plans: tuple[Path, ...], env: str, strict: bool, as_json: bool, stat
     """
     from runbook.catalogue import CATALOGUE
     from runbook.cli.discreet import redactor
-    from runbook.cli.screen import Screen, print_json
+    from runbook.cli.screen import Screen, print_json, while_read
     from runbook.doctor import page
     from runbook.doctor.examine import examine
     from runbook.doctor.finding import Mark
@@ -42,10 +42,11 @@ def command(plans: tuple[Path, ...], env: str, strict: bool, as_json: bool, stat
 
     directory = options.state_directory(state)
     diagnosis = examine(gather(_subjects(plans, env, directory), directory, CATALOGUE, redactor=redactor()))
-    if as_json:
-        print_json(page.as_json(diagnosis))
-    else:
-        Screen.of(no_color=no_color).lines(page.as_lines(diagnosis))
+    with while_read():
+        if as_json:
+            print_json(page.as_json(diagnosis))
+        else:
+            Screen.of(no_color=no_color).lines(page.as_lines(diagnosis))
     bad = not diagnosis.ready or (strict and bool(diagnosis.marked(Mark.LOOK)))
     return int(ExitCode.FAILED if bad else ExitCode.DONE)
 

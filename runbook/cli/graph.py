@@ -17,6 +17,7 @@ def command(plan: Path, form: str, output: Path | None) -> None:
     from runbook.check.codes import fault
     from runbook.check.fields import effect_of
     from runbook.cli.opening import read_plan
+    from runbook.cli.screen import put
     from runbook.errors import InvalidInput, Problem, UsageFault
     from runbook.report.diagram import as_dot, as_mermaid, picture
     from runbook.report.drawing import as_svg
@@ -30,7 +31,7 @@ def command(plan: Path, form: str, output: Path | None) -> None:
     drawn = picture(read, {step.id: effect_of(CATALOGUE[step.uses], step) for step in read.steps})
     text = {"mermaid": as_mermaid, "dot": as_dot, "svg": as_svg}[form](drawn)
     if output is None:
-        click.echo(text, nl=False)
+        put(text, nl=False)
     else:
         try:
             output.write_text(text, encoding="utf-8")

@@ -13,13 +13,13 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runbook import __version__
-from runbook.cli import discreet
-from runbook.errors import Bug, ExitCode, RunbookError
+from runbook.cli import discreet, streams
+from runbook.errors import Bug, ExitCode, Problem, RunbookError, UsageFault
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -78,6 +78,20 @@ class Commands(click.Group):
         named = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
         return [*named, *click.Command.shell_complete(self, ctx, incomplete)]
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. A reader who left has all that they wanted, which is no failure; click would call it one, and
+        would end without a word on any other pipe that broke.
+        """
+        from runbook.cli.screen import ReaderLeft, mute_broken
+
+        try:
+            return super().invoke(ctx)
+        except ReaderLeft:
+            mute_broken()
+            return int(ExitCode.DONE)
+        except BrokenPipeError as error:
+            raise Bug(f"{type(error).__name__}: {error}") from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -95,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
     # what a run keeps is frozen data without cycles: the collector's usual haste finds nothing, for a fifteenth of the time
     gc.set_threshold(50_000, 20, 20)
+    streams.make_usable()
     discreet.keep_private()
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
 
@@ -115,16 +130,22 @@ def run(arguments: list[str]) -> int:
         return int(ExitCode.USAGE)
     except RunbookError as error:
         return _say(error)
-    except BrokenPipeError:
-        # whoever read our output is gone; what matters is in the journal
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(ExitCode.DONE)
     except Exception as error:
         if os.environ.get("RUNBOOK_DEBUG"):
             return _trace(error)
         from runbook.journal.faults import machine_fault
 
-        return _say(machine_fault(error) or Bug(f"{type(error).__name__}: {error}"))
+        return _say(machine_fault(error) or _nowhere() or Bug(f"{type(error).__name__}: {error}"))
+
+
+def _nowhere() -> UsageFault | None:
+    """The fault of a working directory that was removed: names of files lead nowhere from there."""
+    try:
+        os.getcwd()  # noqa: PTH109  # Path.cwd() is the same, and says no more
+    except FileNotFoundError:
+        detail = "The folder in which this command was given has been removed."
+        return UsageFault(Problem("E214", "the working directory is gone", detail, "cd to another folder, as `cd /`"))
+    return None
 
 
 def _say(error: RunbookError) -> int:

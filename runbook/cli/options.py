@@ -45,8 +45,8 @@ def as_json(function: F) -> F:
 
 
 def color(function: F) -> F:
-    """``--no-color``."""
-    return click.option("--no-color", is_flag=True, envvar="NO_COLOR", help="Plain text.")(function)
+    """``--no-color``. ``NO_COLOR`` is the screen's to ask: it means the same whatever it says, and is no flag's value."""
+    return click.option("--no-color", is_flag=True, help="Plain text.")(function)
 
 
 def consent(function: F) -> F:

@@ -58,16 +58,17 @@ def refuse_faults(order: Order) -> None:
 
 def show_plan(order: Order, screen: Screen, *, state: Path, as_json: bool, offline: bool) -> int:
     """Show the dry-run of an order; gives the exit code: what would stop the run at its first steps counts."""
-    from runbook.cli.screen import print_json
+    from runbook.cli.screen import print_json, while_read
     from runbook.errors import ExitCode
     from runbook.report.dryrun import as_json as dryrun_json
     from runbook.report.dryrun import as_text
 
     dry = dry_run(order, state=state, offline=offline)
-    if as_json:
-        print_json(dryrun_json(dry))
-    else:
-        screen.text(as_text(dry))
+    with while_read():
+        if as_json:
+            print_json(dryrun_json(dry))
+        else:
+            screen.text(as_text(dry))
     stopped = next((shown for shown in dry.steps if shown.problem is not None), None)
     if stopped is None:
         return int(ExitCode.DONE)

@@ -8,6 +8,7 @@ import click
 
 import runbook
 from runbook.catalogue import CATALOGUE
+from runbook.cli.screen import put
 from runbook.errors import ExitCode, Problem, UsageFault
 from runbook.schema import environment_schema, plan_schema, text_of
 
@@ -28,7 +29,7 @@ def command(kind: str | None, checking: bool, writing: bool) -> int:
     if sum((kind is not None, checking, writing)) != 1:
         raise click.UsageError("give one of: plan, environment, --check, --write")
     if kind is not None:
-        click.echo(schema_text(kind), nl=False)
+        put(schema_text(kind), nl=False)
         return int(ExitCode.DONE)
     return write(source_tree()) if writing else check(source_tree())
 

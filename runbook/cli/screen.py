@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,20 @@ if TYPE_CHECKING:
     from runbook.operation import Json
     from runbook.report.line import Line
 
+_UNICODE = frozenset({"utf-8", "utf8"})
 _COLORS = {"good": "green", "bad": "red", "ask": "yellow"}
+
+
+class ReaderLeft(BrokenPipeError):
+    """Whoever read our output is gone; no pipe or connection of the work itself is meant."""
+
+
+def put(text: str, *, nl: bool = True, err: bool = False, color: bool | None = None) -> None:
+    """Write to stdout or stderr. :class:`ReaderLeft` where nobody reads there any more."""
+    try:
+        click.echo(text, nl=nl, err=err, color=color)
+    except BrokenPipeError:
+        raise ReaderLeft from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +54,7 @@ class Screen:
     def of(cls, *, no_color: bool, as_json: bool = False) -> Screen:
         """The screen of this process."""
         stream = sys.stderr if as_json else sys.stdout
-        wanted = not no_color and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        wanted = not no_color and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         return cls(color=wanted and stream.isatty(), to_stderr=as_json)
 
     def lines(self, lines: Iterable[Line]) -> None:
@@ -55,7 +69,7 @@ class Screen:
             text = "\n".join(_cut(line, self.width) for line in text.split("\n"))
         if self.color:
             text = click.style(text, fg=_COLORS.get(tone), dim=tone == "dim", bold=tone == "title")
-        click.echo(text, err=self.to_stderr, color=self.color)
+        put(text, err=self.to_stderr, color=self.color)
 
 
 def _cut(line: str, width: int) -> str:
@@ -64,17 +78,32 @@ def _cut(line: str, width: int) -> str:
 
 def print_json(value: dict[str, Json] | list[Json]) -> None:
     """One JSON object on stdout, in one line."""
-    click.echo(quoting.json_text(json.dumps(masked_json(value), ensure_ascii=False)))
+    _put_json(json.dumps(masked_json(value), ensure_ascii=False))
 
 
 def print_record(line: bytes) -> None:
     """A line of the journal on stdout: the same JSON, though not always its very bytes."""
-    click.echo(quoting.json_text(line.decode().rstrip("\n")))
+    _put_json(line.decode().rstrip("\n"))
+
+
+def _put_json(text: str) -> None:
+    """A line of JSON; where stdout's character set is not Unicode's, with escapes that mean the same."""
+    held = str(sys.stdout.encoding).lower() in _UNICODE
+    put(quoting.json_text(text, ascii_only=not held))
+
+
+@contextmanager
+def while_read() -> Iterator[None]:
+    """For the last words of a command whose exit code means something to whoever didn't read them to the end."""
+    try:
+        yield
+    except ReaderLeft:
+        mute_broken()
 
 
 def say(text: str) -> None:
     """Prose for a person beside what stdout is for: on stderr, its lines kept, nothing else in it acting."""
-    click.echo(visible(masked(text)), err=True)
+    put(visible(masked(text)), err=True)
 
 
 def visible(text: str) -> str:

@@ -12,7 +12,7 @@ from runbook.catalogue import CATALOGUE
 from runbook.check.examine import examine
 from runbook.cli import options
 from runbook.cli.files import refuse_missing, refuse_writable, rooted
-from runbook.cli.screen import Screen, print_json, visible
+from runbook.cli.screen import Screen, print_json, put, visible, while_read
 from runbook.errors import ExitCode, InvalidInput, Problem, Severity
 from runbook.plan.environment import Environment, inline_environment
 from runbook.plan.load import examine_plan
@@ -39,7 +39,8 @@ def command(
     directory = options.state_directory(state)
     found = [problem for path in plans for problem in check(path, env=env, state=directory)]
     findings = Findings(tuple(map(str, plans)), tuple(found), Strictness.WARNINGS if strict else Strictness.ERRORS)
-    _show(findings, "json" if as_json else form, no_color=no_color)
+    with while_read():
+        _show(findings, "json" if as_json else form, no_color=no_color)
     return int(ExitCode.DONE if findings.valid else ExitCode.INVALID)
 
 
@@ -91,7 +92,7 @@ def _show(findings: Findings, form: str, *, no_color: bool) -> None:
             print_json(as_sarif(findings, __version__))
         case "github":
             if findings.problems:
-                click.echo(visible(as_github(findings)))
+                put(visible(as_github(findings)))
         case _:
             screen = Screen.of(no_color=no_color)
             for problem in findings.problems:

@@ -152,6 +152,7 @@ def listed(access_file: Path, segment_bytes: int, *, as_lines: bool) -> None:
     """What an archive holds: its stretches of segments, its gaps, its newest file; one JSON object."""
     import json
 
+    from runbook.cli.screen import put
     from runbook.errors import Problem, Refused
     from runbook.walstore.access import read_access
     from runbook.walstore.listing import lines
@@ -162,9 +163,9 @@ def listed(access_file: Path, segment_bytes: int, *, as_lines: bool) -> None:
     try:
         if as_lines:
             for line in lines(archive, segment_bytes):
-                click.echo(line)
+                put(line)
         else:
-            click.echo(json.dumps(summary(archive, segment_bytes)))
+            put(json.dumps(summary(archive, segment_bytes)))
     except (Damaged, Unavailable) as error:
         fix = "Check the archive's url, endpoint, region and keys, and what these may read."
         raise Refused(Problem("E637", "WAL can't be fetched", f"{error}.", fix)) from None
