@@ -56,13 +56,15 @@ def _plain(value: Json) -> str:
             return json.dumps(value, ensure_ascii=False)
 
 
-def not_approved(step: str, operation: Operation) -> Problem:
+def not_approved(run: str, step: str, operation: Operation) -> Problem:
     """A resumed plan needs more than what was approved."""
     return Problem(
         "E402",
         "going on would need an operation that was not shown before",
         f"step {step}: {operation.name}: {paste(operation)}",
-        "look at what changed; settle it by hand and `runbook resolve`, or `runbook abandon` and apply anew",
+        f"look at what changed; put it back, or do by hand what the step is for, then `runbook resume {run}`"
+        f" (with `--skip {shell_word(step)} --reason …`, if the step isn't needed any more);"
+        f" or `runbook abandon {run} --reason …` and apply anew",
     )
 
 
@@ -118,7 +120,8 @@ def out_of_time(step: str, operation: str) -> Problem:
         "E212",
         "the time for the step is over",
         f"step {step}: {operation} was not begun any more",
-        "give the step a longer `timeout`, or look why it was slow; then `runbook resume`",
+        "look why it was slow, then `runbook resume`: it has its whole time again; a longer `timeout` in the plan is for the next"
+        " apply, since a run keeps its plan",
     )
 
 

@@ -256,7 +256,9 @@ class StepLife:
         elif max(approved) < self._rounds and not shown & wanted.keys():
             self._round = max(approved) + 1
         else:
-            raise Refused(not_approved(self._step, next(one for key, one in wanted.items() if key in new)))
+            raise Refused(
+                not_approved(self._setting.run, self._step, next(one for key, one in wanted.items() if key in new))
+            )
 
     def _announce(self, operations: Operations, facts: Any) -> None:
         shown = tuple(describe(operation) for operation in operations)

@@ -36,6 +36,8 @@ CANCEL_WITHIN_S = 5.0
 SERVER_ANSWERS_WITHIN_S = 2.0
 """How long after its deadline the server's own statement_timeout is awaited before a cancel is sent."""
 _NOBODY = re.compile(r"Connection refused|connection to server on socket .* failed: No such file or directory")
+_TRIED = re.compile(r"^- host: .*|connection to server .*", re.MULTILINE)
+"""What libpq says of each address that was tried: a name such as `localhost` has two."""
 _DENIED = re.compile(r'password authentication failed for user|FATAL:\s+role "[^\n]*" does not exist')
 
 
@@ -64,7 +66,7 @@ class Databases:
 
         if bound.over:
             where = f"{connection.user}@{connection.address or connection.host}/{connection.database}"
-            fix = "give the step a longer `timeout`, or find out what was slow before this"
+            fix = "find out what was slow before this, then `runbook resume`; a longer `timeout` in the plan is for the next apply"
             raise trouble("E327", "the time was over", f"{where} was not asked any more.", fix)
         host = server_address(connection, self._engine)
         if password is None and connection.password is not None:
@@ -89,7 +91,7 @@ class Databases:
             )
         except psycopg.Error as error:
             problem = self._explain(connection, host, error)
-            raise (Absent if _NOBODY.search(problem.detail) else Trouble)(problem) from None
+            raise (Absent if _nobody(problem.detail) else Trouble)(problem) from None
         left_s = bound.left_s()
         if left_s is not None:
             try:
@@ -125,6 +127,12 @@ class Databases:
 
 _LONGEST_MS = 2**31 - 1
 """The greatest statement_timeout that a server takes: 24 days."""
+
+
+def _nobody(said: str) -> bool:
+    """Whether nothing listens at any of the addresses: one where nothing does says nothing of a server that refused at another."""
+    tried = _TRIED.findall(said)
+    return bool(tried) and all(_NOBODY.search(one) for one in tried)
 
 
 def _set_timeout(link: Link, seconds: float) -> None:

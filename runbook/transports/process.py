@@ -104,7 +104,7 @@ class Processes:
                 "E301",
                 "a process could not be started",
                 "The time for it was over before it began.",
-                "give the step a longer `timeout`, or find out what was slow before this",
+                "find out what was slow before this, then `runbook resume`; a longer `timeout` in the plan is for the next apply",
             )
         try:
             spawn = self._spawn(operation, use, bound)

@@ -12,7 +12,7 @@ from runbook.operation import Operation
 from runbook.plan.model import Backoff, Retry
 from runbook.transports.outcome import Use
 from tests.journal.memory_disk import Fault
-from tests.runner.memory_run import DIRECTORY, MemoryRun, step
+from tests.runner.memory_run import DIRECTORY, RUN, MemoryRun, step
 from tests.runner.world import Crash, Fate, World
 
 EIO = 5
@@ -164,6 +164,30 @@ def test_only_what_was_approved_goes_on() -> None:
     assert run.resume() is ExitCode.REFUSED
     assert run.problem("a") == "E402"
     assert not run.world.ledger
+
+
+def _refused_for_what_was_not_shown() -> MemoryRun:
+    run = MemoryRun([step("a", "mend"), step("b", "make", "a")])
+    run.world.meets("a", "make", Fate.CRASH_BEFORE)
+    crashed(run).world.facts["a"] = "foreign"
+    assert run.resume() is ExitCode.REFUSED
+    run.after_kill()
+    return run
+
+
+def test_what_was_not_shown_is_done_by_hand_and_the_run_goes_on() -> None:
+    run = _refused_for_what_was_not_shown()
+    run.world.facts["a"] = "new"
+    assert run.resume() is ExitCode.DONE
+
+
+def test_a_step_that_would_need_what_was_not_shown_can_be_skipped() -> None:
+    run = _refused_for_what_was_not_shown()
+    problem = run.step("a").problem
+    assert isinstance(problem, dict)
+    assert f"`runbook resume {RUN}` (with `--skip a --reason …`" in str(problem["fix"])
+    assert run.resume({"a": "not needed"}) is ExitCode.DONE
+    assert run.status("b").value == "succeeded"
 
 
 @pytest.mark.parametrize(("found", "added"), [("half", "mend"), ("stray", "tidy")])
