@@ -41,9 +41,7 @@ early = Mutation("runbook/transports/secrets.py", "if isinstance(ref, FromEnv | 
 """A secret is known from its first use on."""
 screen = Mutation("runbook/cli/screen.py", "        text = visible(masked(text))\n", "        text = visible(text)\n")
 """What happens is shown as it is."""
-said = Mutation(
-    "runbook/cli/screen.py", "put(visible(masked(text)), err=True)", "put(visible(text), err=True)"
-)
+said = Mutation("runbook/cli/screen.py", "put(visible(masked(text)), err=True)", "put(visible(text), err=True)")
 """Faults are shown as they are."""
 answers = Mutation("runbook/transports/http.py", "text = redactor(bytes(body)", "text = (bytes(body)")
 """An answer is cut first, and masked later."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from tests.matrix.mutation import Mutation
 
 told_as_the_machines = Mutation(
-    "runbook/cli/main.py", 'machine_fault(error) or Bug(f"{type(error).__name__}: {error}")', "Bug(str(error))"
+    "runbook/cli/main.py",
+    'machine_fault(error) or _nowhere() or Bug(f"{type(error).__name__}: {error}")',
+    "Bug(str(error))",
 )
 """What the machine lacks is said to be a bug of ours."""
 
