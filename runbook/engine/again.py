@@ -53,14 +53,16 @@ def _skipped_by_hand(state: StepRun) -> bool:
 
 
 def _holds_again(graph: Graph, steps: HashTrieMap[str, StepRun]) -> HashTrieMap[str, StepRun]:
-    """Put a hold and its release back where a step inside has still to run: it may have been released, or lost.
+    """Put a hold and its release back where it, or a step inside, has still to run: it may have been released, or lost.
 
     A hold that is put back may itself stand inside another one, so this goes on until nothing more is (at most once a hold).
     """
     pairs = {(hold, release): graph.inside(hold, release) for hold, release in graph.releases().items()}
     while pairs:
         wanted = {
-            pair for pair, inside in pairs.items() if any(not satisfies(graph, steps, within) for within in inside)
+            (hold, release)
+            for (hold, release), inside in pairs.items()
+            if any(not satisfies(graph, steps, within) for within in (hold, *inside))
         }
         if not wanted:
             break

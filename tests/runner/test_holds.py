@@ -267,3 +267,15 @@ def test_a_release_that_failed_in_a_runs_end_starts_what_its_hold_has_stopped_si
     run.after_kill()
     assert run.resume() is ExitCode.DONE
     assert (run.world.facts["web"], run.world.facts["cron"]) == ("running", "running")
+
+
+def test_a_hold_round_nothing_that_was_released_after_its_failure_is_released_again_after_it_is_taken() -> None:
+    stop = step("stop", "pause", services=["web", "cron"])
+    start = step("start", "unpause", "stop", releases="stop", services=["web", "cron"])
+    run = MemoryRun([stop, start], World(facts={"web": "running", "cron": "running"}))
+    run.world.meets("stop", "stop_cron", Fate.FAILS)
+    assert run.apply() is ExitCode.FAILED
+    assert run.world.facts["web"] == "running"
+    run.after_kill()
+    assert run.resume() is ExitCode.DONE
+    assert (run.world.facts["web"], run.world.facts["cron"]) == ("running", "running")

@@ -30,10 +30,13 @@ def test_every_seed_comes_to_its_end_with_every_rule_kept(first: int) -> None:
             raise
 
 
-@pytest.mark.parametrize("seed", [18_240, 203_304])
+@pytest.mark.parametrize("seed", [18_240, 55_664, 56_760, 203_304])
 def test_a_seed_that_showed_something_comes_to_its_end(seed: int) -> None:
-    """Of longer runs: 18240, a release in a run's end that had failed, and its hold taken whole since; 203304, the release of a hold
-    within another one that could not be taken.
+    """Of longer runs.
+
+    18240: a release in a run's end that had failed, and its hold taken whole since. 55664: a run whose end leaves something at work,
+    which is told. 56760: a hold round nothing, released after it had failed, and taken since. 203304: the release of a hold within
+    another one that could not be taken.
     """
     Trial(seed).go()
 

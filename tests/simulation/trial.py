@@ -86,7 +86,8 @@ class Trial:
             if begun and self.run.state is not None and self.run.state.status.final:
                 self.watch.at_the_end(undisturbed)
                 self.records.keep_the_secret()
-                self.machine.is_free()
+                if not self.world.alive():  # a child that a person is told of has the target still
+                    self.machine.is_free()
                 return
         raise Violation("it does not come to an end")
 
