@@ -34,7 +34,7 @@ def test_every_seed_comes_to_its_end_with_every_rule_kept(first: int) -> None:
 def test_a_seed_that_showed_something_comes_to_its_end(seed: int) -> None:
     """Of longer runs.
 
-    18240: a release in a run's end that had failed, and its hold taken whole since. 55664: a run whose end leaves something at work,
+    18240: a release in a run's end that had failed, its hold taken whole since. 55664: a run whose end leaves something at work,
     which is told. 56760: a hold round nothing, released after it had failed, and taken since. 203304: the release of a hold within
     another one that could not be taken.
     """
