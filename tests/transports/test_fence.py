@@ -206,9 +206,18 @@ def test_a_database_that_cannot_be_asked_is_not_fenced(world: World, uses: Uses,
     assert isinstance(world.fence(Begun("step/1/1/op", insert(connect_to(user="nobody_here"))), uses()), Lost)
 
 
+def test_a_server_that_refuses_at_its_second_address_is_there(world: World, uses: Uses, connect_to: Connect) -> None:
+    """As `localhost` where the server listens at one of its two addresses: at the first the connection is refused."""
+    known = connect_to(user="nobody_here")
+    found = world.fence(Begun("step/1/1/op", insert(replace(known, address=f"127.0.0.2,{known.address}"))), uses())
+    assert isinstance(found, Lost)
+    assert "127.0.0.2" in found.problem.detail
+
+
 def test_where_nobody_listens_nothing_moves(world: World, uses: Uses, connect_to: Connect) -> None:
     nowhere = connect_to(port=1)
-    assert world.fence(Begun("step/1/1/op", insert(nowhere)), uses()) == NeverStarted()
+    for connection in (nowhere, replace(nowhere, address=f"127.0.0.2,{nowhere.address}")):
+        assert world.fence(Begun("step/1/1/op", insert(connection)), uses()) == NeverStarted()
     noted: Fields = {"transaction": "1", "backend": 1, "result": "{}"}
     assert isinstance(world.fence(Begun("step/1/1/op", insert(nowhere), (noted,)), uses(within_s=1)), Lost)
 
