@@ -27,7 +27,9 @@ from runbook.errors import Busy, JournalFault, Problem, Refused
 from runbook.units import parse_instant, show_instant
 
 _LOOKS: Final = 5
+_LOOKS_FOR_A_NAME: Final = 100
 _PAUSE_S: Final = 0.01
+"""Between two looks for a name: a second in all, in which the winner of a race has signed on a machine that is busy, too."""
 _OWNER_BYTES: Final = 4096
 
 
@@ -218,7 +220,7 @@ def _signed(path: Path) -> LockOwner | None:
 
 def _busy(path: Path, asker: LockOwner) -> Busy:
     owner = holder(path)
-    for _ in range(_LOOKS):  # the winner of a race may not have signed yet
+    for _ in range(_LOOKS_FOR_A_NAME):  # the winner of a race may not have signed yet
         if owner is not None:
             break
         time.sleep(_PAUSE_S)

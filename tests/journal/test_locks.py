@@ -102,6 +102,25 @@ def test_a_released_lock_can_be_taken_again_and_keeps_its_file(path: Path) -> No
         assert path.stat().st_ino == inode
 
 
+def test_a_winner_that_is_held_up_before_it_signs_is_named_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign, looked = locks._sign, list[Path]()
+
+    def late(file: int, owner: LockOwner | None) -> None:
+        with pytest.raises(Busy, match="held by the run run-a"):
+            Lock.take(path, owner=OTHER)
+        sign(file, owner)
+
+    def named(at: Path) -> LockOwner | None:
+        looked.append(at)
+        return ME if len(looked) > 20 else None  # so long it stands between its lock and its name
+
+    monkeypatch.setattr(locks, "_sign", late)
+    monkeypatch.setattr(locks, "_signed", named)
+    Lock.take(path, owner=ME).release()
+
+
 def test_readers_share_and_keep_writers_out(path: Path) -> None:
     one, two = (Lock.take(path, mode=Mode.SHARED, owner=owner) for owner in (ME, OTHER))
     with one, two, pytest.raises(Busy, match="those that only read it never do"):
