@@ -81,6 +81,16 @@ def at_work(server: PostgresServer, application: str, *, backends: int = 1) -> C
 
 
 def killed_at_work(server: PostgresServer, application: str) -> AbstractContextManager[None]:
-    """That application's session is ended by the server, while a statement is under way."""
-    kill = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{application}'"
-    return meanwhile(at_work(server, application), lambda: server.sql(kill))
+    """That application's session is ended by the server, while a statement is under way; afterwards it is gone.
+
+    Its client hears of its end sooner: whoever comes next under that name must not be taken for one that is at work already.
+    """
+    within_ms = int(PATIENCE_S * 1000)
+    ended = (
+        f"SELECT pg_terminate_backend(pid, {within_ms}) FROM pg_stat_activity WHERE application_name = '{application}'"
+    )
+
+    def kill() -> None:
+        assert server.sql(ended) == [(True,)], "one session, and it is gone"
+
+    return meanwhile(at_work(server, application), kill)

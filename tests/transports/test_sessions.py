@@ -18,6 +18,7 @@ from runbook.operation import (
 )
 from runbook.transports.outcome import Failed, Succeeded
 from runbook.transports.world import World
+from tests.fixtures.patience import eventually
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
 from tests.transports.conftest import Uses, statements
 
@@ -67,7 +68,8 @@ def test_a_session_whose_body_fails_fails_and_lets_go(
     )
     outcome = world.perform(session, uses())
     assert isinstance(outcome, Failed)
-    assert postgres_server.sql("SELECT pg_try_advisory_lock(4711)") == [(True,)]
+    # the connection is closed; the server notices in its own time
+    eventually(lambda: postgres_server.sql("SELECT pg_try_advisory_lock(4711)") == [(True,)])
 
 
 def test_a_statement_of_a_session_cannot_run_outside_it(world: World, uses: Uses, connect_to: Connect) -> None:
