@@ -125,8 +125,8 @@ def test_a_kill_spares_the_keeper_until_everything_has_ended(
     beside.ask("kill", beside.records, "s/1/1/n", "1")
     process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 128 + signal.SIGTERM
-    assert processes.look(orphan) is None
     eventually(lambda: not alive(keeper))
+    assert processes.look(orphan) is None, "reaped: what was killed counts as ended sooner"
 
 
 def test_a_killed_keeper_is_an_end_that_nobody_knows(beside: Beside, tmp_path: Path, started: list[int]) -> None:

@@ -18,7 +18,7 @@ from runbook.transports.supervisor import worker
 from runbook.transports.supervisor.worker import Finished, NeverStarted, Running, Unknown
 from tests.fixtures.patience import PATIENCE_S, Gate, eventually
 
-from .conftest import alive, pid_in
+from .conftest import alive, pid_in, written
 
 SHELLS = {
     "dash": ("dash",),
@@ -305,7 +305,7 @@ def test_sweep_removes_what_nobody_saw_end(far: Far) -> None:
 def test_a_worker_whose_folder_was_swept_away_executes_nothing_and_leaves_nothing(far: Far, tmp_path: Path) -> None:
     magic, count, *rest = worker.header({}, files={"F": "canary"}).split(maxsplit=2)
     process = far.start("a", f"touch {tmp_path}/effect", head=f"{magic} {count}\n")
-    eventually(lambda: (far.home("a") / "secrets").exists())
+    eventually(lambda: written(far.home("a") / "secrets"))  # a shell opens a file before it writes into it
     secrets = Path((far.home("a") / "secrets").read_text().strip())
     far.ask(worker.sweep_argv(far.records))
     assert not Path(far.records).exists()
