@@ -52,14 +52,14 @@ start() {
       --pidfile "$folder/pid" --host "$host" --bridge "$(cat "$folder/bridge")" --iptables=false --ip-masq=false \
       --default-address-pool base=10.213.0.0/16,size=26 --log-level warn > "$folder/log" 2>&1 < /dev/null &
   fi
-  for _ in $(seq 300); do
+  for _ in $(seq 1000); do
     if docker --host "$host" version > /dev/null 2>&1; then
       echo "$host"
       return
     fi
     sleep 0.1
   done
-  echo "the Docker Engine didn't answer within 30 s:" >&2
+  echo "the Docker Engine didn't answer within 100 s:" >&2
   tail -n 20 "$folder/log" >&2
   exit 1
 }

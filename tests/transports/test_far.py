@@ -11,10 +11,12 @@ import pytest
 from runbook.host import Docker
 from runbook.operation import Process
 from runbook.secret import Redactor
+from runbook.transports import far
 from runbook.transports.outcome import Succeeded
 from runbook.transports.supervisor import worker
 from runbook.transports.world import World
 from tests.fixtures.containers import BASE, exec_in
+from tests.fixtures.patience import PATIENCE_S
 from tests.transports.conftest import Uses
 
 if TYPE_CHECKING:
@@ -26,9 +28,14 @@ RUN = "20260101-000000-far-0001"
 @pytest.mark.docker
 @pytest.mark.parametrize("own", ["root", "nobody"])
 def test_what_an_earlier_engine_began_as_any_user_is_swept(
-    own: str, tmp_path: Path, uses: Uses, run_container: Callable[..., Container]
+    own: str,
+    tmp_path: Path,
+    uses: Uses,
+    run_container: Callable[..., Container],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Reads, too, which no resume looks for: their records are nobody's once the run is over."""
+    monkeypatch.setattr(far, "SWEPT_WITHIN_S", PATIENCE_S)  # a run that is over doesn't wait longer for a busy engine
     box = run_container(BASE, ["sleep", "1000"], user=own)
     host = Docker(str(box.name))
 

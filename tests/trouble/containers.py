@@ -26,7 +26,7 @@ def begun(program: Program, box: str) -> None:
     """A plan whose first step waits in the container."""
     inside = {"docker": box}
     waits = f"echo a >> {LEDGER}; until [ -e {GO} ]; do sleep 0.05; done; echo over >> {LEDGER}"
-    first = {"id": "a", "title": "Run a", "uses": "shell.run", "timeout": "60s"}
+    first = {"id": "a", "title": "Run a", "uses": "shell.run", "timeout": "5m"}
     path = program.write(
         {**first, "with": {"argv": ["sh", "-c", waits], "host": inside}},  # type: ignore[dict-item]
         program.step("b"),
