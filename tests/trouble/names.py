@@ -29,7 +29,8 @@ class NameServer:
     """A resolver on an address of this machine's own (127.0.0.0/8). Needs root. ``mode`` may change at any time."""
 
     def __init__(self) -> None:
-        self.mode = Answers.ADDRESS
+        self._mode = Answers.ADDRESS
+        self._told: list[Path] = []
         self.asked = 0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         for number in range(1, 250):
@@ -50,11 +51,30 @@ class NameServer:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
+    @property
+    def mode(self) -> Answers:
+        """What whoever asks gets."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Answers) -> None:
+        self._mode = mode
+        for path in self._told:
+            self._tell(path)
+
     def configuration(self, path: Path) -> Path:
-        """What has to stand in /etc/resolv.conf; nobody is waited for longer than a second."""
-        path.write_text(f"nameserver {self.address}\noptions timeout:1 attempts:1\n")
+        """What has to stand in /etc/resolv.conf. One that says nothing is waited for a second; one that answers may take longer."""
+        path.touch()
         path.chmod(0o644)
+        self._tell(path)
+        self._told.append(path)
         return path
+
+    def _tell(self, path: Path) -> None:
+        """In its place, each time of the same length: whoever reads it meanwhile finds a whole one."""
+        waits_s = 1 if self._mode is Answers.NOTHING else 30
+        with path.open("r+b", buffering=0) as file:
+            file.write(f"nameserver {self.address}\noptions timeout:{waits_s:02} attempts:1\n".encode())
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):

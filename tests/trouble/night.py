@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from tests.evidence.kills import processes_about
-from tests.evidence.program import Program, Ran
+from tests.evidence.program import ENDS_WITHIN_S, Program, Ran
 from tests.evidence.witness import until
 from tests.faults.house import COUNTS, DATABASE, RESTORE, ROLE, SECRET, TABLES, House
 from tests.fixtures.postgres import PostgresServer
@@ -77,7 +77,7 @@ class Night(House):
 
     def end(self, engine: subprocess.Popen[bytes]) -> Ran:
         """Wait for its end; what it said."""
-        code = engine.wait(WITHIN_S)
+        code = engine.wait(ENDS_WITHIN_S)
         said = self.said
         assert "Traceback" not in said, said
         assert "This is a bug in runbook" not in said, said
