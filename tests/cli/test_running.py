@@ -22,8 +22,9 @@ CTRL_C, ENTER = b"\x03", b"\r"
 
 
 def events(run: Path) -> list[str]:
-    """The names of a run's events."""
-    return [json.loads(line)["event"] for line in (run / "journal.jsonl").read_text().splitlines()]
+    """The names of a run's events; of one that goes on, the last line may not be whole."""
+    lines = (run / "journal.jsonl").read_text().splitlines(keepends=True)
+    return [json.loads(line)["event"] for line in lines if line.endswith("\n")]
 
 
 class Typist:

@@ -213,8 +213,8 @@ def test_a_terminals_interrupt_does_not_reach_the_child(program: Program) -> Non
 
 @pytest.mark.slow
 def test_the_second_signal_ends_a_child_that_ignores_being_asked(program: Program) -> None:
-    path = program.write(program.step("a", "trap '' TERM; while :; do sleep 0.2; done"), program.step("b"))
-    begun(program, "apply", path, mark="a")
+    deaf = f"trap '' TERM; echo deaf >> {program.ledger}; while :; do sleep 0.2; done"
+    begun(program, "apply", program.write(program.step("a", deaf), program.step("b")), mark="deaf")
     _, (child,) = program.pids()
     engine = program.running[0]
     engine.send_signal(signal.SIGINT)
