@@ -33,7 +33,7 @@ HELD = (
     + shell("start", "rm {there}/stopped", ", releases: stop")
     + shell("after", "test ! -e {there}/stopped")
 )
-SLOW = shell("slow", "exec sleep 30").replace("timeout: 30s", "timeout: 1s") + shell("after", "true")
+CUT = shell("work", "kill -KILL $$") + shell("after", "true")
 ASKED = (
     "  - {id: ask, title: A person decides, uses: manual, with: {instructions: Look at the numbers.}, needs: []}\n"
     + shell("beside", "true", ", needs: []")
@@ -45,8 +45,8 @@ TYPED = {
     "held": Typed(HELD, (("apply PLAN", 1), ("touch mended", 0), ("resume", 0))),
     "held-abandoned": Typed(HELD, (("apply PLAN", 1), ("abandon RUN --reason enough", 0))),
     "skipped": Typed(HELD, (("apply PLAN", 1), ("resume --skip work --reason done", 0))),
-    "unknown-done": Typed(SLOW, (("apply PLAN", 6), ("resolve RUN slow --as done --reason seen", 0), ("resume", 0))),
-    "unknown-not-done": Typed(SLOW, (("apply PLAN", 6), ("resolve RUN slow --as not-done --reason seen", 0))),
+    "unknown-done": Typed(CUT, (("apply PLAN", 6), ("resolve RUN work --as done --reason seen", 0), ("resume", 0))),
+    "unknown-not-done": Typed(CUT, (("apply PLAN", 6), ("resolve RUN work --as not-done --reason seen", 0))),
     "waiting": Typed(ASKED, (("apply PLAN", 6), ("resume", 6), ("confirm RUN ask", 0), ("resume", 0))),
     "continued": Typed(
         shell("may_fail", "exit 1", ", on_failure: continue") + shell("after", "true") + REPORT, (("apply PLAN", 1),)
