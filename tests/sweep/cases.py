@@ -234,8 +234,8 @@ def _recovered(ground: Ground) -> End:
     return {
         "leads": not recovering,
         "newer": timeline > ground.noted["timeline"],
+        "archives": archives(ground),  # histories go before segments
         "history": (ground.archive / f"{timeline:08X}.history").exists(),
-        "archives": archives(ground),
         **found,
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -98,7 +99,7 @@ class Ground:
             "databases": {name.split("_old_")[0] for name in databases(made.server)},
             "partials": [path.name for place in stores for path in place.rglob("*.partial*")],
             "hidden": [path.name for place in stores for path in place.glob(".*")],
-            "no WAL": [path.name for path in self.archive.iterdir() if not OF_WAL.fullmatch(path.name)],
+            "no WAL": strays(self.archive),
             "services": made.running,
         }
         if isinstance(made.server, InContainer):
@@ -132,6 +133,16 @@ class Ground:
 def plain(name: str) -> str:
     """The name without what differs from run to run."""
     return LETTERS.sub("", name)
+
+
+def strays(archive: Path) -> list[str]:
+    """What lies there, is no WAL, and stays: what the archiver writes at this moment has a name of its own until it is whole."""
+    deadline = time.monotonic() + ARCHIVED_WITHIN_S
+    while found := [path.name for path in archive.iterdir() if not OF_WAL.fullmatch(path.name)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    return found
 
 
 def _lives(data: Path) -> bool:
@@ -189,8 +200,9 @@ def tidied(ground: Ground) -> None:
 
 def archives(ground: Ground) -> bool:
     """Whether the segment that is being written arrives in the archive, whole."""
-    ground.made.sql("SELECT pg_logical_emit_message(false, 'sweep', 'a segment with nothing in it is not closed')")
-    name = str(ground.made.sql("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")[0][0])
+    # the name in the same statement: another segment may be the present one a moment later
+    said = "pg_logical_emit_message(false, 'sweep', 'a segment with nothing in it is not closed')"
+    name = str(ground.made.sql(f"SELECT pg_walfile_name({said})")[0][0])
     ground.made.sql("SELECT pg_switch_wal()")
     segment = ground.archive / name
     until(segment.exists, ARCHIVED_WITHIN_S, f"{name} is archived")

@@ -29,7 +29,7 @@ from tests.fixtures.containers import empty_project
 from tests.fixtures.pair import pair_in
 from tests.fixtures.ports import free_port
 from tests.fixtures.postgres import PostgresServer, find_binaries
-from tests.sweep.ground import OF_WAL, plain
+from tests.sweep.ground import plain, strays
 from tests.sweep.pair_ends import (
     FIRST_ROWS,
     PairPlace,
@@ -147,7 +147,7 @@ class PairGround(PairPlace):
                 for name, folder in folders.items()
             },
             "bases": (stored(self.bases), rightly_hashed(self.bases)),
-            "no WAL": [path.name for path in self.archive.iterdir() if not OF_WAL.fullmatch(path.name)],
+            "no WAL": strays(self.archive),
             "services": self.house.running(),
             "databases": pair.second.sql("SELECT datname FROM pg_database ORDER BY 1"),
         }

@@ -24,7 +24,7 @@ from tests.fixtures.containers import POSTGRES, empty_project, exec_in, removed
 from tests.fixtures.pair import eventually
 from tests.fixtures.pair_in_containers import DATA, ContainedServer, PairInContainers, pair_of
 from tests.fixtures.temporary import make_folder
-from tests.sweep.ground import OF_WAL, plain
+from tests.sweep.ground import plain, strays
 from tests.sweep.pair_ends import FIRST_ROWS, PairPlace, part
 from tests.sweep.proofs import rightly_hashed, stored
 from tests.sweep.trials import End
@@ -116,7 +116,7 @@ class PairThere(PairPlace):
             "alone": [str(one.name) for one in self.alone()],
             "servers": [server.state for server in (self.pair.first, self.pair.second)],
             "bases": (stored(self.bases), rightly_hashed(self.bases)),
-            "no WAL": [path.name for path in self.archive.iterdir() if not OF_WAL.fullmatch(path.name)],
+            "no WAL": strays(self.archive),
             "services": self.house.running(),
             "databases": self.pair.second.sql("SELECT datname FROM pg_database ORDER BY 1"),
         }
