@@ -12,6 +12,7 @@ import click
 from runbook.cli import options
 
 if TYPE_CHECKING:
+    from runbook.action import Outputs
     from runbook.cli.word import Word
     from runbook.operation import Fields, Json
     from runbook.runner.setting import Setting
@@ -68,8 +69,6 @@ def outputs(word: Word, step: str, said: Mapping[str, Json], *, unverified: bool
 
     :class:`runbook.errors.Refused` where the verification says no or can't be made and nobody gave outputs in its place.
     """
-    from pydantic import ValidationError
-
     from runbook.catalogue import CATALOGUE
     from runbook.errors import Problem, UsageFault
 
@@ -83,12 +82,30 @@ def outputs(word: Word, step: str, said: Mapping[str, Json], *, unverified: bool
     seen: Mapping[str, Json] = {}
     if not unverified:
         seen = _verified(word, step, insisting=bool(said))
+    return usable(model, {**seen, **said})
+
+
+def usable(model: type[Outputs], found: Mapping[str, Json]) -> Mapping[str, Json]:
+    """The outputs, each of its type. :class:`runbook.errors.UsageFault` with everything that is wrong."""
+    from pydantic import ValidationError
+
+    from runbook.errors import Problem, UsageFault
+    from runbook.units import parse_instant
+
     try:
-        return model.model_validate({**seen, **said}, strict=False).model_dump(mode="json")
+        outputs: dict[str, Json] = model.model_validate(dict(found), strict=False).model_dump(mode="json")
     except ValidationError as error:
         wrong = "\n".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         needed = " ".join(f"--output {name}=…" for name, field in model.model_fields.items() if field.is_required())
         raise UsageFault(Problem("E271", "an output is missing or can't be used", wrong, needed)) from None
+    point = outputs.get("recovery_point")
+    try:
+        if isinstance(point, str):
+            parse_instant(point)  # what the run's end is measured by
+    except ValueError as refusal:
+        detail, again = f"recovery_point: {refusal}", "--output recovery_point=2026-02-14T12:00:00Z"
+        raise UsageFault(Problem("E271", "an output is missing or can't be used", detail, again)) from None
+    return outputs
 
 
 def _verified(word: Word, step: str, *, insisting: bool) -> Mapping[str, Json]:

@@ -47,9 +47,15 @@ def measure(run: Run, plan: Plan, status: RunStatus, now: datetime) -> RunFinish
 
 
 def recovery_point(run: Run) -> datetime | None:
-    """The oldest instant to which a step of the run recovered data, or None."""
+    """The oldest instant to which a step of the run recovered data; None where there is none, or one that can't be read.
+
+    What stands in the journal once must not keep a run from its end.
+    """
     points = [out.get("recovery_point") for out in run.outputs.values()]
-    return min((parse_instant(point) for point in points if isinstance(point, str)), default=None)
+    try:
+        return min((parse_instant(point) for point in points if isinstance(point, str)), default=None)
+    except ValueError:
+        return None
 
 
 def exit_code(run: Run, status: RunStatus, *, missed: bool = False) -> ExitCode:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from runbook.action import Outputs
+from runbook.cli.resolve import usable
+from runbook.errors import UsageFault
 from runbook.operation import Json
 from tests.cli.terminal import Terminal
 from tests.cli.written import plan, shell
@@ -58,6 +61,15 @@ def test_what_cannot_be_said_is_refused(unknown: Terminal, words: tuple[str, ...
     assert told.code == 2
     assert said in told.err
     assert (unknown.run() / "journal.jsonl").read_bytes() == before
+
+
+def test_an_instant_that_is_said_is_one() -> None:
+    class Restored(Outputs):
+        recovery_point: str
+
+    assert usable(Restored, {"recovery_point": "2026-02-14T12:00:00Z"}) == {"recovery_point": "2026-02-14T12:00:00Z"}
+    with pytest.raises(UsageFault, match="recovery_point: a time needs a zone"):
+        usable(Restored, {"recovery_point": "2026-02-14 12:00"})
 
 
 def test_a_reason_is_wanted_and_the_step_has_to_be_unknown(unknown: Terminal) -> None:

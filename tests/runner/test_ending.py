@@ -53,6 +53,13 @@ def test_a_run_is_refused_only_if_nothing_else_failed() -> None:
     assert run.apply() is ExitCode.REFUSED
 
 
+def test_a_recovery_point_that_cannot_be_read_is_none_and_the_run_ends() -> None:
+    run = done("2026-02-14T11:00:00Z", "noon")
+    assert recovery_point(run) is None
+    finished = measure(run, plan_of([step("a")], Objectives(rpo_s=1.0)), RunStatus.SUCCEEDED, NOON)
+    assert (finished.exit_code, finished.rpo) == (ExitCode.DONE, None)
+
+
 @pytest.mark.parametrize(("rto", "code"), [(60.0, ExitCode.DONE), (59.0, ExitCode.MISSED), (None, ExitCode.DONE)])
 def test_recovery_time_counts_from_the_runs_start(rto: float | None, code: ExitCode) -> None:
     plan = plan_of([step("a")], Objectives(rto_s=rto))
