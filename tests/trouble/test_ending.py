@@ -15,6 +15,7 @@ import pytest
 
 from tests.cli.written import wait_for
 from tests.runner.killed_program import PATIENCE_S, Program, eventually, processes_with
+from tests.runner.test_kill import heard
 from tests.trouble.night import DONE, INTERRUPTED, WAITS
 
 STUBBORN = "trap '' TERM HUP INT; (setsid sh -c \"trap '' TERM HUP INT; (setsid sleep {odd} &) ; sleep {odd}\" &) ; "
@@ -40,22 +41,32 @@ def told(program: Program, process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, out + err
 
 
+def at_work(folder: Path, odd: str, *timeouts: str) -> tuple[Program, subprocess.Popen[str]]:
+    """A program with all its stubborn processes; where its time was over before they were there, with the next, longer time."""
+    for timeout in timeouts:
+        (folder / timeout).mkdir(parents=True)
+        program = Program(folder / timeout)
+        process = program.start("apply", stubborn(program, "a", odd, timeout=timeout))
+        eventually(lambda process=process: len(processes_with(odd)) >= 3 or process.poll() is not None)  # type: ignore[misc]
+        if process.poll() is None:
+            return program, process
+        program.close()
+    raise AssertionError(f"{timeouts} were too short for it to begin")
+
+
 @pytest.mark.slow
 def test_a_command_that_ignores_term_and_double_forks(tmp_path: Path) -> None:
     """By its timeout, and by Ctrl-C twice: at once, since each has to wait the ten seconds between TERM and KILL."""
-    made, odds = [], []
-    for name in ("timeout", "twice"):
-        (tmp_path / name).mkdir()
-        made.append(Program(tmp_path / name))
-        odds.append(f"{time.time_ns() % 100_000_000}.5")
+    odds = [f"{time.time_ns() % 100_000_000}.5" for _ in range(2)]
+    made = []
     try:
-        late, stopped = made
-        first = late.start("apply", stubborn(late, "a", odds[0], timeout="2s"))
-        second = stopped.start("apply", stubborn(stopped, "a", odds[1]))
-        eventually(lambda: len(processes_with(odds[1])) >= 3)
-        for _ in range(2):
-            second.send_signal(signal.SIGINT)
-            time.sleep(0.3)  # two signals at once may be one
+        late, first = at_work(tmp_path / "timeout", odds[0], "2s", "10s", "40s")
+        made.append(late)
+        stopped, second = at_work(tmp_path / "twice", odds[1], "5m")
+        made.append(stopped)
+        second.send_signal(signal.SIGINT)
+        heard(second, "Stopping")  # two signals at once may be one
+        second.send_signal(signal.SIGINT)
         for program, process, odd, code in ((late, first, odds[0], WAITS), (stopped, second, odds[1], INTERRUPTED)):
             ended, said = told(program, process)
             assert ended == code, said
@@ -81,8 +92,8 @@ def test_the_terminal_is_gone(program: Program) -> None:
     """An SSH connection that ends takes the terminal away: the step that runs is let to its end, and nothing more begins."""
     path = program.write(program.step("a", f"{program.waits}; echo over >> {program.ledger}"), program.step("b"))
     ours, theirs = pty.openpty()
-    heard = program.directory / "stderr"
-    with heard.open("wb") as stderr:
+    told_there = program.directory / "stderr"
+    with told_there.open("wb") as stderr:
         engine = subprocess.Popen(
             [sys.executable, "-m", "runbook.cli", "apply", path, "--state", str(program.state)],
             stdin=theirs,
@@ -95,10 +106,10 @@ def test_the_terminal_is_gone(program: Program) -> None:
     wait_for(program.ledger, "a")
     eventually(program.recorded)
     os.close(ours)
-    wait_for(heard, "Stopping: what runs now is let to its end")
+    wait_for(told_there, "Stopping: what runs now is let to its end")
     program.go()
     assert engine.wait(PATIENCE_S) == INTERRUPTED
-    assert "Traceback" not in heard.read_text()
+    assert "Traceback" not in told_there.read_text()
     assert program.marks() == ["a", "over"]
     assert program.statuses() == {"a": "succeeded", "b": "pending"}
     assert program.run("resume") == DONE
