@@ -296,13 +296,17 @@ class House:
         for path in files((self.work, self.root / "tmp")):
             mine = [one for one in self.canaries.values() if one.kind != "minted" or path.parent.name != "escrow"]
             searched += 1
-            leaks |= {(kind, form, str(path.relative_to(self.root))) for kind, form in found(path.read_bytes(), mine)}
+            content = b""
+            with contextlib.suppress(FileNotFoundError):  # of somebody who is just leaving
+                content = path.read_bytes()
+            leaks |= {(kind, form, str(path.relative_to(self.root))) for kind, form in found(content, mine)}
             leaks |= {(kind, form, "a file's name") for kind, form in found(str(path).encode(), mine)}
         self.leaks |= leaks
         state = self.work / "state"
         for path in state.rglob("*"):
-            if not path.is_symlink() and path.stat().st_mode & SHARED:
-                open_to_others.append(str(path.relative_to(self.root)))
+            with contextlib.suppress(FileNotFoundError):  # the socket of a supervisor that is just leaving
+                if not path.is_symlink() and path.stat().st_mode & SHARED:
+                    open_to_others.append(str(path.relative_to(self.root)))
         return Evidence(searched, frozenset(leaks), tuple(open_to_others), frozenset(self.used()))
 
     def used(self) -> Iterable[str]:
