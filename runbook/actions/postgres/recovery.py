@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runbook.actions.postgres import target
+from runbook.actions.postgres import side_settings, target
 from runbook.actions.postgres.closed_segment import SEGMENT, archived, closed
 from runbook.actions.postgres.cluster import PRODUCTION, Paths
 from runbook.actions.postgres.packing import unpacked
@@ -163,7 +163,9 @@ def started(where: Paths, side: Side, goal: Goal, tools: Tools, *, feeding: bool
     ``feeding`` False: it was promoted, and needs nothing from the archive any more.
     """
     given = " ".join(shlex.quote(word) for word in side_options(where, side, goal))
-    start = _start("start_side", where.side, f"{where.run}/log", given, tools)
+    words = _pg_ctl(tools, "start", where.side, STARTED_WITHIN_S)
+    known = (f"{where.run}/log", tools.program("pg_controldata"), where.side, where.data, f"--options={given}")
+    start = tools.run("start_side", "sh", "-c", side_settings.STARTED, "sh", *known, *words, daemon="a server")
     return (
         MakeDirectory(name="make_run", path=where.run, host=tools.host, mode=0o700, owner=tools.owner),
         Write(name="access", path=f"{where.run}/pg_hba.conf", content=ACCESS, host=tools.host, owner=tools.owner),
@@ -200,6 +202,12 @@ def side_options(where: Paths, side: Side, goal: Goal) -> tuple[str, ...]:
         **target.settings(goal.target),
     }
     return (*side.options, *(word for key, value in settings.items() for word in ("-c", f"{key}={value}")))
+
+
+def stopped_unfit(where: Paths, tools: Tools) -> Operation:
+    """After a failure: a side server that has paused for a setting ends, and the next attempt starts it with the higher one."""
+    words = (*_pg_ctl(tools, "stop", where.side, STOPPED_WITHIN_S), "--mode=fast")
+    return tools.run("stop_unfit", "sh", "-c", side_settings.STOPPED_UNFIT, "sh", f"{where.run}/log", *words)
 
 
 def reached(where: Paths, side: Side, goal: Goal, tools: Tools) -> Operations:

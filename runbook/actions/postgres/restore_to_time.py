@@ -8,7 +8,7 @@ from dataclasses import replace
 from pydantic import Field
 
 from runbook.action import Action, Attempt, CheckFailed, Done, Effect, Look, Outputs, Scope
-from runbook.actions.postgres import cluster, in_container, swap, tablespaces
+from runbook.actions.postgres import cluster, in_container, recovery, swap, tablespaces
 from runbook.actions.postgres.cluster import NOTHING_THERE, Paths, Place, Server, Stage
 from runbook.actions.postgres.moment import (
     Found,
@@ -331,6 +331,8 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
         facts = attempt.facts
         left = Step(system, inputs, facts, scope).unpacked_no_more(attempt.begun - attempt.succeeded)
         runs = facts.side is not None and facts.side.server is Server.RUNNING
+        unfit = "proof" in attempt.begun - attempt.succeeded and runs
+        left += (recovery.stopped_unfit(facts.where, Tools(facts.programs, system.host, facts.owner)),) if unfit else ()
         archive = archive_of(system, scope)
         return (*left, *(archive.fed_no_more("retreat_feeder", facts.where.run) if facts.feeding and not runs else ()))
 
