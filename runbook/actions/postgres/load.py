@@ -117,17 +117,19 @@ def unstaged(db: Postgres, own: str) -> Operations:
     return (Remove(name="unstage", path=staging(own), marker=own, host=db.host),)
 
 
-def loaded(db: Postgres, database: str, source: Source, *, jobs: int, own: str, scope: Scope) -> Operations:
-    """Fill ``database`` from ``source``."""
+def loaded(
+    db: Postgres, database: str, source: Source, *, jobs: int, own: str, scope: Scope, without: tuple[str, ...] = ()
+) -> Operations:
+    """Fill ``database`` from ``source``; ``without`` are options of pg_restore that leave something out."""
     if source.format in (Format.PLAIN, Format.PLAIN_GZIP):
         return _by_psql(db, database, source, scope)
     if needs_copy(db, source, jobs):
         copy = f"{staging(own)}/{PurePosixPath(source.path).name}"
-        restored = _by_pg_restore(db, database, copy, jobs=jobs, scope=scope)
+        restored = _by_pg_restore(db, database, copy, *without, jobs=jobs, scope=scope)
         return (*_staged(db, source, copy, own), restored, *unstaged(db, own))
     if isinstance(db.host, Local):
-        return (_by_pg_restore(db, database, source.path, jobs=jobs, scope=scope),)
-    stage = Stage(argv=_pg_restore(db, database), host=db.host, env=env(db, scope.application))
+        return (_by_pg_restore(db, database, source.path, *without, jobs=jobs, scope=scope),)
+    stage = Stage(argv=_pg_restore(db, database, *without), host=db.host, env=env(db, scope.application))
     return (
         Pipeline(
             name="load",
@@ -167,9 +169,9 @@ def _pg_restore(db: Postgres, database: str, *more: Arg) -> tuple[Arg, ...]:
     return argv(db, "pg_restore", "--exit-on-error", "--no-password", target(db, database), *more)
 
 
-def _by_pg_restore(db: Postgres, database: str, path: str, *, jobs: int, scope: Scope) -> Process:
+def _by_pg_restore(db: Postgres, database: str, path: str, *without: str, jobs: int, scope: Scope) -> Process:
     parallel = (f"--jobs={jobs}",) if jobs > 1 else ()
-    words = _pg_restore(db, database, *parallel, path)
+    words = _pg_restore(db, database, *without, *parallel, path)
     return Process(name="load", argv=words, host=db.host, env=env(db, scope.application))
 
 

@@ -29,6 +29,7 @@ class NewDatabase:
     """``name``, filled from ``artifact``. ``at``: a connection to another database; ``created``: the statements that make it empty.
 
     ``begun`` is its comment until the load has ended; ``loaded``: the records show that it has, and its mark is missing.
+    ``without``: options of pg_restore that leave something out.
     """
 
     system: Postgres
@@ -45,6 +46,7 @@ class NewDatabase:
     scope: Scope
     begun: str = ""
     loaded: bool = False
+    without: tuple[str, ...] = ()
 
     def remaining(self, standing: Standing) -> Operations:
         """What is left until it is finished."""
@@ -73,11 +75,11 @@ class NewDatabase:
 
     def _made(self) -> Operations:
         """Everything up to the mark that the load ended well."""
-        source = load.source_of(self.artifact, self.scope)
+        source, own = load.source_of(self.artifact, self.scope), self.name
         return (
             *self.roles_made(),
             swap.created(self.at, self.name, self.created),
-            *load.loaded(self.system, self.name, source, jobs=self.jobs, own=self.name, scope=self.scope),
+            *load.loaded(self.system, own, source, jobs=self.jobs, own=own, scope=self.scope, without=self.without),
             swap.load_marked(self.at, self.name, self.marks.loaded),
         )
 

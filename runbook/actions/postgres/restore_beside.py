@@ -45,6 +45,8 @@ from runbook.operation import Connection, Name, Operations, Statement, sql
 from runbook.system import Postgres
 from runbook.units import show_instant
 
+NOT_IN_A_COPY = ("--no-subscriptions",)
+"""A database with a subscription can't be dropped, and a copy's would be for the live one's slot on the publisher."""
 _PUBLIC_MAY = "SELECT has_database_privilege('public', {oid}::oid, 'CONNECT')::int AS may"
 
 
@@ -261,6 +263,7 @@ def _copy(system: Postgres, inputs: RestoreBesideInputs, facts: RestoreBesideFac
         scope=scope,
         begun=begun,
         loaded=facts.loaded,
+        without=NOT_IN_A_COPY,
     )
 
 

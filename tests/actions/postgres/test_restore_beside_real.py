@@ -243,3 +243,23 @@ def test_roles_that_are_gone_are_made_from_the_dump(
     assert run("SELECT tableowner FROM pg_tables WHERE tablename = 'orders'", name) == [("beside_owner",)]
     release(stage, shop, step).go()
     assert run("SELECT 1 FROM pg_roles WHERE rolname = 'beside_owner'") == [(1,)], "a role stays"
+
+
+@pytest.mark.parametrize("form", ["custom", "directory"])
+def test_a_copy_of_a_subscriber_subscribes_to_nothing_and_can_be_dropped(
+    stage: Stage, shop: Postgres, backups: Store, postgres_server: PostgresServer, form: str
+) -> None:
+    run = postgres_server.sql
+    given = "CONNECTION 'host=nowhere.invalid' PUBLICATION there WITH (connect = false)"
+    run(f"CREATE SUBSCRIPTION beside_sub {given}", shop.database)
+    try:
+        dumped = stage.live(Dump(), shop, stage.scope("dump"), to=backups, format=form).artifact
+        step = life(stage, shop, dumped)
+        assert step.go() == WHOLE
+        assert step.end().rows == 1200
+        assert run("SELECT count(*) FROM pg_subscription") == [(1,)], "the live database's"
+        assert release(stage, shop, step).go() == ["drop"]
+        assert copies(postgres_server) == set()
+    finally:
+        run("ALTER SUBSCRIPTION beside_sub SET (slot_name = NONE)", shop.database)
+        run("DROP SUBSCRIPTION beside_sub", shop.database)
