@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 
 ATTEMPTS = 5
 MOST_TEXT = 4096
+LOOKS = 5
+PAUSE_S = 0.01
 
 
 class Locks:
@@ -30,7 +33,12 @@ class Locks:
         for _ in range(ATTEMPTS):
             if fd < 0:
                 fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-            if not self._flock(fd, mode, holder):
+            try:
+                taken = self._flock(fd, mode, holder)
+            except OSError:  # its text could not be written: nobody could give back what was taken for that
+                self._keep_shared(path, fd) if held else os.close(fd)
+                raise
+            if not taken:
                 text = os.pread(fd, MOST_TEXT, 0).decode("utf-8", "replace")
                 self._keep_shared(path, fd) if held else os.close(fd)
                 return False, text
@@ -49,30 +57,39 @@ class Locks:
 
     def _keep_shared(self, path: str, fd: int) -> None:
         """A refused change from shared to exclusive gives the shared lock up (flock(2)): take it again."""
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(fd, fcntl.LOCK_SH):
             self.release(path)
 
     def _flock(self, fd: int, mode: str, holder: str) -> bool:
-        """Exclusively first, even for a shared lock: only who is alone may rewrite the text of earlier holders."""
+        """Exclusively first, even for a shared lock: only who is alone may rewrite the text of earlier holders.
+
+        So one who shares is in the way of another for an instant: who wants to share looks again before it is refused.
+        """
         line = holder.encode() + b"\n"
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _locked(fd, fcntl.LOCK_EX):
             os.ftruncate(fd, 0)
             os.pwrite(fd, line, 0)
             if mode == "exclusive":
                 return True
-        except BlockingIOError:
-            if mode == "exclusive":
-                return False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+        elif mode == "exclusive":
+            return False
+        for _ in range(LOOKS):
+            if _locked(fd, fcntl.LOCK_SH):
+                break
+            time.sleep(PAUSE_S)
+        else:
             return False
         if line not in os.pread(fd, MOST_TEXT, 0):
             os.pwrite(fd, line, os.fstat(fd).st_size)
         return True
+
+
+def _locked(fd: int, how: int) -> bool:
+    try:
+        fcntl.flock(fd, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _same_file(fd: int, path: str) -> bool:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from runbook.errors import Busy
+from runbook.transports.supervisor import locks
 from runbook.transports.supervisor.client import LockMode, Supervisor, SupervisorRefused
-from tests.fixtures.patience import eventually
+from runbook.transports.supervisor.locks import Locks
+from tests.fixtures.patience import PATIENCE_S, eventually
 
 from .conftest import alive, one
 
@@ -92,3 +98,45 @@ def test_a_lock_that_can_not_be_made_says_why(supervisor: Supervisor, tmp_path: 
     (tmp_path / "link").symlink_to("/etc/passwd")
     with pytest.raises(SupervisorRefused):
         supervisor.lock(tmp_path / "link", EXCLUSIVE, "r1")
+
+
+def test_a_lock_whose_holder_can_not_be_written_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, ours, others = str(tmp_path / "target.lock"), Locks(), Locks()
+    with monkeypatch.context() as full:
+
+        def refuse(*_: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        full.setattr(os, "pwrite", refuse)
+        for mode in ("exclusive", "shared"):
+            with pytest.raises(OSError, match="No space"):
+                ours.take(path, mode, "r1")
+    assert others.take(path, "exclusive", "r2") == (True, "")
+    others.release(path)
+    assert ours.take(path, "shared", "r1") == (True, "")
+    with monkeypatch.context() as full:
+        full.setattr(os, "pwrite", refuse)
+        with pytest.raises(OSError, match="No space"):
+            ours.take(path, "exclusive", "r1")
+    assert others.take(path, "shared", "r2") == (True, "")  # ours is shared again, and is still held
+    assert not others.take(path, "exclusive", "r2")[0]
+
+
+def test_one_who_shares_is_not_in_the_way_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the first writes its text it is alone for an instant; the second has to look again."""
+    path, first, second, refused = str(tmp_path / "target.lock"), Locks(), Locks(), threading.Event()
+    truncate = os.ftruncate
+    with ThreadPoolExecutor(1) as pool:
+        taken: list[Future[tuple[bool, str]]] = []
+
+        def and_then_comes_another(fd: int, size: int) -> None:
+            truncate(fd, size)
+            if not taken:
+                taken.append(pool.submit(second.take, path, "shared", "r2"))
+                assert refused.wait(PATIENCE_S)
+
+        monkeypatch.setattr(os, "ftruncate", and_then_comes_another)
+        monkeypatch.setattr(time, "sleep", lambda _: refused.set())
+        monkeypatch.setattr(locks, "LOOKS", 1 << 30)
+        assert first.take(path, "shared", "r1") == (True, "")
+        assert taken[0].result(PATIENCE_S) == (True, "")
