@@ -44,7 +44,7 @@ from runbook.plan.template import (
 MOST_ROUNDS = 10_000
 """Rounds of all loops of one rendering."""
 MOST_WORK = 32 * 1024 * 1024
-"""Characters and items that the operators and filters of one rendering may be given, all together."""
+"""Characters and items that the operators and filters of one rendering may be given and make, all together."""
 DEEPEST_EXPRESSION = 100
 _TROUBLE = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError, MemoryError)
 
@@ -96,7 +96,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             if isinstance(operand, Undefined):
                 str(operand)
         _charge(context, (left, right))
-        return bounded_operation(operator, left, right)
+        result = bounded_operation(operator, left, right)
+        _charge(context, (result,))
+        return result
 
     def _field(self, obj: object, name: str) -> object:
         if isinstance(obj, Undefined):
@@ -127,7 +129,7 @@ class _Meter:
 
 
 def _charge(context: Context, values: Iterable[object]) -> None:
-    """Count what an operator or a filter is given."""
+    """Count what an operator or a filter is given, and what it makes."""
     meter: _Meter = context.parent["_meter"]
     waiting = list(values)
     while waiting:
@@ -142,14 +144,21 @@ def _charge(context: Context, values: Iterable[object]) -> None:
 
 
 def _metered(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter, its arguments counted."""
+    """The filter, its arguments and its result counted."""
 
     @pass_context
     def run(context: Context, *values: object, **named: object) -> object:
         _charge(context, values)
-        return function(*values, **named)
+        result = function(*values, **named)
+        _charge(context, (result,))
+        return result
 
     return run
+
+
+def _part(value: object, start: object, stop: object, step: object) -> object:
+    """The part ``[start:stop:step]`` of a list or text."""
+    return value if isinstance(value, Undefined) else _SANDBOX.getitem(value, slice(start, stop, step))
 
 
 @pass_context
@@ -178,7 +187,7 @@ def _environment() -> _Sandbox:
     sandbox = _Sandbox(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, finalize=show)
     sandbox.globals.clear()
     sandbox.filters = {name: _metered(function) for name, function in FILTERS.items()}
-    sandbox.filters |= {"_each": _each, "_together": _metered(_together)}
+    sandbox.filters |= {"_each": _each, "_together": _metered(_together), "_part": _metered(_part)}
     sandbox.tests = dict(TESTS)
     return sandbox
 
@@ -327,20 +336,27 @@ def _read(node: nodes.Node, *, guarded: bool) -> Iterator[Reference]:
 
 
 def _bound(tree: nodes.Node) -> None:
-    """Count the rounds of loops, and join under the limit."""
+    """Count the rounds of loops, and join and cut under the limits."""
     for loop in tree.find_all(nodes.For):
         loop.iter = nodes.Filter(loop.iter, "_each", [], [], None, None, lineno=loop.lineno)
-    for parent in [tree, *tree.find_all(nodes.Node)]:
+    for parent in reversed([tree, *tree.find_all(nodes.Node)]):  # what is replaced takes its children along
         for field, value in parent.iter_fields():
-            if isinstance(value, nodes.Concat):
-                setattr(parent, field, _bounded_join(value))
-            elif isinstance(value, list):
-                value[:] = [_bounded_join(item) if isinstance(item, nodes.Concat) else item for item in value]
+            if isinstance(value, list):
+                value[:] = [_counted(item) for item in value]
+            elif isinstance(value, nodes.Node):
+                setattr(parent, field, _counted(value))
 
 
-def _bounded_join(node: nodes.Concat) -> nodes.Filter:
-    listed = nodes.List(node.nodes, lineno=node.lineno)
-    return nodes.Filter(listed, "_together", [], [], None, None, lineno=node.lineno)
+def _counted(node: Any) -> Any:
+    """The filter that does the same, counted, for what would join or cut texts and lists; the node itself, where it doesn't."""
+    match node:
+        case nodes.Concat(nodes=parts):
+            listed = nodes.List(parts, lineno=node.lineno)
+            return nodes.Filter(listed, "_together", [], [], None, None, lineno=node.lineno)
+        case nodes.Getitem(node=whole, arg=nodes.Slice(start=start, stop=stop, step=step)):
+            ends: list[nodes.Expr] = [end or nodes.Const(None) for end in (start, stop, step)]
+            return nodes.Filter(whole, "_part", ends, [], None, None, lineno=node.lineno)
+    return node
 
 
 def _line(text: str, number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -91,6 +92,10 @@ SCOPE = Scope(
         ("{{ '%d' | replace('%d', 'x') }}", "x"),
         ("{{ inputs.count > 2 and not inputs.none }}", True),
         ("{{ 7 // 2 }}", 3),
+        ("{{ 'abcdef'[1:][1:3] }}", "cd"),
+        ("{{ ('abc' ~ 'def')[::-2] ~ 'x'[:1] }}", "fdbx"),
+        ("{{ inputs.list[1:] }}", ["b"]),
+        ("{{ inputs.gone[1:] | default('x') }}", "x"),
         ("{{ 1234 | round(-2) }}", 1200),
         ("{{ 1234 | round(-1000000000) }}", 0),
         ("{{ inputs.count ** 2 }}", 9),
@@ -206,6 +211,20 @@ def test_what_must_not_be_done_is_not_done(text: str, code: str) -> None:
     with pytest.raises(TemplateFault) as caught:
         render(text, SCOPE)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("made", ["'a' * 1000000, ", "v[1:], ", "v[1:][1:], ", "v | upper, ", "v ~ '', "])
+def test_what_is_made_on_the_way_is_counted(made: str) -> None:
+    text = "{% for v in ['b' * 999999] %}{{ [" + made * 120 + "] | length }}{% endfor %}"
+    tracemalloc.start()
+    try:
+        with pytest.raises(TemplateFault) as caught:
+            render(text, SCOPE)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert caught.value.code == "E143"
+    assert peak < 64 * 1024 * 1024
 
 
 def test_limits_are_as_documented() -> None:
