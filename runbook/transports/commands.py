@@ -128,12 +128,13 @@ def _run_in(container: Container, argv: Sequence[str], bound: Bound, *, longest:
     """Through the engine's exec. What outlives its time there is left to end by itself: these are short commands."""
     answer: list[Ran] = []
     fault: list[Unreachable] = []
-    wanted = Exec(str(container.id), tuple(argv), user)
+    wanted, left_s = Exec(str(container.id), tuple(argv), user), bound.left_s()
 
     def work() -> None:
         engine = ExecEngine(os.environ.get("DOCKER_HOST") or DEFAULT_HOST)
         try:
-            code, out, err = engine.collect(wanted, longest=longest, environment=("LC_ALL=C",))
+            # nobody waits longer than that: without the limit its thread and its connection would stay
+            code, out, err = engine.collect(wanted, longest=longest, within_s=left_s, environment=("LC_ALL=C",))
         except CouldNotExec as error:
             fault.append(
                 unreachable(
@@ -148,7 +149,7 @@ def _run_in(container: Container, argv: Sequence[str], bound: Bound, *, longest:
 
     worker = threading.Thread(target=work, name="docker-exec", daemon=True)
     worker.start()
-    worker.join(bound.left_s())
+    worker.join(left_s)
     if fault:
         raise fault[0]
     if not answer:

@@ -126,10 +126,13 @@ class DockerEngine:
             raise CouldNotExec("the connection to the Docker Engine ended in the middle of the output")
         return self._exit_code(exec_id, wanted.container)
 
-    def collect(self, wanted: Exec, *, longest: int, environment: tuple[str, ...] = ()) -> tuple[int, bytes, bytes]:
+    def collect(
+        self, wanted: Exec, *, longest: int, within_s: float | None = None, environment: tuple[str, ...] = ()
+    ) -> tuple[int, bytes, bytes]:
         """Run it without input; its exit code and what it wrote, at most ``longest`` bytes in all. Raises :class:`CouldNotExec`.
 
-        For short commands in this process. The SDK's stream would do, but for the bytes that it loses.
+        ``within_s``: how long it may say nothing (seconds; None: for ever). For short commands in this process. The SDK's stream
+        would do, but for the bytes that it loses.
         """
         body: dict[str, object] = {
             "AttachStdout": True,
@@ -142,11 +145,15 @@ class DockerEngine:
         created = self._call("POST", f"/containers/{quote(wanted.container, safe='')}/exec", body)
         exec_id = str(created["Id"])
         connection, data = self._hijack(f"/exec/{exec_id}/start", {"Detach": False, "Tty": False})
-        with connection:
-            while more := connection.recv(CHUNK):
-                data += more
-                if len(data) > longest + HEADER.size * CHUNK:
-                    raise CouldNotExec(f"`{wanted.argv[0]}` printed more than {longest} bytes")
+        connection.settimeout(within_s)
+        try:
+            with connection:
+                while more := connection.recv(CHUNK):
+                    data += more
+                    if len(data) > longest + HEADER.size * CHUNK:
+                        raise CouldNotExec(f"`{wanted.argv[0]}` printed more than {longest} bytes")
+        except OSError as error:
+            raise CouldNotExec(f"the connection to the Docker Engine broke: {error}") from None
         out, err = _apart(data)
         if len(out) + len(err) > longest:
             raise CouldNotExec(f"`{wanted.argv[0]}` printed more than {longest} bytes")
@@ -190,16 +197,18 @@ class DockerEngine:
         head = (
             f"POST {path} HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n"
         )
-        connection.sendall(head.encode() + b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n" + text)
         data = b""
-        while b"\r\n\r\n" not in data:
-            more = connection.recv(CHUNK)
-            if not more:
-                raise CouldNotExec(f"the Docker Engine at {self._host} hung up")
-            data += more
+        try:
+            connection.sendall(head.encode() + b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n" + text)
+            while b"\r\n\r\n" not in data:
+                more = connection.recv(CHUNK)
+                if not more:
+                    raise CouldNotExec(f"the Docker Engine at {self._host} hung up")
+                data += more
+        except OSError as error:  # it may have begun it all the same
+            raise CouldNotExec(f"the Docker Engine at {self._host} was lost: {error}") from None
         answer, _, rest = data.partition(b"\r\n\r\n")
-        status = answer.split(b" ", 2)[1]
-        if status not in (b"101", b"200"):
+        if answer.split(b" ", 2)[1:2] not in ([b"101"], [b"200"]):
             raise CouldNotExec(rest.decode("utf-8", "replace").strip() or answer.decode("ascii", "replace"))
         connection.settimeout(None)
         return connection, rest

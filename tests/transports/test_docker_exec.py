@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +18,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runbook.transports.docker_exec import CANNOT, HEADER, CouldNotExec, Exec, Frames, _apart, exec_argv
+from runbook.transports.docker_exec import (
+    CANNOT,
+    DEFAULT_HOST,
+    HEADER,
+    CouldNotExec,
+    DockerEngine,
+    Exec,
+    Frames,
+    _apart,
+    exec_argv,
+)
 from runbook.transports.supervisor import worker
 from runbook.transports.supervisor.client import Supervisor
 from runbook.transports.supervisor.requests import File, Hash, Spawn, Stage, Why
@@ -85,6 +98,52 @@ def test_without_an_engine_it_says_so() -> None:
         assert done.returncode == CANNOT
         assert host in done.stderr
         assert "Traceback" not in done.stderr
+
+
+class LostEngine:
+    """Says that an exec was made, and is gone as soon as it is to begin: with its words unread, or after some of its own."""
+
+    def __init__(self, path: Path, last_words: bytes) -> None:
+        self.host = f"unix://{path}"
+        self._last_words = last_words
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(os.fspath(path))
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        for _ in range(2):
+            line, _ = self._listener.accept()
+            with line:
+                if b"/start" not in (head := line.recv(40)):
+                    while b'"Cmd"' not in head:  # our whole request, but for its last bytes
+                        head += line.recv(1)
+                    line.settimeout(0.2)
+                    with contextlib.suppress(TimeoutError):
+                        line.recv(4096)
+                    line.sendall(b'HTTP/1.1 201 Created\r\nContent-Length: 10\r\n\r\n{"Id":"x"}')
+                else:
+                    line.sendall(self._last_words)
+
+
+@pytest.mark.parametrize("last_words", [b"", b"HTTP/1.1 101 UPGRADED\r\n", b"what?\r\n\r\n"])
+def test_an_engine_that_is_lost_as_it_is_to_begin_leaves_the_end_unknown(tmp_path: Path, last_words: bytes) -> None:
+    """Any exit code but one would be taken for the process's own, which may have begun."""
+    wanted = Exec("c", ("true",))
+    env = {**ENV, "DOCKER_HOST": LostEngine(tmp_path / "one.sock", last_words).host}
+    done = subprocess.run(exec_argv(wanted), stdin=subprocess.DEVNULL, capture_output=True, env=env, check=False)
+    assert (done.returncode, done.stdout) == (CANNOT, b"")
+    assert b"Traceback" not in done.stderr
+    with pytest.raises(CouldNotExec):
+        DockerEngine(LostEngine(tmp_path / "two.sock", last_words).host).collect(wanted, longest=100)
+
+
+@pytest.mark.docker
+def test_a_short_command_that_says_nothing_is_not_waited_for_without_a_limit(box: Container) -> None:
+    engine = DockerEngine(os.environ.get("DOCKER_HOST") or DEFAULT_HOST)
+    with pytest.raises(CouldNotExec, match="timed out"):
+        engine.collect(Exec(str(box.id), ("sleep", "600")), longest=100, within_s=0.5)
 
 
 @pytest.mark.docker
