@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from runbook.actions.postgres.database import LISTS, UNLIMITED, Properties, Setting
+from runbook.actions.postgres.database import LISTS, UNLIMITED, Grant, Properties, Setting
 from runbook.actions.postgres.globals_file import statements
 
 NOTHING_BUT_THE_DATABASE = ("--file=-", "--create", "--table= ")
@@ -25,6 +25,10 @@ _LIMIT = re.compile(
 )
 _COMMENT = re.compile(rf"COMMENT ON DATABASE {_NAME} IS {_LITERAL}", re.DOTALL)
 _SET = re.compile(rf"ALTER (?:DATABASE {_NAME}|ROLE {_NAME} IN DATABASE {_NAME}) SET {_NAME} TO (.*)", re.DOTALL)
+_RIGHT = re.compile(rf"(GRANT|REVOKE) ([A-Z, ]+) ON DATABASE {_NAME} (?:TO|FROM) {_NAME}( WITH GRANT OPTION)?")
+_ACTING = re.compile(rf"SET SESSION AUTHORIZATION {_NAME}")
+_EVERYBODY, _OWNER_MAY = ("CONNECT", "TEMPORARY"), ("CONNECT", "TEMPORARY", "CREATE")
+"""The privileges on a new database; a dump has what differs from them (manual, Privileges)."""
 _EXTENSION = re.compile(r"^\d+; \d+ \d+ EXTENSION - (.+?)\s*$", re.MULTILINE)
 
 
@@ -34,8 +38,10 @@ def extensions(listing: str) -> tuple[str, ...]:
 
 
 def properties(script: str) -> Properties:
-    """The properties that the statements of :data:`NOTHING_BUT_THE_DATABASE` would give. Privileges are not among them."""
+    """The properties that the statements of :data:`NOTHING_BUT_THE_DATABASE` would give."""
     found = Properties()
+    rights: list[tuple[str, re.Match[str]]] = []
+    acting = ""
     settings: list[Setting] = []
     for statement in statements(script):
         if (made := _CREATE.fullmatch(statement)) is not None:
@@ -48,7 +54,31 @@ def properties(script: str) -> Properties:
             found = replace(found, comment=_text(said[2]))
         elif (given := _SET.fullmatch(statement)) is not None:
             settings.append(_setting(_bare(given[2] or ""), _bare(given[4]), given[5]))
-    return replace(found, settings=tuple(settings))
+        elif (right := _RIGHT.fullmatch(statement)) is not None:
+            rights.append((acting, right))
+        elif (other := _ACTING.fullmatch(statement)) is not None:
+            acting = _bare(other[1])
+        elif statement == "RESET SESSION AUTHORIZATION":
+            acting = ""
+    return replace(found, settings=tuple(settings), grants=_grants(found.owner, rights))
+
+
+def _grants(owner: str, rights: list[tuple[str, re.Match[str]]]) -> tuple[Grant, ...] | None:
+    """Those of a new database, changed as the dump says; None where it says nothing. Without an owner none can be given."""
+    if not rights or not owner:
+        return None
+    found = {(owner, "", one): False for one in _EVERYBODY} | {(owner, owner, one): False for one in _OWNER_MAY}
+    for acting, right in rights:
+        listed = _OWNER_MAY if right[2] == "ALL" else tuple(word.strip() for word in right[2].split(","))
+        grantee = "" if right[4] == "PUBLIC" else _bare(right[4])
+        for one in listed:
+            key = (acting or owner, grantee, one)
+            if right[1] == "GRANT":
+                found[key] = right[5] is not None
+            else:
+                found.pop(key, None)
+    made = [Grant(grantor, grantee, one, grantable) for (grantor, grantee, one), grantable in found.items()]
+    return tuple(sorted(made, key=lambda grant: (grant.grantor != owner, not grant.grantable)))
 
 
 def _located(found: Properties, options: dict[str, str]) -> Properties:

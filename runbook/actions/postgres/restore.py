@@ -35,6 +35,7 @@ from runbook.actions.postgres.surroundings import (
     read_cluster,
     read_dump,
     refuse,
+    roles_there,
 )
 from runbook.actions.postgres.swap import Marks, Names, Standing, Three
 from runbook.artifact import Artifact
@@ -148,12 +149,12 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
         names, marks = _names(system, inputs, scope), _marks(inputs, scope)
         cluster = read_cluster(look, system, names, marks, scope)
         dump = read_dump(look, system, inputs.artifact, scope)
-        properties = cluster.properties
+        properties, roles = cluster.properties, dump.roles if inputs.roles == "create" else Roles()
         if cluster.live is None:
             properties = dump_properties(look, system, inputs.artifact, scope)
-            properties = owned_by(properties, dump.present | frozenset(dump.roles.names))
+            known = roles_there(look, system, properties, scope) | frozenset(roles.names)
+            properties = owned_by(properties, known, system.user)
         own = swap.own_name(scope)
-        roles = dump.roles if inputs.roles == "create" else Roles()
         facts = RestoreFacts(
             system_identifier=cluster.identifier,
             database=names.live,
@@ -325,7 +326,8 @@ def _differing(facts: RestoreFacts, found: Properties) -> tuple[str, ...]:
     """Where there was no database before, what the dump does not tell can't differ, and the comment holds the mark."""
     if facts.original_oid:
         return differences(facts.properties, found)
-    told = {name for name in ("owner", "encoding", "lc_collate", "settings") if getattr(facts.properties, name)}
+    named = ("owner", "encoding", "lc_collate", "settings", "grants")
+    told = {name for name in named if getattr(facts.properties, name)}
     return tuple(name for name in differences(facts.properties, found) if name in told)
 
 

@@ -174,10 +174,27 @@ def dump_properties(look: Look, db: Postgres, artifact: Artifact, scope: Scope) 
     return archive.properties(_shown(look, db, *archive.NOTHING_BUT_THE_DATABASE, source.path))
 
 
-def owned_by(properties: Properties, roles: frozenset[str]) -> Properties:
-    """The same, without the owner and the settings of roles that don't exist."""
+def roles_there(look: Look, db: Postgres, properties: Properties, scope: Scope) -> frozenset[str]:
+    """Which of the roles that the properties name exist."""
+    named = {properties.owner, *(one.role for one in properties.settings)}
+    named |= {role for one in properties.grants or () for role in (one.grantor, one.grantee)}
+    return frozenset(_named(look, swap.maintenance(db, db.database, scope.application), _ROLES, named - {""}))
+
+
+def owned_by(properties: Properties, roles: frozenset[str], instead: str) -> Properties:
+    """The same, without the settings and privileges of roles that don't exist; ``instead`` owns it where its owner doesn't."""
     settings = tuple(s for s in properties.settings if not s.role or s.role in roles)
-    return replace(properties, owner=properties.owner if properties.owner in roles else "", settings=settings)
+    was = properties.owner
+    owner = was if was in roles or not was else instead
+    if properties.grants is None:
+        return replace(properties, owner=owner, settings=settings)
+    known = {"", owner, *roles}
+    renamed = (
+        (owner if g.grantor == was else g.grantor, owner if g.grantee == was else g.grantee, g)
+        for g in properties.grants
+    )
+    grants = tuple(replace(g, grantor=by, grantee=to) for by, to, g in renamed if {by, to} <= known)
+    return replace(properties, owner=owner, settings=settings, grants=grants)
 
 
 def _shown(look: Look, db: Postgres, *options: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from runbook.actions.postgres import archive
 from runbook.actions.postgres.database import Grant, Label, Properties, Setting, carry, create, differences, items
+from runbook.actions.postgres.surroundings import owned_by
 from runbook.quoting import sql_text
 
 PLAIN = Properties(owner="app", encoding="UTF8", lc_collate="C.UTF-8", lc_ctype="C.UTF-8", tablespace="fast")
@@ -124,6 +125,35 @@ def test_a_dump_tells_the_properties_of_its_database() -> None:
         ),
     )
     assert archive.properties("") == Properties()
+
+
+RIGHTS = r"""
+ALTER DATABASE shop OWNER TO boss;
+REVOKE CONNECT,TEMPORARY ON DATABASE shop FROM PUBLIC;
+REVOKE ALL ON DATABASE shop FROM boss;
+GRANT CREATE ON DATABASE shop TO boss;
+GRANT CONNECT ON DATABASE shop TO "the App" WITH GRANT OPTION;
+SET SESSION AUTHORIZATION "the App";
+GRANT CONNECT ON DATABASE shop TO reader;
+RESET SESSION AUTHORIZATION;
+GRANT ALL ON DATABASE shop TO "PUBLIC";
+"""
+
+
+def test_a_dump_tells_who_may_connect() -> None:
+    found = archive.properties(RIGHTS)
+    assert found.grants == (
+        Grant("boss", "the App", "CONNECT", True),
+        Grant("boss", "boss", "CREATE", False),
+        *(Grant("boss", "PUBLIC", one, False) for one in ("CONNECT", "TEMPORARY", "CREATE")),
+        Grant("the App", "reader", "CONNECT", False),
+    )
+    added = archive.properties("ALTER DATABASE shop OWNER TO boss; GRANT CREATE ON DATABASE shop TO app;").grants
+    assert added is not None and Grant("boss", "", "CONNECT", False) in added, "the others are those of a new database"
+    everybody = frozenset({"boss", "the App", "reader", "PUBLIC"})
+    assert owned_by(found, everybody, "postgres") == found
+    left = owned_by(found, frozenset({"reader"}), "postgres")
+    assert (left.owner, left.grants) == ("postgres", (Grant("postgres", "postgres", "CREATE", False),))
 
 
 def test_a_listing_tells_the_extensions() -> None:

@@ -231,7 +231,10 @@ def test_a_lost_database_is_made_again_with_its_roles(
     assert run(f"SELECT pg_has_role('{name}_Reader-é', '{name}_owner', 'MEMBER')") == [(True,)]
     was, now = before.properties[0], after.properties[0]
     assert isinstance(now[8], str) and now[8].startswith("the shop's [runbook ")
-    assert (now[0], now[1], now[2], now[3], now[5], now[9]) == (was[0], was[1], was[2], was[3], was[5], was[9])
+    assert (now[0], now[1], now[2], now[3], now[5], now[7], now[9]) == (
+        *(was[0], was[1], was[2], was[3], was[5], was[7], was[9]),
+    )
+    assert "=Tc/" not in str(now[7]), "nobody may connect who could not before"
     assert step.undo() == ["close", "drained", "swap_back"]
     assert named(postgres_server, name) == set()
 
