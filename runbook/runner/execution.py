@@ -35,6 +35,7 @@ from runbook.operation import Connection, Json
 from runbook.plan.environment import Environment
 from runbook.plan.inputs import bind
 from runbook.plan.model import Plan
+from runbook.runner.abreast import abreast
 from runbook.runner.claim import Claim
 from runbook.runner.ending import Ending, exit_code, measure, objectives_json
 from runbook.runner.frozen import freeze, refuse_another, thaw
@@ -121,7 +122,8 @@ def apply(order: Order, caller: Caller) -> Ending:
             ledger = Ledger(journal, begin(graph, header), caller.watch, redactor=caller.redactor, first=header)
             ledger.commit()
             setting = _setting(order, graph, caller, world, run, clock, header)
-            return carry_out(setting, ledger, world, Loop(setting, ledger))
+            with abreast(ledger):
+                return carry_out(setting, ledger, world, Loop(setting, ledger))
 
 
 def resume(run: RunDir, caller: Caller, skip: Mapping[str, str]) -> Ending:
@@ -160,7 +162,8 @@ def resume(run: RunDir, caller: Caller, skip: Mapping[str, str]) -> Ending:
             ledger.commit(*(StepSkipped(step, reason, caller.operator) for step, reason in skip.items()))
             setting = _setting(order, graph, caller, world, run, clock, header)
             world.was_on(_hosts(order.environment))
-            return carry_out(setting, ledger, world, Loop(setting, ledger))
+            with abreast(ledger):
+                return carry_out(setting, ledger, world, Loop(setting, ledger))
         finally:
             world.close()
 
