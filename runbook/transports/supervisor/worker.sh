@@ -77,7 +77,9 @@ take_header() {
         case $kind in
         env) export "$name=$value" ;;
         file)
-            [ -d "$secrets" ] || mkdir "$secrets" || die 125 "no folder for secret files: $secrets"
+            # the folder is made, and never one that is there: any user may have prepared that, with files of those names
+            [ -n "$made" ] || mkdir "$secrets" || die 125 "no folder for secret files: $secrets"
+            made=yes
             printf %s "$value" >"$secrets/$name" || die 125 "a secret file can't be written: $secrets/$name"
             export "$name=$secrets/$name"
             ;;
@@ -141,6 +143,7 @@ run() {
     printf '%s\n' "$secrets" >"$home/secrets" || die 125 "nothing can be recorded in $home"
     own_secrets=$secrets
     trap 'rm -rf "$own_secrets"' EXIT # also where the header breaks off, or the records are swept away meanwhile
+    made=
     take_header
     trap '' HUP
     session=

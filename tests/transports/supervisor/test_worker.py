@@ -316,6 +316,19 @@ def test_a_worker_whose_folder_was_swept_away_executes_nothing_and_leaves_nothin
     assert not Path(far.records).exists()
 
 
+def test_no_secret_goes_into_a_folder_that_another_prepared(far: Far, tmp_path: Path) -> None:
+    magic, count, *rest = worker.header({}, files={"F": "canary"}).split(maxsplit=2)
+    process = far.start("a", f"touch {tmp_path}/effect", head=f"{magic} {count}\n")
+    eventually(lambda: written(far.home("a") / "secrets"))  # from here on anybody can see its name
+    prepared = Path((far.home("a") / "secrets").read_text().strip())
+    prepared.mkdir()
+    with (prepared / "F").open("w+") as held:
+        process.communicate(rest[0], timeout=PATIENCE_S)
+        assert held.read() == ""
+    assert process.returncode == worker.CANNOT_RUN
+    assert not (tmp_path / "effect").exists()
+
+
 def test_a_header_that_breaks_off_leaves_no_secret_file(far: Far) -> None:
     whole = worker.header({}, files={"F": "canary", "G": "another"})
     lines = whole.splitlines(keepends=True)
