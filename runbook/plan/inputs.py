@@ -25,6 +25,8 @@ from runbook.plan.template import TemplateFault, as_template
 from runbook.plan.values import from_text, from_value
 
 _LATE = frozenset(("steps", "run"))
+MOST_WAITS = 1_000_000
+"""How many predecessors all steps may have together: every item of one foreach waits for every item of the one above."""
 
 
 class Origin(StrEnum):
@@ -140,6 +142,16 @@ def _expand(plan: Plan, values: Values, problems: list[Problem]) -> Plan:
     items = {step.id: _items(plan, step, values, problems) for step in plan.steps if step.foreach is not None}
     if sum(map(len, items.values())) + len(plan.steps) > MOST_STEPS:
         problems.append(problem("E153", f"More than {MOST_STEPS:,} after foreach.", fix="divide the plan"))
+        return plan
+    waits = sum(
+        (len(items[step.id]) if step.id in items else 1) * sum(len(items.get(need, "1")) for need in step.needs)
+        for step in plan.steps
+    )
+    if waits > MOST_WAITS:
+        detail = f"Its items would wait for each other {waits:,} times; at most {MOST_WAITS:,} are taken."
+        problems.append(
+            problem("E153", detail, fix="put a step without foreach between the lists: each waits for it alone")
+        )
         return plan
     groups = {group: tuple(iteration_id(group, item) for item in listed) for group, listed in items.items()}
     ends = _ends(plan, groups)

@@ -80,6 +80,22 @@ def test_a_foreach_inside_of_an_included_plan() -> None:
     assert codes(lambda: bind(plan(late, inner=inner), environment(), {})) == ["E135"]
 
 
+def test_two_long_lists_want_a_step_between_them() -> None:
+    each = '- id: {}\n  uses: x.y\n  foreach: "{{{{ inputs.names }}}}"\n'
+    head = "inputs: {names: {type: list}}\n"
+    names = ",".join(f"t{number}" for number in range(1_001))
+    (found,) = problems(
+        lambda: bind(plan(steps(each.format("a") + each.format("b"), head=head)), environment(), {"names": names})
+    )
+    assert (found.code, found.detail) == (
+        "E153",
+        "Its items would wait for each other 1,002,001 times; at most 1,000,000 are taken.",
+    )
+    between = each.format("a") + "- id: all\n  uses: x.y\n" + each.format("b")
+    made = bind(plan(steps(between, head=head)), environment(), {"names": names})
+    assert made.plan.step("b[t7]").needs == ("all",)
+
+
 def test_all_faults_at_once() -> None:
     head = (
         "inputs: {a: {type: integer, help: How many}, b: {type: boolean}, c: {type: string}, tables: {type: integer}}\n"
