@@ -25,7 +25,9 @@ def command(name: str | None, as_json: bool) -> int:
             put(listing(actions))
         return int(ExitCode.DONE)
     if name not in CATALOGUE:
-        fix = suggest(name, list(CATALOGUE)) or "`runbook actions` lists them"
+        family = [each for each in CATALOGUE if each.startswith(f"{name}.")]
+        near = f"there are: {', '.join(family)}" if family else suggest(name, list(CATALOGUE))
+        fix = near or "`runbook actions` lists them"
         raise UsageFault(Problem("E220", f"unknown action '{name}'", fix=fix))
     if as_json:
         print_json(action_json(CATALOGUE[name]))

@@ -53,7 +53,7 @@ def command(plans: tuple[Path, ...], env: str, strict: bool, as_json: bool, stat
 
 def _subjects(paths: tuple[Path, ...], env: str, state: Path) -> list[Subject]:
     """Each plan in its environment; the named environment alone; or nothing but this machine."""
-    from runbook.cli.opening import named_environment
+    from runbook.cli.opening import NOBODY, named_environment
     from runbook.doctor.gather import Subject
 
     if paths:
@@ -61,7 +61,7 @@ def _subjects(paths: tuple[Path, ...], env: str, state: Path) -> list[Subject]:
     if not env:
         return []
     place = Path(_PLANS) if Path(_PLANS).is_dir() else Path()
-    nobody = place / "-"  # names are looked for beside a plan, and in the folders above it
+    nobody = place / NOBODY  # names are looked for beside a plan, and in the folders above it
     return [Subject(None, None, named_environment(env, nobody, state))]
 
 

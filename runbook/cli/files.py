@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import stat
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
-from runbook.errors import InvalidInput, Problem, Refused, UsageFault, suggest
+from runbook.errors import InvalidInput, Problem, Refused, UsageFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +58,20 @@ def refuse_missing(path: Path) -> None:
     if path.is_dir():
         raise UsageFault(Problem("E205", "a folder is not a plan", str(path), f"{path}/*.yaml, or one of them"))
     if not there:
-        raise UsageFault(Problem("E205", "there is no such plan", str(path), _near(path)))
+        fix = "write it to a file, and name that" if str(path) == "-" else _near(path)
+        raise UsageFault(Problem("E205", "there is no such plan", str(path), fix))
+    if not path.is_file():
+        detail = (
+            f"{path} is a pipe or a device. A run keeps the files that it was made of, by their names, for its resume."
+        )
+        raise UsageFault(Problem("E205", "a plan is a file", detail, "write it to a file, and name that"))
 
 
 def _near(path: Path) -> str:
     """What may have been meant: a file beside it with such a name, else where to look."""
-    beside = sorted(each.name for each in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
-    near = [each.name for each in (path.with_suffix(".yaml"), path.with_suffix(".yml")) if each.exists()]
-    return (f"did you mean '{near[0]}'?" if near else suggest(path.name, beside)) or "check the path"
+    beside = {each.stem: each for each in sorted(path.parent.glob("*.y*ml"))} if path.parent.is_dir() else {}
+    near = get_close_matches(path.stem, beside, n=1, cutoff=0.6)
+    return f"did you mean '{beside[near[0]]}'?" if near else "check the path"
 
 
 def refuse_writable(path: Path) -> None:

@@ -19,6 +19,8 @@ from runbook.plan.model import Plan
 from runbook.runner.execution import Order
 
 FOLDER = "environments"
+NOBODY = "-"
+"""Stands for a plan where there is none, and an environment is looked for."""
 
 
 def read_plan(path: Path) -> Plan:
@@ -105,7 +107,8 @@ def _named(env: str, path: Path, state: Path) -> Environment:
         raise InvalidInput(
             Problem("E162", "the sandbox is not there", f"{_sandbox(state)} does not exist", "runbook sandbox up")
         )
-    looked = f"{env}: looked for {FOLDER}/{env}.yaml beside {path}, and in the folders above"
+    beside = f"beside {path}" if path.name != NOBODY else f"in {path.parent.resolve()}"
+    looked = f"{env}: looked for {FOLDER}/{env}.yaml {beside}, and in the folders above"
     fix = suggest(env, known) or (f"known: {', '.join(known)}" if known else "--env PATH")
     raise InvalidInput(Problem("E162", "there is no such environment", looked, fix))
 

@@ -21,12 +21,26 @@ STATE = ".runbook"
 def state(function: F) -> F:
     """``--state DIR``."""
     text = "Directory of runs, locks and the sandbox."
-    return click.option("--state", default=STATE, show_default=True, envvar="RUNBOOK_STATE", help=text)(function)
+    option = click.option(
+        "--state", default=STATE, show_default=True, envvar="RUNBOOK_STATE", callback=_said, help=text
+    )
+    return option(function)
 
 
 def environment(function: F) -> F:
     """``--env NAME|PATH``."""
-    return click.option("-e", "--env", "env", default="", help="An environment: a name, or a path.")(function)
+    text = "An environment: a name, or a path."
+    return click.option("-e", "--env", "env", default="", callback=_said, help=text)(function)
+
+
+def _said(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """The value, unless an option was given with an empty one: a variable of the shell that is not set chooses nothing."""
+    given = context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
+    if given and not value and not context.resilient_parsing:
+        option = parameter.opts[-1]
+        detail = f"{option} was given with an empty value, as by a variable of the shell that is not set."
+        raise UsageFault(Problem("E215", f"{option} has no value", detail, f"give one, or leave {option} out"))
+    return value
 
 
 def inputs(function: F) -> F:

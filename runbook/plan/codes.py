@@ -19,6 +19,7 @@ SUMMARIES = {
     "E104": "missing key '{name}'",
     "E105": "unsupported format version",
     "E106": "invalid name",
+    "E107": "this is {name}",
     "E110": "not UTF-8 text",
     "E111": "forbidden character",
     "E112": "the YAML can't be read",

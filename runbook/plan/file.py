@@ -22,7 +22,7 @@ from runbook.plan.explain import explain, faulty
 from runbook.plan.marks import Below, Marks, Path
 from runbook.plan.model import InputSpec, Source
 from runbook.plan.scalar import kind
-from runbook.plan.shape import InputShape, PlanShape
+from runbook.plan.shape import EnvironmentShape, InputShape, PlanShape
 from runbook.plan.template import is_template
 from runbook.plan.text import Text
 from runbook.plan.values import from_value
@@ -116,6 +116,9 @@ def checked_shape(document: Document, model: type[M], problems: list[Problem], *
             )
         )
         return None
+    if (other := _mistaken(tree, model, document)) is not None:
+        problems.append(other)
+        return None
     try:
         return model.model_validate(tree)
     except ValidationError as fault:
@@ -135,6 +138,19 @@ def checked_shape(document: Document, model: type[M], problems: list[Problem], *
         return model.model_validate(pruned)
     except ValidationError:
         return None
+
+
+def _mistaken(tree: dict[str, Json], model: type[BaseModel], document: Document) -> Problem | None:
+    """The one thing to say where a plan and an environment were taken for each other: no key of theirs is a mistake."""
+    planned = "runbook" in tree and "steps" in tree
+    name, where = document.text.name, document.marks.key(tuple(tree)[:1])
+    if model is PlanShape and isinstance(tree.get("environment"), str) and not planned and "steps" not in tree:
+        fix = f"name the plan, and give this with --env {name}"
+        return problem("E107", fix=fix, where=where, name="an environment, not a plan")
+    if issubclass(model, EnvironmentShape) and planned and not isinstance(tree.get("environment"), str):
+        fix = "name an environment: --env NAME, or --env PATH"
+        return problem("E107", fix=fix, where=where, name="a plan, not an environment")
+    return None
 
 
 def _prune(tree: dict[str, Json], path: Path) -> bool:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.terminal import Terminal
+from runbook.cli import main
+from tests.cli.terminal import Said, Terminal
 
 PLAN = "runbook: 1\nname: look\nsystems: {site: web}\nsteps:\n- {id: look, uses: http.check, on: site, timeout: 1m}\n"
 LAB = "environment: lab\nsystems: {site: {type: web, url: 'http://127.0.0.1:1'}}\n"
@@ -28,8 +29,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("command", ["plan", "apply", "validate"])
 def test_a_plan_that_is_not_there(runbook: Terminal, command: str) -> None:
     for typed, fix in (
-        ("plans/lok.yaml", "did you mean 'look.yaml'?"),
-        ("plans/look", "did you mean 'look.yaml'?"),
+        ("plans/lok.yaml", "did you mean 'plans/look.yaml'?"),
+        ("plans/look", "did you mean 'plans/look.yaml'?"),
+        ("plans/restore.yaml", "check the path"),
         ("nowhere/x.yaml", "check the path"),
     ):
         said = runbook(command, typed)
@@ -102,3 +104,50 @@ def test_an_environment_file_that_is_not_there(runbook: Terminal) -> None:
     assert said.code == 3
     assert "error[E100]: the file can't be read" in said.err
     assert "nowhere/x.yaml" in said.err
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("command", ["plan", "apply", "validate", "graph", "rehearse"])
+def test_a_plan_and_an_environment_are_told_apart(runbook: Terminal, command: str) -> None:
+    typed = [command, "plans/environments/lab.yaml", *([] if command != "graph" else ["-o", "/dev/null"])]
+    code = main.run(typed) if command == "graph" else runbook(*typed).code
+    assert code == 3
+
+
+@pytest.mark.usefixtures("here")
+def test_what_is_taken_for_the_other_kind_of_file_is_one_mistake(runbook: Terminal) -> None:
+    said = runbook("plan", "plans/environments/lab.yaml")
+    assert (
+        said.err.splitlines()[0] == "plans/environments/lab.yaml:1:1: error[E107]: this is an environment, not a plan"
+    )
+    assert "name the plan, and give this with --env plans/environments/lab.yaml" in said.err
+    assert said.err.count("error[") == 1
+    said = runbook("plan", "plans/look.yaml", "--env", "plans/look.yaml")
+    assert said.err.splitlines()[0] == "plans/look.yaml:1:1: error[E107]: this is a plan, not an environment"
+    assert said.err.count("error[") == 1
+
+
+@pytest.mark.parametrize("name", ["-", "pipe", "/dev/stdin"])
+def test_a_plan_comes_from_no_pipe(runbook: Terminal, here: Path, name: str) -> None:
+    os.mkfifo(here / "pipe")
+    said = runbook("plan", name)
+    assert said.code == 2
+    assert "error[E205]" in said.err
+    assert "→ write it to a file, and name that\n" in said.err
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(("option", "shown"), [("--env", "--env"), ("-e", "--env"), ("--state", "--state")])
+def test_an_option_whose_value_is_empty_chooses_nothing(runbook: Terminal, option: str, shown: str) -> None:
+    said = runbook("plan", "plans/look.yaml", *(["--env", "lab"] if option == "--state" else []), option, "")
+    if option == "--state":  # the fixture names a directory after it
+        said = Said(main.run(["runs", "--state", ""]), "", runbook.capture.readouterr().err)
+    assert said.code == 2
+    assert said.err.splitlines()[0] == f"error[E215]: {shown} has no value"
+
+
+@pytest.mark.usefixtures("here")
+def test_an_environment_without_a_plan_is_looked_for_in_a_folder_that_is_named(runbook: Terminal, here: Path) -> None:
+    said = runbook("doctor", "--env", "lap")
+    assert said.code == 3
+    assert f"looked for environments/lap.yaml in {here}/plans, and in the folders above" in said.err
