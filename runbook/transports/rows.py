@@ -36,7 +36,16 @@ def adapters() -> AdaptersMap:
     """How a connection of ours reads values: see :func:`scalar`."""
     import psycopg
     from psycopg.adapt import AdaptersMap, Buffer, Loader
-    from psycopg.types.string import TextLoader
+
+    class _Text(Loader):
+        def load(self, data: Buffer) -> Scalar:
+            try:
+                return bytes(data).decode()
+            except (
+                UnicodeDecodeError
+            ) as error:  # shared catalogues keep names in the encoding of the database that made them
+                odd = f"byte 0x{data[error.start]:02x} at {error.start}"
+                raise psycopg.DataError(f"A value of the answer is no UTF-8 text ({odd}).") from None
 
     class _Number(Loader):
         def load(self, data: Buffer) -> Scalar:
@@ -47,10 +56,11 @@ def adapters() -> AdaptersMap:
             return bytes(data) == b"t"
 
     made = AdaptersMap(psycopg.adapters)
+    made.register_loader(0, _Text)  # of every type that has no number here
     for known in psycopg.adapters.types:
         for oid in (known.oid, known.array_oid):
             if oid:
-                made.register_loader(oid, TextLoader)
+                made.register_loader(oid, _Text)
     for name in ("int2", "int4", "int8", "oid", "float4", "float8", "numeric"):
         made.register_loader(name, _Number)
     made.register_loader("bool", _Truth)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runbook.action import Unreachable
+from runbook.action import CheckFailed, Unreachable
 from runbook.operation import (
     Condition,
     Connection,
@@ -34,6 +34,27 @@ from tests.transports.breaking import CuttingProxy, at_work
 from tests.transports.conftest import Uses, fields_of, problem_of, statements
 
 Connect = Callable[..., Connection]
+
+
+def test_a_value_that_is_no_utf_8_is_refused(
+    world: World, uses: Uses, connect_to: Connect, postgres_server: PostgresServer
+) -> None:
+    """A shared catalogue has names and comments in the encoding of the database where they were made."""
+    postgres_server.sql("CREATE DATABASE of_old ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    try:
+        postgres_server.sql("COMMENT ON DATABASE of_old IS 'vis-à-vis'", "of_old")
+        asked = sql("SELECT description FROM pg_shdescription WHERE description LIKE 'vis%'")
+        for what in (
+            asked,
+            sql("SELECT ARRAY[(SELECT description FROM pg_shdescription WHERE description LIKE 'vis%')]"),
+        ):
+            outcome = world.perform(Sql(name="q", connection=connect_to(), statements=(what,), reads=True), uses())
+            assert isinstance(outcome, Failed)
+            assert "no UTF-8 text (byte 0xe0 at" in outcome.problem.detail
+        with pytest.raises(CheckFailed, match="no UTF-8 text"):
+            world.look.query(connect_to(), asked)
+    finally:
+        postgres_server.sql("DROP DATABASE of_old")
 
 
 def test_a_single_row_gives_its_columns_as_json_scalars(world: World, uses: Uses, connect_to: Connect) -> None:
