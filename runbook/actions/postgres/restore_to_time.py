@@ -8,7 +8,7 @@ from dataclasses import replace
 from pydantic import Field
 
 from runbook.action import Action, Attempt, CheckFailed, Done, Effect, Look, Outputs, Scope
-from runbook.actions.postgres import cluster, in_container, recovery, swap, tablespaces
+from runbook.actions.postgres import cluster, configuration, in_container, recovery, swap, tablespaces
 from runbook.actions.postgres.cluster import NOTHING_THERE, Paths, Place, Server, Stage
 from runbook.actions.postgres.moment import (
     Found,
@@ -67,9 +67,10 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
     removed), and every file is checked (`pg_verifybackup`). A side server, with a private socket and no TCP port, replays the
     archive and pauses at the target. Only if it stands there, and not beyond, is it promoted. With `mode: swap` both servers are
     stopped, the history of the new timeline goes into the archive, and two renames put the recovered directory in the live one's
-    place; the former directory is kept beside it. With `mode: side` it is left running, for taking single tables or rows out of it.
-    The archive is a directory (`archive: file://…` of the system) on the server's host; archiving must be on. `undo` puts the
-    former directory back.
+    place; the former directory is kept beside it. Configuration in the data directory (settings, `pg_hba.conf`, certificates)
+    goes back too, and it is said which files differ from the former ones. With `mode: side` it is left running, for taking single
+    tables or rows out of it. The archive is a directory (`archive: file://…` of the system) on the server's host; archiving must
+    be on. `undo` puts the former directory back.
 
     Tablespaces of the cluster's own (of a server on this machine) are unpacked into directories beside the live ones, which carry
     the run's name, and stay there: the links to them lie in the data directory and are exchanged with it, so that the former
@@ -302,6 +303,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
         reached = str(done.results.get("proof", {}).get("stdout", "")).splitlines()
         last = reached[0] if reached else ""
         places = tuple(one.place for one in facts.copies)
+        back = configuration.went_back(look, system.host, path, where.old) if swapped and facts.original_inode else ""
         socket = f"psql -h {where.run} -p {system.port} -U {system.user}"
         return RestoredToTime(
             data_directory=path,
@@ -316,7 +318,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
             connect=on_host(system.host, f"psql -p {system.port} -U {system.user}")
             if swapped
             else f"sudo -u {facts.owner} {socket}",
-            advice=in_container.advice(where, system.host) + ADVICE
+            advice=in_container.advice(where, system.host) + back + ADVICE
             if swapped
             else f"When it is no longer needed: stop it, then remove {' and '.join((where.side, *places, where.run))}.",
             tablespaces=tuple(
