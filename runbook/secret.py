@@ -130,23 +130,29 @@ class Redactor:
         """Texts that everybody reads anyway (the plan, the environment, the inputs): a value that stands in one is not masked.
 
         A password that is the database's name as well would else take that name out of the journal, and a resume reads
-        inputs, targets and baselines from there. To be called before secrets are learnt.
+        inputs, targets and baselines from there. What was learnt before is looked through anew.
         """
-        self._public += texts
+        with self._learning:
+            self._public += texts
+            self._forms = _longest_first(self._watched(*self._known))
 
     def learn(self, secret: Secret) -> None:
         """Watch for one more secret, from now on. Safe beside other threads that learn or filter."""
         if secret in self._known:
             return
-        value = secret.reveal()
-        lines = [line.strip() for line in value.splitlines()] if "\n" in value else []
-        found: set[str] = set()
-        for text in (value, *(line for line in lines if len(line) >= SHORTEST_LINE)):
-            if len(text) >= SHORTEST_REDACTED and not any(text in public for public in self._public):
-                found |= {form for form in _forms(text) if len(form) >= SHORTEST_REDACTED}
         with self._learning:
             self._known |= {secret}
-            self._forms = tuple(sorted({*self._forms, *found}, key=lambda form: (-len(form), form)))
+            self._forms = _longest_first({*self._forms, *self._watched(secret)})
+
+    def _watched(self, *secrets: Secret) -> set[str]:
+        """The forms of what stands nowhere in the open."""
+        found: set[str] = set()
+        for value in (secret.reveal() for secret in secrets):
+            lines = [line.strip() for line in value.splitlines()] if "\n" in value else []
+            for text in (value, *(line for line in lines if len(line) >= SHORTEST_LINE)):
+                if len(text) >= SHORTEST_REDACTED and not any(text in public for public in self._public):
+                    found |= {form for form in _forms(text) if len(form) >= SHORTEST_REDACTED}
+        return found
 
     @property
     def longest(self) -> int:
@@ -164,6 +170,10 @@ class Redactor:
             if form in text:
                 text = text.replace(form, MASK)
         return text
+
+
+def _longest_first(forms: set[str]) -> tuple[str, ...]:
+    return tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
 
 def _forms(value: str) -> Iterator[str]:

@@ -104,6 +104,12 @@ def test_what_stands_in_the_open_is_not_masked_nor_a_line_of_it() -> None:
     assert redactor("and-a-line-of-its-own") == MASK
 
 
+def test_what_turns_out_to_stand_in_the_open_is_not_masked_any_more() -> None:
+    redactor = Redactor((Secret("postgresql"), Secret("correct-horse")))
+    redactor.disclose("/var/lib/postgresql/15/main")
+    assert redactor("/var/lib/postgresql correct-horse") == f"/var/lib/postgresql {MASK}"
+
+
 def test_what_several_threads_learn_at_once_is_all_known() -> None:
     redactor = Redactor()
     values = [f"correct-horse-{number:04}" for number in range(400)]

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +99,7 @@ def apply(order: Order, caller: Caller) -> Ending:
         try:
             world.watch_for(named_secrets(order.plan, order.environment))
             targets = claims(world.look, order.plan, caller.actions, order.environment.systems)
+            caller.redactor.disclose(*public_identities(targets))
             _lock(world, run, targets, clock)
             _freeze(run, order)
         except BaseException:
@@ -146,13 +147,14 @@ def resume(run: RunDir, caller: Caller, skip: Mapping[str, str]) -> Ending:
         state = fold(graph, events)
         if state.status.final:
             raise UsageFault(
-                Problem("E263", "the run is finished", f"{run.run} {state.status}", f"`runbook show {run.run}`")
+                Problem("E263", "the run is finished", f"{run.run} {state.status}", f"runbook show {run.run}")
             )
         _refuse_skips(state, skip)
         world = world_at(caller.redactor, order.environment)
         try:
             world.watch_for(named_secrets(order.plan, order.environment))
             now = claims(world.look, order.plan, caller.actions, order.environment.systems)
+            caller.redactor.disclose(*public_identities(now))
             half_done = excused(state, order.plan, caller.actions, order.environment.systems)
             compare({**header.targets, **dict(state.rebound)}, now, half_done)
             _lock(world, run, now, clock)
@@ -181,6 +183,11 @@ def public_texts(order: Order) -> tuple[str, ...]:
     """What stands in clear beside the journal, so that it can't be a secret."""
     sources = (*order.plan.sources, *order.environment.sources)
     return (*(source.text for source in sources), json.dumps(dict(order.inputs), ensure_ascii=False))
+
+
+def public_identities(targets: Iterable[Claim]) -> tuple[str, ...]:
+    """What the targets say of themselves: paths and names. A resume compares them: a password must not mask a part of one."""
+    return tuple(json.dumps(claim.identity, ensure_ascii=False) for claim in targets)
 
 
 def _refuse_skips(run: Run, skip: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from runbook.secret import SHORTEST_REDACTED
 from tests.actions.in_a_run import Rehearsal
 from tests.fixtures.postgres import PostgresServer
 
@@ -34,20 +35,34 @@ steps:
 """
 
 
-def test_a_resume_reads_the_inputs_as_they_were_given(postgres_server: PostgresServer, tmp_path: Path) -> None:
-    secret, ready, out = tmp_path / "secret", tmp_path / "ready", tmp_path / "out"
-    secret.write_text(WORD)
+def _resumed(server: PostgresServer, place: Path, *, role: str, word: str) -> str:
+    """Run it until its work fails, and again; what the work wrote. The role's password is the word."""
+    secret, ready, out = place / "secret", place / "ready", place / "out"
+    secret.write_text(word)
     secret.chmod(0o600)
-    postgres_server.sql(f"CREATE ROLE {WORD} SUPERUSER LOGIN PASSWORD '{WORD}'")
+    server.sql(f"CREATE ROLE {role} SUPERUSER LOGIN PASSWORD '{word}'")
     try:
-        told = {"WORD": WORD, "PORT": postgres_server.port, "SECRET": secret, "READY": ready, "OUT": out}
+        told = {"WORD": role, "PORT": server.port, "SECRET": secret, "READY": ready, "OUT": out}
         plan = PLAN
         for mark, value in told.items():
             plan = plan.replace(mark, str(value))
-        rehearsal = Rehearsal(plan, tmp_path / "state")
+        rehearsal = Rehearsal(plan, place / "state")
         assert rehearsal.apply() == 1
         ready.touch()
         assert rehearsal.resume() == 0
-        assert out.read_text().strip() == WORD
+        return out.read_text().strip()
     finally:
-        postgres_server.sql(f"DROP ROLE {WORD}")
+        server.sql(f"DROP ROLE {role}")
+
+
+def test_a_resume_reads_the_inputs_as_they_were_given(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    assert _resumed(postgres_server, tmp_path, role=WORD, word=WORD) == WORD
+
+
+def test_a_resume_knows_its_target_by_a_path_that_holds_the_password(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    """As ``postgresql`` is a part of ``/var/lib/postgresql``."""
+    word = postgres_server.data_dir.parent.name
+    assert len(word) >= SHORTEST_REDACTED
+    assert _resumed(postgres_server, tmp_path, role="keeper", word=word) == "keeper"
