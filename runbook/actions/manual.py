@@ -140,7 +140,7 @@ def typed(fields: dict[str, Asked], said: Fields) -> dict[str, str | int | float
         try:
             found[name] = _value(name, field, value)
         except ValueError as error:
-            wrong.append(f"{name}: {error}.")
+            wrong.append(f"{name}: {error}" if str(error).endswith("?") else f"{name}: {error}.")
     if wrong:
         give = " ".join(f"-i {name}=…" for name in fields)
         raise CheckFailed(

@@ -47,6 +47,34 @@ COMMANDS: dict[str, str] = {
     "completion": "The script for shell completion",
 }
 
+MEANT: dict[str, str] = {
+    "run": "apply PLAN",
+    "start": "apply PLAN",
+    "execute": "apply PLAN",
+    "restore": "apply PLAN",
+    "dry-run": "plan PLAN",
+    "dryrun": "plan PLAN",
+    "preview": "plan PLAN",
+    "check": "validate PLAN",
+    "lint": "validate PLAN",
+    "test": "rehearse PLAN",
+    "continue": "resume",
+    "restart": "resume",
+    "retry": "resume",
+    "skip": "resume --skip STEP --reason …",
+    "answer": "confirm RUN STEP",
+    "cancel": "abandon RUN --reason …",
+    "stop": "abandon RUN --reason …, after Ctrl-C where it runs",
+    "list": "runs",
+    "ls": "runs",
+    "log": "logs",
+    "tail": "logs -f",
+    "state": "show",
+    "status": "show",
+    "version": "--version",
+}
+"""What other programs call these, and a person in a hurry types."""
+
 
 class Commands(click.Group):
     """The group of commands; each is loaded from its own file when it is used."""
@@ -67,7 +95,8 @@ class Commands(click.Group):
         if not known and not ctx.resilient_parsing:  # that is completion: it asks, it doesn't err
             from runbook.errors import suggest
 
-            near = suggest(args[0], list(COMMANDS))
+            meant = MEANT.get(args[0])
+            near = f"it is `runbook {meant}`" if meant else suggest(args[0], list(COMMANDS))
             raise click.UsageError(f"there is no command {args[0]!r}" + (f": {near}" if near else ""), ctx)
         return super().resolve_command(ctx, args)
 

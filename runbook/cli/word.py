@@ -60,7 +60,7 @@ class Word:
             )
         found = self.state.step(step)
         if found.status is not wanted:
-            raise self.not_now(f"{step} is {found.status}, not {wanted}.")
+            raise self.not_now(_otherwise(found, step, wanted))
         return found
 
     def not_now(self, why: str) -> UsageFault:
@@ -77,6 +77,14 @@ class Word:
         """Tell what was recorded and what can follow."""
         holds = held(self.run.run, self.order, self.state, self.status)
         screen.lines([line, *ending(self.state, holds), *what_next(self.run.run, self.state, self.status)])
+
+
+def _otherwise(found: StepRun, step: str, wanted: Status) -> str:
+    """Why the step isn't in that state, where a person said the last word on it; else which it is in."""
+    said = found.answer or found.consent
+    if wanted is Status.WAITING and found.status is Status.PENDING and said is not None:
+        return f"{step} has its answer, by {said.claimed or said.by}; a resume goes on with it."
+    return f"{step} is {found.status}, not {wanted}."
 
 
 @contextmanager

@@ -41,6 +41,10 @@ def plan(*steps: Mapping[str, Json], live: bool = False, head: str = "", systems
 
 HELLO = shell("hello", "echo hello")
 WAITS: dict[str, Json] = {"id": "look", "title": "Look", "uses": "manual", "with": {"instructions": "Look at it."}}
+ASKS: dict[str, Json] = {
+    **WAITS,
+    "with": {"instructions": "Look.", "fields": {"verdict": {"choices": ["good", "bad"]}}},
+}
 AGREE: dict[str, Json] = {
     "id": "agreed",
     "title": "They agree",
@@ -101,6 +105,7 @@ MISTAKES: dict[str, Mistake] = {
     "approval-of-nothing": Mistake(("approve", "last", "look"), (APPLY,), {"plan.yaml": plan(WAITS)}),
     # B54: the command line
     "no-command": Mistake(("aply", "plan.yaml"), files=PLAN),
+    "another-word-for-a-command": Mistake(("run", "plan.yaml"), files=PLAN),
     "no-option": Mistake((*APPLY, "--dryrun"), files=PLAN),
     "no-plan": Mistake(("apply", "plna.yaml"), files=PLAN),
     "input-without-a-value": Mistake((*APPLY, "-i", "word"), files=PLAN),
@@ -115,6 +120,15 @@ MISTAKES: dict[str, Mistake] = {
     "no-such-run": Mistake(("resume", "2019"), (APPLY,), PLAN),
     "more-than-one-run": Mistake(("resume", "2"), (APPLY, APPLY), PLAN),
     "finished-run": Mistake(("resume", "last"), (APPLY,), PLAN),
+    "finished-run-after-one-that-is-not": Mistake(
+        ("resume",), ((*APPLY[:1], "waits.yaml"), APPLY), {**PLAN, "waits.yaml": plan(WAITS)}
+    ),
+    "confirmed-twice": Mistake(
+        ("confirm", "last", "look"), (APPLY, ("confirm", "last", "look")), {"plan.yaml": plan(WAITS)}
+    ),
+    "answer-that-is-nearly-one": Mistake(
+        ("confirm", "last", "look", "-i", "verdict=bd"), (APPLY,), {"plan.yaml": plan(ASKS)}
+    ),
     "confirmed-too-late": Mistake(("confirm", "last", "hello"), (APPLY,), PLAN),
     # B52 and B56: confirmations
     "yes-is-no-name": Mistake((*APPLY, "--yes"), files={"plan.yaml": plan(WIPE, live=True)}),
