@@ -6,21 +6,27 @@ cut at 64 KiB, and known secrets in it are masked before anything is cut; no sec
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from runbook.condition import explain, failing
 from runbook.errors import Problem
 from runbook.late import Results, document
 from runbook.operation import Call, Fields
+from runbook.quoting import visible
 from runbook.secret import Redactor, SecretRef
 from runbook.transports.bound import Bound
 from runbook.transports.outcome import Failed, Lost, Outcome, Succeeded
-from runbook.transports.trouble import trouble
+from runbook.transports.trouble import Trouble, trouble
+
+if TYPE_CHECKING:
+    import httpx
 
 LONGEST_BODY = 64 * 1024
 LONGEST_SHOWN = 200
@@ -29,6 +35,7 @@ ANSWERS_WITHIN_S = 30.0
 _NO_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """What can't stand in a header's value (RFC 9110, 5.5)."""
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_WRONG = "correct the url and the headers in the environment"
 _UNSETTLED = frozenset({502, 504})
 """A gateway's word about a server that it lost: the request may have been carried out."""
 _OF_THE_CLOCK = frozenset({9, 10})
@@ -75,29 +82,42 @@ def send(request: Request, bound: Bound, *, redactor: Redactor) -> Response | No
     def elapsed_s() -> float:
         return round(time.monotonic() - began, 3)
 
+    client, asked = _prepared(request, headers, max(0.001, bound.at_most(ANSWERS_WITHIN_S)))
     try:
-        with (
-            httpx.Client(follow_redirects=False, timeout=max(0.001, bound.at_most(ANSWERS_WITHIN_S))) as client,
-            client.stream(request.method, request.url, headers=headers, content=request.body) as answer,
-        ):
+        with client, contextlib.closing(client.send(asked, stream=True)) as answer:
             body = bytearray()
             for chunk in answer.iter_bytes():
                 body += chunk
                 if len(body) >= enough or bound.over:
                     break
-            text = redactor(bytes(body).decode(answer.encoding or "utf-8", "replace"))
+            text = redactor(_text(bytes(body), answer.encoding or "utf-8"))
             return Response(answer.status_code, _cut(text), elapsed_s())
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise trouble(
-            "E340",
-            "a request could not be made",
-            f"{request.url}: {error}",
-            "correct the url and the headers in the environment",
-        ) from None
+    except httpx.UnsupportedProtocol as error:
+        raise _unmade(request, error, _WRONG) from None
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         return NoResponse(_explained(error), sent=False, elapsed_s=elapsed_s())
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, UnicodeError) as error:  # a host's name is only encoded when it is looked up
         return NoResponse(f"{type(error).__name__}: {redactor(str(error))}", sent=True, elapsed_s=elapsed_s())
+
+
+def _prepared(request: Request, headers: Mapping[bytes, bytes], within_s: float) -> tuple[httpx.Client, httpx.Request]:
+    """What sends it, and what is sent. Raises :class:`Trouble` where the machine's settings or the request allow neither."""
+    import httpx
+
+    try:
+        client = httpx.Client(follow_redirects=False, timeout=within_s)
+    except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:
+        fix = "env | grep -i -e proxy -e ^SSL_CERT_    # which certificates are trusted, which proxy is asked? Then try again"
+        raise _unmade(request, error, fix) from None
+    try:
+        return client, client.build_request(request.method, request.url, headers=headers, content=request.body)
+    except (httpx.InvalidURL, ValueError) as error:
+        client.close()
+        raise _unmade(request, error, _WRONG) from None
+
+
+def _unmade(request: Request, error: Exception, fix: str) -> Trouble:
+    return trouble("E340", "a request could not be made", f"{visible(request.url)}: {error}", fix)
 
 
 def _headers(request: Request) -> dict[bytes, bytes]:
@@ -115,6 +135,14 @@ def _headers(request: Request) -> dict[bytes, bytes]:
     return given if named else {b"user-agent": b"runbook", **given}
 
 
+def _text(body: bytes, encoding: str) -> str:
+    """The body in the encoding that the server names; in UTF-8 where Python has that name for something else than texts."""
+    try:
+        return body.decode(encoding, "replace")
+    except (LookupError, UnicodeError):
+        return body.decode("utf-8", "replace")
+
+
 def _cut(text: str) -> str:
     """At most 64 KiB of it, whole characters."""
     return text.encode()[:LONGEST_BODY].decode("utf-8", "ignore")
@@ -129,7 +157,7 @@ def request_of(call: Call, results: Results, reveal: Callable[[SecretRef], str])
             "E340",
             "a request could not be made",
             "It needs a url, and headers as names with texts.",
-            "correct the url and the headers in the environment",
+            _WRONG,
         )
     plain = {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in headers.items()}
     if body is not None and not isinstance(body, str):

@@ -52,6 +52,11 @@ class Handler(BaseHTTPRequestHandler):
                 self.let_go.wait()
             case "/cut":
                 self.connection.close()
+            case path if path.startswith("/charset/"):
+                self.send_response(200)
+                self.send_header("content-type", f"text/plain; charset={path.removeprefix('/charset/')}")
+                self.end_headers()
+                self.wfile.write(b"body")
             case path if path.startswith("/status/"):
                 self.send_response(int(path.removeprefix("/status/")))
                 self.end_headers()
@@ -218,3 +223,39 @@ def test_a_header_that_can_not_be_sent_is_named_and_its_value_is_not(
     assert "the header 'X-Token' holds a character" in refused.problem.detail
     assert "canary" not in str(refused)
     assert Handler.seen == []
+
+
+@pytest.mark.parametrize("name", ["hex", "idna", "nothing-known"])
+def test_a_charset_that_is_none_of_texts_is_read_as_utf_8(server: str, world: World, uses: Uses, name: str) -> None:
+    outcome = world.perform(call(f"{server}/charset/{name}"), uses())
+    assert isinstance(outcome, Succeeded), outcome
+    assert outcome.fields["body"] == "body"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [("SSL_CERT_FILE", "/nowhere/ca.pem", "No such file"), ("ALL_PROXY", "socks5://127.0.0.1:1", "socks")],
+)
+def test_settings_with_which_nothing_can_be_sent_are_a_definite_failure(
+    server: str, world: World, uses: Uses, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    outcome = world.perform(call(f"{server}/status/200", "POST", reads=False), uses())
+    assert isinstance(outcome, Failed), outcome
+    assert said in outcome.problem.detail
+    assert "SSL_CERT_" in outcome.problem.fix
+    assert Handler.seen == []
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/\ud800", "http://xn--a/", "http://127.0.0.1:port/"])
+def test_a_url_that_is_none_is_a_definite_failure(world: World, uses: Uses, url: str) -> None:
+    outcome = world.perform(call(url, "POST", reads=False), uses())
+    assert isinstance(outcome, Failed)
+    assert outcome.problem.code == "E340"
+    outcome.problem.render().encode()
+
+
+def test_a_host_that_can_not_be_looked_up_does_not_end_the_program(world: World, uses: Uses) -> None:
+    outcome = world.perform(call(f"http://{'a' * 64}.invalid/"), uses())
+    assert isinstance(outcome, Failed)
+    assert "label empty or too long" in outcome.problem.detail
