@@ -6,6 +6,7 @@ the JSON holds; what could not be known is said where it stands.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -24,7 +25,8 @@ class Shown:
     """A step in a dry-run. ``known``: ``exact``, ``after:STEP`` or ``undetermined``; ``problem``: what would stop it now.
 
     ``replaces`` names what a destructive step replaces, or what else ``verb`` says that it does to it; ``along`` is what goes
-    with it, in a sentence. ``facts`` are what was read; ``skipped`` says why it would not run.
+    with it, in a sentence. ``facts`` were found, and have to be the same whenever the step goes on; ``skipped`` says why it would
+    not run.
     ``given_by``: steps for whose outputs something stands in the list; not ``listed``: no list can be made before they ran.
     ``only_if``: conditions that aren't decided yet; the list is what runs if they hold.
     """
@@ -58,12 +60,16 @@ class DryRun:
 
     @property
     def forecast_s(self) -> float | None:
-        """How long the critical path took in earlier runs; None unless each of its steps is known."""
-        path = self.critical.steps
+        """How long the critical path took in earlier runs; None unless each of its steps is known, or would be skipped."""
+        skipped = {shown.step.id for shown in self.steps if shown.skipped}
+        path = [step for step in self.critical.steps if step not in skipped]
         known = all(step in self.expected_s for step in path)
         return sum(self.expected_s[step] for step in path) if path and known else None
 
 
+_DIGEST = re.compile("[0-9a-f]{64}")
+_SHORT = 100
+"""Characters of a fact that the page shows; the JSON has all of them."""
 _SECTIONS = {Section.ON_FAILURE: "if a step fails", Section.FINALLY: "in any case, at the end"}
 _EFFECTS = {
     Effect.READS: "reads",
@@ -92,6 +98,7 @@ def _step_json(shown: Shown, *, live: bool) -> dict[str, Json]:
         "uses": shown.step.uses,
         "needs": list(shown.step.needs),
         "effect": shown.effect.value,
+        "facts": dict(shown.facts),
         "operations": _operations_json(shown.operations),
         "known": shown.known,
         "listed": shown.listed,
@@ -140,6 +147,8 @@ def _step_lines(number: int, shown: Shown, *, live: bool) -> list[str]:
         lines.append(f"     {asks}")
     if shown.problem:
         return [*lines, "     would stop here:", *(f"       {line}" for line in shown.problem.render().splitlines())]
+    if found := _found(shown.facts):
+        lines.append(f"     found: {found}")
     lines += [f"     only if {condition}, which can't be told yet" for condition in shown.only_if]
     if note := _known(shown):
         lines.append(f"     {note}")
@@ -159,6 +168,13 @@ def _asks(shown: Shown, *, live: bool) -> str:
         name = shell_word(shown.replaces) if shown.replaces else "NAME"
         return f"asks for the name of what it {shown.verb} (--confirm {name})" + (f": {confirm}" if confirm else "")
     return f"asks first (--yes): {confirm}" if confirm else ""
+
+
+def _found(facts: Mapping[str, Json]) -> str:
+    """Those facts that are of one word or a few, in a line; digests by their beginning."""
+    shown = {name: str(value) for name, value in facts.items() if isinstance(value, str | int) and value != ""}
+    told = {name: f"{text[:16]}…" if _DIGEST.fullmatch(text) else text for name, text in shown.items()}
+    return ", ".join(f"{name} {text}" for name, text in told.items() if len(text) <= _SHORT and "\n" not in text)
 
 
 def _known(shown: Shown) -> str:

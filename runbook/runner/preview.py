@@ -124,8 +124,7 @@ class _Preview:
             self._outputs[prepared.step.id] = outputs.model_dump(mode="json")
         else:
             self._foresee(prepared, facts)
-        seen = roles(facts, Role.GUARD) | roles(facts, Role.PINNED) | roles(facts, Role.CURRENT)
-        return self._shown(prepared, operations, "exact", facts=seen)
+        return self._shown(prepared, operations, "exact", facts=roles(facts, Role.GUARD))
 
     def _conditional(self, prepared: Prepared, sketch: Sketch) -> Shown:
         """Only whether it runs is open, and what it gives is given only then. What would stop it stops nobody yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -119,3 +120,28 @@ def test_json_says_the_same() -> None:
     assert [told["text"] for told in one["operations"]] == ["echo '<steps.ask.value>'"]
     (none,) = cast("list[dict[str, Any]]", as_json(dry_run(operations=(), listed=False, given_by=("ask",)))["steps"])
     assert (none["known"], none["listed"], none["operations"]) == ("after:ask", False, [])
+
+
+def test_what_was_found_stands_above_the_list_short() -> None:
+    facts = {
+        "name": "docs.dump",
+        "sha256": "5" * 64,
+        "text": "two\nlines",
+        "long": "x" * 101,
+        "rows": 7,
+        "tree": {"a": 1},
+    }
+    assert lines(known="exact", facts=facts)[0] == f"found: name docs.dump, sha256 {'5' * 16}…, rows 7"
+    assert cast(Any, as_json(dry_run(facts=facts)))["steps"][0]["facts"] == facts
+    assert not [line for line in lines(facts={"tree": {}, "none": None, "empty": ""}) if line.startswith("found")]
+
+
+def test_a_step_that_would_be_skipped_takes_no_time() -> None:
+    first, second = step("first", "make"), step("second", "make", needs=("first",))
+    shown = (Shown(first, Effect.CHANGES, RUN, "exact"), Shown(second, Effect.CHANGES, (), "exact", skipped="no need"))
+    path = critical_path(build([first, second]), lambda _: 1.0)
+    assert path.steps == ("first", "second")
+    dry = DryRun(plan_of([first, second]), "here", False, shown, path, {"first": 61.0})
+    assert dry.forecast_s == 61.0
+    assert "expected duration: 1m 01s, as in earlier runs" in as_text(dry)
+    assert replace(dry, expected_s={}).forecast_s is None
