@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import ceil
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runbook.action import ContainerFacts, FileFacts, Unreachable
@@ -50,6 +52,8 @@ _CHANGES: Mapping[str, Callable[[Any, int], None]] = {
     "unpause": lambda container, _: container.unpause(),
 }
 _READS = ("health", "inspect")
+_FRACTION = re.compile(r"\.\d+")
+"""Of a second: more digits than Python reads."""
 RUNNING, STARTING = "running", "starting"
 _T = TypeVar("_T")
 
@@ -177,7 +181,7 @@ def _stat(path: str, header: str) -> FileFacts:
     said = json.loads(base64.b64decode(header))
     mode = int(said["mode"])
     kind = next((name for bit, name in _KINDS.items() if mode & bit), "other" if mode & _NOT_REGULAR else "file")
-    modified = datetime.fromisoformat(str(said["mtime"])[:19]).replace(tzinfo=UTC)
+    modified = datetime.fromisoformat(_FRACTION.sub("", str(said["mtime"]))).astimezone(UTC)
     return FileFacts(path, kind, int(said["size"]), modified, mode & 0o777, owner="", device=0, inode=0)
 
 
@@ -229,10 +233,17 @@ def perform_call(engine: DockerEngine, call: Call, results: Results, bound: Boun
     try:
         containers = _meant(engine, call, arguments)
         if call.operation not in _READS:
+            if bound.over:  # what would be left of the time to end in is nothing: the engine would kill at once
+                raise trouble(
+                    "E327",
+                    "the time was over",
+                    f"{call.operation} {containers[0].name} was not asked for any more.",
+                    "give the step a longer `timeout`, or find out what was slow before this",
+                )
             before = [facts_of(container).state for container in containers]
             timeout_s = arguments.get("timeout_s", STOP_TIMEOUT_S)
             for container in containers:
-                lost = _change(container, call.operation, int(bound.at_most(float(str(timeout_s)))))
+                lost = _change(container, call.operation, ceil(bound.at_most(float(str(timeout_s)))))
                 if lost is not None:
                     return lost
             sent = True

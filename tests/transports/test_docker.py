@@ -76,6 +76,15 @@ def test_stop_and_start_are_idempotent_and_say_whether_they_changed(
     assert by_name["container"] == f"{project.name}_web_1"
 
 
+def test_what_has_no_time_left_is_not_killed_instead_of_stopped(
+    world: World, uses: Uses, compose_project: Projects
+) -> None:
+    project = compose_project("web")
+    stop = call("stop", project=project.name, service="web")
+    assert "the time was over" in failed(world.perform(stop, uses(within_s=-1)))
+    assert done(world.perform(call("inspect", project=project.name, service="web"), uses()))["state"] == "running"
+
+
 def test_what_the_engine_refuses_and_what_is_not_there(world: World, uses: Uses, compose_project: Projects) -> None:
     project = compose_project()
     assert "no such container" in failed(world.perform(call("stop", container="nothing-here"), uses()))

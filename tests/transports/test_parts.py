@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runbook.operation import Scalar
 from runbook.transports.bound import Bound
+from runbook.transports.docker import _stat
 from runbook.transports.environment import allowed_environment
 from runbook.transports.rows import number
 from runbook.transports.running import Running
@@ -61,3 +66,12 @@ def test_a_number_is_exact_or_text(text: str, wanted: Scalar) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_double_comes_back(value: float) -> None:
     assert float(str(number(repr(value)))) == value
+
+
+@pytest.mark.parametrize(
+    "told", ["2026-07-01T12:00:00Z", "2026-07-01T14:00:00.123456789+02:00", "2026-07-01T07:00:00-05:00"]
+)
+def test_a_time_of_the_docker_engine_is_in_the_zone_that_it_says(told: str) -> None:
+    """It says when a file was changed in the zone of the machine that it runs on."""
+    header = base64.b64encode(json.dumps({"mode": 0o644, "size": 1, "mtime": told}).encode()).decode()
+    assert _stat("/data/f", header).modified == datetime(2026, 7, 1, 12, tzinfo=UTC)
