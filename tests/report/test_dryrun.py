@@ -137,7 +137,7 @@ def test_what_was_found_stands_above_the_list_short() -> None:
 
 
 def test_a_step_that_would_be_skipped_takes_no_time() -> None:
-    first, second = step("first", "make"), step("second", "make", needs=("first",))
+    first, second = step("first", "make"), step("second", "make", "first")
     shown = (Shown(first, Effect.CHANGES, RUN, "exact"), Shown(second, Effect.CHANGES, (), "exact", skipped="no need"))
     path = critical_path(build([first, second]), lambda _: 1.0)
     assert path.steps == ("first", "second")
