@@ -28,7 +28,7 @@ from runbook.actions.postgres.surroundings import read_artifact
 from runbook.actions.postgres.target import told
 from runbook.actions.postgres.wal import SEGMENT_BYTES, History, parse_name
 from runbook.actions.postgres.wal_source import archive_of, local_archive, spool_of
-from runbook.actions.postgres.whole_cluster import with_all
+from runbook.actions.postgres.whole_cluster import unarchived, with_all
 from runbook.host import LOCAL
 from runbook.operation import Operations
 from runbook.paste import on_host
@@ -101,8 +101,9 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
         return Effect.CREATES if inputs.mode == "side" or inputs.new else Effect.DESTROYS
 
     def along(self, look: Look, system: Postgres, inputs: RestoreToTimeInputs, scope: Scope) -> str:
-        """Every other database of the cluster goes back as well."""
-        return with_all(look, system, scope)
+        """Every other database of the cluster goes back as well; of a server that is down, what it had not archived is left out."""
+        lacks = unarchived(look, system, scope) if inputs.latest and not inputs.new else ""
+        return with_all(look, system, scope) + lacks
 
     def observe(self, look: Look, system: Postgres, inputs: RestoreToTimeInputs, scope: Scope) -> RestoreToTimeFacts:
         """Directories, lock files, the control file; and the server, where it answers."""
