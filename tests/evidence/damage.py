@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.evidence.servers import InContainer
 from tests.evidence.stacks import Stack
+from tests.evidence.witness import until
 from tests.fixtures.account import server_account
+from tests.fixtures.process import works_in
 
+ENDS_WITHIN_S = 120.0
 PAGE = 8192
 JUNK = b"\xa5" * 400
 """What a damaged page holds from its 11th byte on."""
@@ -40,16 +42,11 @@ def spoil(made: Stack, relation: str, block: int) -> None:
 def end_server(data: Path) -> None:
     """End the server that runs in a directory of this machine, by its process id."""
     lock = data / "postmaster.pid"
-    if not lock.exists():
-        return
-    pid = int(lock.read_text().split()[0])
     try:
-        os.kill(pid, signal.SIGINT)
-    except ProcessLookupError:
+        os.kill(int(lock.read_text().split()[0]), signal.SIGINT)
+    except (FileNotFoundError, ProcessLookupError):
         return
-    deadline = time.monotonic() + 60
-    while lock.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: not lock.exists() and not works_in(data), ENDS_WITHIN_S, "the server ends")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -233,6 +234,19 @@ def processes_about(place: Path) -> dict[int, str]:
             if state not in "ZX" and any(name in command for name in names):
                 found[int(entry.name)] = command
     return found
+
+
+def under_way(program: Program, operation: str) -> bool:
+    """Whether its newest run has begun that operation; one that leaves a server behind counts once its processes are recorded.
+
+    Killed in the instant before, a resume can't tell them from the server, waits as long as the step may take, and says so.
+    """
+    events = program.events() if program.runs else []
+    begun = next((e for e in events if e["event"] == "operation.started" and e["operation"] == operation), None)
+    if begun is None or not (begun["form"] or {}).get("daemon"):
+        return begun is not None
+    recorded = f'"event":"pids","id":{json.dumps(begun["id"])}'
+    return recorded in (program.directory() / "supervisor.jsonl").read_text()
 
 
 def over(program: Program) -> bool:

@@ -26,7 +26,7 @@ from tests.fixtures.containers import ComposeProject
 
 WAITS = 6
 SOCKET = "supervisor.sock"
-LEAVES_WITHIN_S = 60.0
+LEAVES_WITHIN_S = 180.0
 WHOLE = "65536"
 """So many characters of an argument are recorded: a script and what it asks are compared to their last word."""
 LOGGED = ("-c", "log_statement=all", "-c", "log_line_prefix=%c|%a|%d|", "-c", "log_min_messages=log")

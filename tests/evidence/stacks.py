@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tests.evidence.program import PLANS, Program, Ran
 from tests.evidence.servers import PASSWORD, InContainer, OnThisMachine
 from tests.evidence.site import site
-from tests.evidence.witness import ask, databases
+from tests.evidence.witness import ask, databases, until
 from tests.fixtures.account import server_account, server_folder
 from tests.fixtures.containers import POSTGRES, ComposeProject, address, wait_healthy
 from tests.fixtures.postgres import find_binaries, make_cluster
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
+ARCHIVED_WITHIN_S = 180.0
 KEEPER = "keeper"
 WAL = "/backups/wal"
 DATA = "/var/lib/postgresql/data"
@@ -174,6 +175,11 @@ class Stack:
     def sql(self, statement: str, database: str = "") -> list[tuple[Any, ...]]:
         """Run a statement of the tests' own in the live database, or another."""
         return ask(self.server, database or self.database, statement)
+
+    def archived(self) -> None:
+        """Wait until every WAL segment that is closed is archived, if the server archives: what is seen of it stays as it is."""
+        waiting = "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"
+        until(lambda: self.sql(waiting, "postgres") == [(0,)], ARCHIVED_WITHIN_S, "all that is closed is archived")
 
     def states(self) -> dict[str, tuple[str, str]]:
         """Every service: its state and since when it runs."""

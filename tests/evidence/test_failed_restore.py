@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 
+import psycopg
 import pytest
 
 from tests.evidence.servers import InContainer
 from tests.evidence.stacks import CIVICQ, DATA, KEEPER, Stack
-from tests.evidence.witness import databases, oid_of, picture, rows_of
+from tests.evidence.witness import databases, oid_of, picture, rows_of, until
+from tests.fixtures.containers import address
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -55,7 +58,18 @@ def the_disk_is_full(stack: Stack) -> Iterator[str]:
         yield "restore"
     finally:
         keeper.exec_run(["rm", "-f", f"{DATA}/filler"])
-        stack.server.restart()
+        until(partial(answers, stack), 180, "the server is up again")
+
+
+def answers(stack: Stack) -> bool:
+    """Whether the server answers, which a full disk may have ended, or may be about to end; what has ended is started."""
+    assert isinstance(stack.server, InContainer)
+    stack.server.container.start()
+    stack.server.host = address(stack.server.container)
+    try:
+        return bool(stack.sql("SELECT 1"))
+    except psycopg.OperationalError:
+        return False
 
 
 def extensive(stand: Callable[..., Stack]) -> Stack:

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Generic, TypeVar
@@ -16,7 +17,7 @@ import psycopg
 import pytest
 
 from runbook.host import host_json
-from tests.evidence.kills import over, processes_about
+from tests.evidence.kills import over, processes_about, under_way
 from tests.evidence.program import PLANS, Program, Ran
 from tests.evidence.site import site
 from tests.evidence.witness import children_of, until
@@ -26,7 +27,7 @@ from tests.fixtures.pair import Both, Pair, Server
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
-BEGINS_WITHIN_S = 60.0
+BEGINS_WITHIN_S = 300.0
 
 
 @dataclass
@@ -150,11 +151,7 @@ def killed_at(house: House[Any], plan: str, operation: str, *roles: str, everyth
     """
     program = house.program
     engine = program.start("apply", *house.arguments(plan, *roles))
-
-    def begun() -> bool:
-        events = program.events() if program.runs else []
-        return any(e["event"] == "operation.started" and e["operation"] == operation for e in events)
-
+    begun = partial(under_way, program, operation)
     until(lambda: begun() or engine.poll() is not None, BEGINS_WITHIN_S, f"{operation} begins")
     if engine.poll() == 6:
         assert program.run("confirm", program.last, "repoint").code == 0

@@ -47,7 +47,7 @@ def begun(house: Contained, operation: str, *arguments: str | Path, everything: 
     until(lambda: there() or engine.poll() is not None, BEGINS_WITHIN_S, f"{operation} begins")
     assert there(), (program.folder / "output").read_text()
     engine.kill()
-    engine.wait(30)
+    engine.wait(60)
     if not everything:
         return
     from docker.errors import APIError
@@ -87,10 +87,10 @@ def test_taken_over_come_back_and_changed_places(house: Contained) -> None:
     assert [seen(one) for one in (pair.first, pair.second)] == before, "a dry-run changes nothing"
 
     client = Client(pair, pair.first)
-    until(lambda: len(pair.acknowledged) > 5, 30, "the client writes")
+    until(lambda: len(pair.acknowledged) > 5, BEGINS_WITHIN_S, "the client writes")
     pair.cut_off(pair.second)
     cut = len(pair.acknowledged)
-    until(lambda: len(pair.acknowledged) > cut + 5, 30, "the client writes on")
+    until(lambda: len(pair.acknowledged) > cut + 5, BEGINS_WITHIN_S, "the client writes on")
     pair.crash(pair.first)
     client.stop()
 
@@ -120,12 +120,13 @@ def test_taken_over_come_back_and_changed_places(house: Contained) -> None:
     assert pair.first.beside(f"ls -A {DATA} | grep rb_").split() == [kept], "what was lost, and nothing else"
     pair.caught_up(pair.second, pair.first)
     assert rows(pair.first) == rows(pair.second)
+    until(lambda: not processes_about(program.state), BEGINS_WITHIN_S, "supervisors leave")
     assert b"correct-horse" not in b"".join(path.read_bytes() for path in program.state.rglob("*") if path.is_file())
 
     # they change places while a client writes, and nothing more is lost
     client = Client(pair, pair.second)
     written = len(pair.acknowledged)
-    until(lambda: len(pair.acknowledged) > written + 5, 30, "the client writes")
+    until(lambda: len(pair.acknowledged) > written + 5, BEGINS_WITHIN_S, "the client writes")
     ran = house.apply("switchover", "b", "a")
     client.stop()
     assert ran.code == 0, ran.said

@@ -31,23 +31,23 @@ runbook: 1
 name: small
 systems: {db: postgres, app: compose}
 steps:
-  - {id: ask, uses: postgres.query, on: db, with: {query: "SELECT count(*) AS users FROM users"}, timeout: 1m}
+  - {id: ask, uses: postgres.query, on: db, with: {query: "SELECT count(*) AS users FROM users"}, timeout: 10m}
   - id: run
     uses: shell.run
     with: {argv: [sh, -c, "echo $1 > FOLDER/said", "--", "{{ systems.db.database }}"], interrupted: repeat}
-    timeout: 1m
+    timeout: 10m
   - id: write
     uses: shell.run
     with: {argv: [sh, -c, "echo $1 > FOLDER/counted", "--", "{{ steps.ask.row.users }} users"], interrupted: repeat}
-    timeout: 1m
+    timeout: 10m
   - id: sort
     uses: shell.run
     when: "steps.ask.row.users >= 0"
     with: {argv: [sh, -c, "echo $1 >> FOLDER/counted", "--", "{{ steps.ask.row.users + 1 }}"]}
-    timeout: 1m
-  - {id: stop, uses: compose.stop, on: app, with: {services: [backend]}, timeout: 1m}
-  - {id: rotate, uses: postgres.rotate_password, on: db, with: {role: reader, escrow: reader}, timeout: 1m}
-  - {id: start, uses: compose.start, on: app, releases: stop, timeout: 3m}
+    timeout: 10m
+  - {id: stop, uses: compose.stop, on: app, with: {services: [backend]}, timeout: 10m}
+  - {id: rotate, uses: postgres.rotate_password, on: db, with: {role: reader, escrow: reader}, timeout: 10m}
+  - {id: start, uses: compose.start, on: app, releases: stop, timeout: 10m}
 """
 
 
@@ -69,6 +69,7 @@ def test_all_witnesses_agree(plan: str, logged: Stack, tmp_path: Path) -> None:
     if plan == "small":
         path = tmp_path / "small.yaml"
         path.write_text(SMALL.replace("FOLDER", str(tmp_path)))
+    logged.archived()
     all_witnesses_agree(taken(scene_of(logged, lambda: log_of(logged)), path, tmp_path))
     logged.tidy()
 

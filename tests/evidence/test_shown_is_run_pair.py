@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.evidence.agreement import all_witnesses_agree
 from tests.evidence.program import PLANS
-from tests.evidence.seen import LOGGED, Scene, taken
+from tests.evidence.seen import LEAVES_WITHIN_S, LOGGED, Scene, taken
 from tests.evidence.test_failover import House, house
 from tests.evidence.test_failover_containers import house as contained
+from tests.evidence.witness import until
 from tests.fixtures.account import server_account, server_folder
 from tests.fixtures.pair import Pair, make_pair
 from tests.fixtures.pair_in_containers import WAL, PairInContainers
@@ -73,6 +76,16 @@ def pass_through(house: House[Any], both: Path, tmp_path: Path, *, server: str =
     def log() -> bytes:
         return both.read_bytes()
 
+    def say(statement: str) -> None:
+        """To those that are up, each of which writes the log when it does."""
+        told = 0
+        for one in (pair.first, pair.second):
+            with suppress(psycopg.OperationalError):
+                one.sql(statement)
+                told += 1
+        mark = statement.rpartition(" ")[2].encode()
+        until(lambda: log().count(mark) >= told, LEAVES_WITHIN_S, "both logs have what was said")
+
     def answer() -> None:
         said = house.program.run("confirm", house.program.last, "repoint")
         assert said.code == 0, said.said
@@ -80,7 +93,7 @@ def pass_through(house: House[Any], both: Path, tmp_path: Path, *, server: str =
     for plan, (primary, standby) in ROLES.items():
         environment = house.environment(primary, standby)
         words = () if plan == "failover" else ("-i", f"passfile={pair.passfile}")
-        scene = Scene(house.program, house.app, environment, CONSENT, server, log, answer, commands)
+        scene = Scene(house.program, house.app, environment, CONSENT, server, log, answer, commands, say)
         folder = tmp_path / plan
         folder.mkdir()
         all_witnesses_agree(taken(scene, PLANS / f"{plan}.yaml", folder, *words))

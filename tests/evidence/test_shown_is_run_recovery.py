@@ -82,6 +82,8 @@ def test_all_witnesses_agree(plan: str, logged: tuple[Ground, Path], tmp_path: P
             first_login(made)
             answered = ("deploy",)
 
+        made.archived()
+
         def answer() -> None:
             if plan == "rotate-role":
                 people.enter_context(deployed(made))

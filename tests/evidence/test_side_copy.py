@@ -12,7 +12,7 @@ import pytest
 
 from runbook.artifact import Artifact
 from tests.actions.postgres.archived import Cluster
-from tests.evidence.kills import near, over
+from tests.evidence.kills import near, over, under_way
 from tests.evidence.program import Program, Ran
 from tests.evidence.witness import until
 
@@ -89,18 +89,18 @@ def test_it_is_dropped_after_success_and_after_a_failure(program: Program, clust
 @pytest.mark.parametrize("operation", ["extract", "start_side", "recovered", "promote"])
 def test_killed_and_resumed_it_is_dropped(program: Program, cluster: Cluster, operation: str) -> None:
     engine = program.start(*arguments(damaged(cluster), 2))
-
-    def begun() -> bool:
-        events = program.events() if program.runs else []
-        return any(e["event"] == "operation.started" and e["operation"] == operation for e in events)
-
-    until(lambda: begun() or engine.poll() is not None, 120, f"{operation} begins")
+    until(lambda: under_way(program, operation) or engine.poll() is not None, 300, f"{operation} begins")
     engine.kill()
     engine.wait(60)
-    for pid in near(program.directory()):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    until(lambda: not list(near(program.directory())), 60, "those that were killed are gone")
+
+    def none_is_left() -> bool:
+        found = list(near(program.directory()))
+        for pid in found:  # one may have been begun while the others were listed
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not found
+
+    until(none_is_left, 60, "all are killed, and gone")
     if not over(program):
         resumed = program.run("resume", program.last, "--yes")
         assert resumed.code == 0, resumed.said
