@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -128,13 +129,15 @@ def make_run(state_dir: Path, run: str) -> RunDir:
 
 def _make_state(state_dir: Path) -> None:
     if not state_dir.exists():
-        state_dir.mkdir(mode=0o700, parents=True)
-        state_dir.chmod(0o700)
-        # Journals name systems and people, escrow holds secrets: none of it belongs in a repository.
-        (state_dir / ".gitignore").write_text("*\n", encoding="utf-8")
+        with suppress(FileExistsError):  # another run was begun at the same moment
+            state_dir.mkdir(mode=0o700, parents=True)
+            state_dir.chmod(0o700)
+            # Journals name systems and people, escrow holds secrets: none of it belongs in a repository.
+            (state_dir / ".gitignore").write_text("*\n", encoding="utf-8")
         POSIX.fsync_dir(state_dir.parent)
     if not runs_dir(state_dir).exists():
-        POSIX.make_dir(runs_dir(state_dir))
+        with suppress(FileExistsError):
+            POSIX.make_dir(runs_dir(state_dir))
         POSIX.fsync_dir(state_dir)
 
 

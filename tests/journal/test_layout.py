@@ -38,6 +38,12 @@ def test_any_plan_name_gives_a_safe_id(state: Path, plan: str, slug: str) -> Non
     assert make_run(state, run) == find_run(state, run) == runs(state)[0]
 
 
+def test_two_first_runs_may_begin_at_the_same_moment(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(state, "20260214-120000-a-4f3a")
+    monkeypatch.setattr(Path, "exists", lambda _: False)  # as the other saw it, before it was made
+    assert make_run(state, "20260214-120000-b-4f3b").frozen.is_dir()
+
+
 def test_a_new_run_is_closed_to_others_and_ignored_by_git(state: Path) -> None:
     run = make_run(state, "20260214-120000-restore-db-4f3a")
     for path in (state, runs_dir(state), run.path, run.frozen, run.logs, run.escrow):
