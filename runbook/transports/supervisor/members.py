@@ -155,7 +155,11 @@ class Wiring:
     def _source(self, preamble: str) -> int:
         source = self._request["input"]
         if source["kind"] == "file":
-            fd = os.open(source["value"], os.O_RDONLY)
+            fd = os.open(source["value"], os.O_RDONLY | os.O_NONBLOCK)
+            if stat.S_ISFIFO(os.fstat(fd).st_mode):  # waiting for a writer, we would serve nobody
+                os.close(fd)
+                raise children.CouldNotStart(f"{source['value']}: a named pipe can't be the source")
+            os.set_blocking(fd, True)
         elif source["value"] or preamble:
             fd = children.memory_file((preamble + source["value"]).encode())
         else:

@@ -99,7 +99,7 @@ class Pump:
             tell({"eof": True, "bytes": count, "sha256": digest})
             if os.read(word, 1) != GO:
                 return 1
-            if self.sink is not None:
+            if self.sink is not None and not _is_pipe(self.sink):
                 self._make_durable(self.sink)
             tell({"done": True, "bytes": count, "sha256": digest})
         except OSError as error:
@@ -156,7 +156,9 @@ class Pump:
         try:
             os.fsync(fd)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EROFS):  # pipes and devices can't be synced
+            if (
+                error.errno != errno.EINVAL
+            ):  # of what can't be synced; EROFS is also a file system's that gave up writing
                 error.filename = self.place
                 raise
 

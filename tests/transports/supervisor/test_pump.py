@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from runbook.operation import UNBOUNDED
 from runbook.transports.supervisor.client import Supervisor
+from runbook.transports.supervisor.pump import GO, Pump
 from runbook.transports.supervisor.requests import Captured, Discarded, Ended, File, Hash, Nothing, Spawn, Stage, Why
 from tests.fixtures.patience import PATIENCE_S, eventually
 
@@ -145,6 +147,34 @@ def test_a_sink_that_is_no_file_is_left_alone(supervisor: Supervisor, source: Fi
     ended = supervisor.spawn(Spawn(id="a", stages=(), input=source, sink=File(str(fifo)), hash=Hash.SINK))
     assert (ended.why, fifo.is_fifo()) == (Why.NOT_STARTED, True)
     assert str(fifo) in ended.detail
+
+
+def test_a_named_pipe_as_source_is_not_waited_for(supervisor: Supervisor, tmp_path: Path) -> None:
+    """The supervisor would serve nobody until somebody writes into it: no deadline, no kill, no other operation."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    ended = supervisor.spawn(Spawn(id="a", stages=(sh("cat"),), input=File(str(fifo))))
+    assert (ended.why, ended.detail) == (Why.NOT_STARTED, f"{fifo}: a named pipe can't be the source")
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EIO])
+def test_a_file_that_could_not_be_synced_is_not_done(
+    source: File, sink: File, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """EROFS is what ext4 answers once it has given up writing."""
+
+    def gave_up(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", gave_up)
+    with Path(source.path).open("rb") as given, Path(sink.path).open("wb") as kept:
+        pid, report, word = Pump(given.fileno(), kept.fileno(), hashing=True, place=sink.path).fork()
+    os.write(word, 2 * GO)
+    os.close(word)
+    with os.fdopen(report) as told:
+        last = told.read().splitlines()[-1]
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    assert json.loads(last) == {"error": f"{sink.path}: {os.strerror(code)}"}
 
 
 @pytest.mark.root
