@@ -13,7 +13,7 @@ import selectors
 import signal
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from runbook.action import Ran, Unreachable
@@ -65,35 +65,49 @@ class Commands:
 
 def _run_here(argv: Sequence[str], bound: Bound, longest: int) -> Ran:
     try:
-        process = subprocess.Popen(
-            resolved(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**allowed_environment(), "LC_ALL": "C"},
-            start_new_session=True,
-        )
+        ran = run_bounded(resolved(argv), bound, longest, environment={**allowed_environment(), "LC_ALL": "C"})
     except OSError as error:
         said = f"{argv[0]}: {error.strerror}"
         if error.errno in _NO_PROGRAM:
             return Ran(NOT_FOUND, "", said)
         # What this machine could not give says nothing of the program: a probe's "not done" would do its work twice.
         raise unreachable("E305", _SUMMARY, f"It could not be started: {said}.", start_remedy(said)) from None
-    with process:
-        try:
-            out, err = _collect(process, bound, longest)
-        finally:
-            if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-    if out is None or err is None:
+    if ran is None:
         raise unreachable(
             "E305",
             _SUMMARY,
             f"`{argv[0]}` was ended: it took too long or printed more than {longest} bytes.",
             "run it there by hand: does it answer, and how soon?",
         )
-    return Ran(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+    code, out, err = ran
+    return Ran(code, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+def run_bounded(
+    argv: Sequence[str], bound: Bound, longest: int, *, environment: Mapping[str, str]
+) -> tuple[int, bytes, bytes] | None:
+    """Run a program of this machine: its exit code and what it printed. :class:`OSError` where it can't be started.
+
+    None: it took too long, or printed more than ``longest`` bytes, and was ended with all that it had started.
+    """
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            out, err = _collect(process, bound, longest)
+        finally:
+            if (
+                process.returncode is None
+            ):  # nobody has waited for it: the number is its group's, whatever is left of that
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+    return None if out is None or err is None else (process.returncode, out, err)
 
 
 def _collect(process: subprocess.Popen[bytes], bound: Bound, longest: int) -> tuple[bytes | None, bytes | None]:

@@ -11,13 +11,15 @@ import os
 import secrets as randomness
 import stat
 import string
-import subprocess
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import assert_never
 
 from runbook.secret import FromAws, FromCommand, FromEnv, FromEscrow, FromFile, Redactor, Secret, SecretRef
+from runbook.transports.bound import Bound
+from runbook.transports.commands import run_bounded
 from runbook.transports.durable import sync_folder, write_durably
 from runbook.transports.environment import allowed_environment
 from runbook.transports.trouble import Trouble, trouble
@@ -152,24 +154,9 @@ def _refuse_open_file(path: Path, facts: os.stat_result) -> None:
 
 def _run(argv: tuple[str, ...]) -> str:
     shown = f"`{argv[0]}`"
+    bound = Bound(time.monotonic, time.monotonic() + COMMAND_TIMEOUT_S)
     try:
-        ran = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=COMMAND_TIMEOUT_S,
-            env=allowed_environment(),
-            check=False,
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired:
-        raise trouble(
-            "E370",
-            _SUMMARY,
-            f"{shown} gave nothing within {COMMAND_TIMEOUT_S:.0f} s.",
-            "look at what it gives, as the user that runs runbook: a secret is one text",
-        ) from None
+        ran = run_bounded(argv, bound, 4 * LONGEST_SECRET, environment=allowed_environment())
     except OSError as error:
         raise trouble(
             "E370",
@@ -177,10 +164,18 @@ def _run(argv: tuple[str, ...]) -> str:
             f"{shown}: {error.strerror}.",
             "look at what it gives, as the user that runs runbook: a secret is one text",
         ) from None
-    if ran.returncode:
-        detail = f"{shown} ended with exit code {ran.returncode}; its output is not shown."
+    if ran is None:
+        raise trouble(
+            "E370",
+            _SUMMARY,
+            f"{shown} did not end within {COMMAND_TIMEOUT_S:.0f} s, or printed too much.",
+            "look at what it gives, as the user that runs runbook: a secret is one text",
+        )
+    code, out, _ = ran
+    if code:
+        detail = f"{shown} ended with exit code {code}; its output is not shown."
         raise trouble("E370", _SUMMARY, detail, "Run it by hand as the user that runs runbook.")
-    return _checked(ran.stdout, shown)
+    return _checked(out, shown)
 
 
 def _read_aws(name: str) -> str:

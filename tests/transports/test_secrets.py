@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from runbook.operation import Generate
 from runbook.secret import MASK, FromCommand, FromEnv, FromEscrow, FromFile, Redactor, SecretRef
+from runbook.transports import secrets
 from runbook.transports.outcome import Succeeded
 from runbook.transports.secrets import SecretStore
 from runbook.transports.trouble import Trouble
 from runbook.transports.world import World
+from tests.fixtures.patience import eventually
 from tests.transports.conftest import Uses
+from tests.transports.supervisor.conftest import alive, written
 
 VALUE = "correct-horse-battery"
 
@@ -53,6 +57,24 @@ def test_a_file_that_others_may_read_is_refused_with_the_remedy(mode: int, store
     assert f"mode {mode:04o}" in said
     assert f"chmod 0600 {path}" in said
     assert VALUE not in said
+
+
+def test_a_command_that_does_not_end_is_ended_with_all_that_it_started(
+    store: SecretStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "COMMAND_TIMEOUT_S", 1.0)
+    pid = tmp_path / "pid"
+    for script in ("sh -c 'echo $$ >$0; exec sleep 600' {pid} | cat", "sleep 600 & echo $! >{pid}"):
+        said = refused(store, FromCommand(("sh", "-c", script.replace("{pid}", str(pid)))))
+        assert "did not end within 1 s" in said
+        if written(pid):  # it had the time for that
+            eventually(lambda: not alive(int(pid.read_text())))
+
+
+def test_a_command_that_prints_without_end_is_ended_at_once(store: SecretStore) -> None:
+    began = time.monotonic()
+    assert "printed too much" in refused(store, FromCommand(("yes",)))
+    assert time.monotonic() - began < secrets.COMMAND_TIMEOUT_S
 
 
 @pytest.mark.root
