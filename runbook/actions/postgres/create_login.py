@@ -20,6 +20,7 @@ from runbook.action import (
     pinned,
 )
 from runbook.actions.postgres.client import MAINTENANCE_DATABASE
+from runbook.actions.postgres.database import Setting, set_to
 from runbook.actions.postgres.login import (
     EscrowName,
     Length,
@@ -54,13 +55,17 @@ class CreateLoginInputs(Inputs):
 
 @dataclass(frozen=True, slots=True)
 class One:
-    """One of the pair: whether it is there, may log in, and acts as the owner. ``works``: with this run's password, if any."""
+    """One of the pair: whether it is there, may log in, and acts as the owner. ``works``: with this run's password, if any.
+
+    ``settings``: what else its sessions begin with, as in :class:`runbook.actions.postgres.login.RoleSeen`.
+    """
 
     name: str
     exists: bool
     can_login: bool
     ready: bool
     works: bool | None
+    settings: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,16 @@ class CreateLoginFacts:
     def one(self) -> One:
         """The role that is made ready."""
         return next(one for one in self.pair if one.name == self.role)
+
+    @property
+    def settings(self) -> tuple[tuple[str, str, str], ...]:
+        """Those of the login in use, which the service relies on: a search path, a time limit."""
+        return next((one.settings for one in self.pair if one.name == self.former), ())
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the role acts as the owner, and its sessions begin as those of the login in use do."""
+        return self.one.ready and set(self.settings) <= set(self.one.settings)
 
 
 class CreatedLogin(Outputs):
@@ -94,8 +109,9 @@ class CreateLogin(Action[Postgres, CreateLoginInputs, CreateLoginFacts, CreatedL
 
     Of the two roles the one that can't log in is taken, or made. It becomes a member of the owner role and acts as it from the
     first statement of every session (`ALTER ROLE … SET role`), so whatever either of the two makes belongs to the owner, and
-    default privileges of the owner go on to hold. The password is minted into a file of mode 0600 in the run's directory before the
-    server hears of it, and the server gets a SCRAM verifier only; the role may log in only once it has one.
+    default privileges of the owner go on to hold. It gets the settings of the login in use (`search_path` and its like). The
+    password is minted into a file of mode 0600 in the run's directory before the server hears of it, and the server gets a SCRAM
+    verifier only; the role may log in only once it has one.
 
     The login in use is not touched: deploy the new one, prove it (`postgres.prove_login`), then disable the former
     (`postgres.disable_login`). Refused: both can log in (an earlier rotation did not end); an owner that is missing or a superuser.
@@ -157,7 +173,7 @@ class CreateLogin(Action[Postgres, CreateLoginInputs, CreateLoginFacts, CreatedL
                     f"Look at the role: psql -c '\\du {one.name}'; the new password is in {facts.file}.",
                 )
             )
-        if one.can_login and one.ready:
+        if one.can_login and facts.is_ready:
             return ()
         admin = system.connection(application=scope.application)
         grant: Operation = Sql(
@@ -166,6 +182,7 @@ class CreateLogin(Action[Postgres, CreateLoginInputs, CreateLoginFacts, CreatedL
             statements=(
                 sql("GRANT {owner} TO {role}", owner=Name(inputs.owner), role=Name(one.name)),
                 sql("ALTER ROLE {role} SET role TO {owner}", role=Name(one.name), owner=inputs.owner),
+                *(set_to(Setting(one.name, name, value), database) for database, name, value in facts.settings),
             ),
         )
         if one.can_login:
@@ -226,7 +243,7 @@ def _one(
     if has_password and seen.can_login:
         works = look.login(system.connection(application=scope.application, user=name), FromEscrow(inputs.escrow))
     ready = seen.member and seen.acts_as == inputs.owner
-    return One(name, exists=True, can_login=seen.can_login, ready=ready, works=works)
+    return One(name, exists=True, can_login=seen.can_login, ready=ready, works=works, settings=seen.settings)
 
 
 def _alter(admin: Connection, name: str, text: str, role: str) -> Operation:

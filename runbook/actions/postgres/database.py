@@ -223,7 +223,7 @@ def carry(name: str, want: Properties) -> tuple[Statement, ...]:
     """
     database = Name(name)
     return (
-        *(statement for setting in want.settings for statement in (_set(database, setting),)),
+        *(set_to(setting, name) for setting in want.settings),
         *_granted(database, want),
         *(
             sql(
@@ -237,21 +237,19 @@ def carry(name: str, want: Properties) -> tuple[Statement, ...]:
     )
 
 
-def _set(database: Name, setting: Setting) -> Statement:
+def set_to(setting: Setting, database: str) -> Statement:
+    """The statement that makes a setting; ``database`` '' is for a role's own, in every database."""
     values = items(setting.value) if setting.name.lower() in LISTS else (setting.value,)
     # An empty list is written as one empty string: SET takes no fewer than one value.
     parts: dict[str, Name | Scalar] = {f"v{n}": value for n, value in enumerate(values or ("",))}
     marks = ", ".join(f"{{{key}}}" for key in parts)
     named = ".".join(f"{{s{n}}}" for n, _ in enumerate(setting.name.split(".")))
     parts |= {f"s{n}": Name(word) for n, word in enumerate(setting.name.split("."))}
-    if setting.role:
-        return sql(
-            f"ALTER ROLE {{role}} IN DATABASE {{db}} SET {named} TO {marks}",
-            role=Name(setting.role),
-            db=database,
-            **parts,
-        )
-    return sql(f"ALTER DATABASE {{db}} SET {named} TO {marks}", db=database, **parts)
+    where: dict[str, Name | Scalar] = {"db": Name(database)} if database else {}
+    if not setting.role:
+        return sql(f"ALTER DATABASE {{db}} SET {named} TO {marks}", **where, **parts)
+    inside = " IN DATABASE {db}" if database else ""
+    return sql(f"ALTER ROLE {{role}}{inside} SET {named} TO {marks}", role=Name(setting.role), **where, **parts)
 
 
 def items(value: str) -> tuple[str, ...]:

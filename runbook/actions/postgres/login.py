@@ -31,6 +31,9 @@ Length: TypeAlias = Annotated[int, Field(ge=20, le=128, description="Characters 
 _ROLES = """
 SELECT r.rolname::text AS name, r.rolcanlogin::int AS can_login, r.rolsuper::int AS superuser,
        coalesce(array_to_string(r.rolconfig, E'\\n'), '') AS settings,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(coalesce(d.datname, ''), c.setting) ORDER BY d.datname, c.n), '[]')
+        FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase,
+          unnest(s.setconfig) WITH ORDINALITY AS c(setting, n) WHERE s.setrole = r.oid)::text AS everywhere,
        pg_has_role(r.oid, {owner}, 'MEMBER')::int AS member,
        (SELECT count(*) FROM pg_stat_activity s WHERE s.usename = r.rolname)::int AS sessions
 FROM pg_roles r WHERE r.rolname IN (SELECT jsonb_array_elements_text({names}::jsonb))
@@ -43,7 +46,10 @@ _SESSIONS = (
 
 @dataclass(frozen=True, slots=True)
 class RoleSeen:
-    """A role at one look. ``member``: of the owner that was asked for; ``acts_as``: the role that its sessions take on."""
+    """A role at one look. ``member``: of the owner that was asked for; ``acts_as``: the role that its sessions take on.
+
+    ``settings``: the others, each with the database that it is for ('' = all), its name and its value.
+    """
 
     name: str
     can_login: bool
@@ -51,6 +57,7 @@ class RoleSeen:
     member: bool
     acts_as: str
     sessions: int
+    settings: tuple[tuple[str, str, str], ...]
 
 
 def read_roles(look: Look, at: Connection, names: tuple[str, ...], *, owner: str = "") -> Mapping[str, RoleSeen]:
@@ -72,7 +79,13 @@ def _seen(row: Mapping[str, Scalar]) -> RoleSeen:
         member=bool(row["member"]),
         acts_as=next((value for name, _, value in settings if name == "role"), ""),
         sessions=int(row["sessions"] or 0),
+        settings=tuple(one for one in map(_setting, json.loads(str(row["everywhere"]))) if one[1] != "role"),
     )
+
+
+def _setting(pair: tuple[str, str]) -> tuple[str, str, str]:
+    name, _, value = pair[1].partition("=")
+    return (pair[0], name, value)
 
 
 def sessions_of(role: str) -> Statement:

@@ -79,6 +79,27 @@ def disable(stage: Stage, system: Postgres, role: str, successor: str) -> Life:
     return Life(stage, DisableLogin(), system, stage.scope("disable"), {"role": role, "successor": successor})
 
 
+def test_sessions_of_the_new_login_begin_as_those_of_the_one_in_use(
+    stage: Stage, system: Postgres, server: PostgresServer
+) -> None:
+    """Without them the service would not find its tables, and wait for ever where it gave up before."""
+    server.sql('ALTER ROLE app_a SET search_path TO app, "$user", public')
+    server.sql("ALTER ROLE app_a IN DATABASE shop SET statement_timeout TO '7s'")
+    server.sql("ALTER ROLE app_a SET app.motto TO 'it''s 100%'")
+    server.sql("CREATE ROLE app_b NOLOGIN")
+    server.sql("ALTER ROLE app_b SET work_mem TO '5MB'")
+    step = life(stage, system)
+    assert step.go(stop_after=2) == ["mint", "grant"]
+    assert step.go() == ["mint", "grant", "set", "enable", "accepted"]
+    step.end()
+    settings = "SELECT name, setting FROM pg_settings WHERE name IN ('search_path', 'statement_timeout') ORDER BY 1"
+    with logged_in(server, "app_b", secret_of(stage)) as new, logged_in(server, "app_a", "first-of-all") as used:
+        for asked in (settings, "SHOW app.motto", "SELECT count(*) FROM notes"):
+            assert new.execute(asked).fetchall() == used.execute(asked).fetchall()
+        assert new.execute("SHOW work_mem").fetchall() == [("5MB",)], "what it had of its own stays"
+    assert step.plan() == ()
+
+
 def test_a_whole_rotation_and_what_both_make_belongs_to_the_owner(
     stage: Stage, system: Postgres, server: PostgresServer
 ) -> None:
