@@ -152,7 +152,10 @@ def run(arguments: list[str]) -> int:
         return int(ended) if isinstance(ended, int) else int(ExitCode.DONE)
     except click.exceptions.Exit as end:
         return end.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort as left:
+        # a prompt ends so by itself; what was interrupted elsewhere click makes one of
+        return _left_open() if left.__cause__ is None else int(ExitCode.INTERRUPTED)
+    except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
     except click.ClickException as error:
         _show_usage(error)
@@ -165,6 +168,14 @@ def run(arguments: list[str]) -> int:
         from runbook.journal.faults import machine_fault
 
         return _say(machine_fault(error) or _nowhere() or Bug(f"{type(error).__name__}: {error}"))
+
+
+def _left_open() -> int:
+    """Ctrl-C, or the end of the input, at a question: commands ask before they do what is asked about."""
+    from runbook.cli.screen import say
+
+    say("\nLeft open: nothing was done.")
+    return int(ExitCode.INTERRUPTED)
 
 
 def _nowhere() -> UsageFault | None:

@@ -11,6 +11,7 @@ from runbook.cli import options
 
 if TYPE_CHECKING:
     from runbook.cli.roll import Entry
+    from runbook.value import Json
 
 _SHOWN = 20
 
@@ -32,7 +33,7 @@ def command(context: click.Context, everything: bool, state: str, as_json: bool,
 
     found = entries(options.state_directory(state))
     if as_json:
-        print_json([entry_json(entry) for entry in found])
+        print_json([{**entry_json(entry), "steps": _steps(entry)} for entry in found])
         return
     screen = Screen.of(no_color=no_color)
     shown = found if everything else found[:_SHOWN]
@@ -41,6 +42,18 @@ def command(context: click.Context, everything: bool, state: str, as_json: bool,
         screen.lines([Line(" ", "no runs yet"), Line("→", "runbook apply PLAN")])
     elif len(shown) < len(found):
         screen.lines([Line(" ", f"and {len(found) - len(shown)} older ones: runbook runs --all", "dim")])
+
+
+def _steps(entry: Entry) -> list[Json]:
+    """The run's steps, which a glance doesn't tell; none where not even its beginning can be read."""
+    from runbook.cli.history import read_history
+    from runbook.errors import RunbookError
+    from runbook.report.state import steps_json
+
+    try:
+        return steps_json(read_history(entry.run).state)
+    except RunbookError:
+        return []
 
 
 @command.command()

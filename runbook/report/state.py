@@ -26,7 +26,7 @@ from runbook.report.ways import what_next
 from runbook.revive import revive
 from runbook.units import show_duration
 
-__all__ = ["as_json", "as_lines", "ending", "what_next"]
+__all__ = ["as_json", "as_lines", "ending", "steps_json", "what_next"]
 
 _MARKS = {
     Status.PENDING: "·",
@@ -77,13 +77,24 @@ def as_json(
     }
 
 
-def _step_json(step: str, run: Run) -> dict[str, Json]:
-    state = run.step(step)
+def steps_json(run: Run) -> list[Json]:
+    """The steps as ``runs --json`` has them: how far each is."""
+    return [_progress_json(step, run.step(step)) for step in run.graph.listed]
+
+
+def _progress_json(step: str, state: StepRun) -> dict[str, Json]:
     return {
         "id": step,
         "status": state.status.value,
         "attempts": state.attempt,
         "duration_s": state.duration_s or None,
+    }
+
+
+def _step_json(step: str, run: Run) -> dict[str, Json]:
+    state = run.step(step)
+    return {
+        **_progress_json(step, state),
         "problem": state.problem,
         "approvals": [approvals.as_json(one, run) for one in _given(state)],
     }

@@ -9,6 +9,7 @@ import pytest
 
 from runbook.operation import Json
 from tests.cli.terminal import Terminal
+from tests.cli.test_running import CTRL_C, Typist
 from tests.cli.written import plan, shell, until_there
 
 ORDER: dict[str, Json] = {
@@ -121,3 +122,13 @@ def test_while_an_engine_works_nobody_else_has_a_word(runbook: Terminal, tmp_pat
     assert f"pid {engine.pid}" in busy.err
     engine.communicate()
     assert engine.returncode == 6
+
+
+def test_ctrl_c_at_a_question_says_that_nothing_was_done(waiting: Terminal) -> None:
+    before = events(waiting)
+    typist = Typist("confirm", "last", "order", "--state", str(waiting.state))
+    typist.until(b"address (Its address)")
+    typist.type(CTRL_C)
+    assert typist.ended() == 130
+    assert typist.seen.decode().splitlines()[-1] == "Left open: nothing was done."
+    assert events(waiting) == before

@@ -38,9 +38,22 @@ def test_the_newest_is_first_with_its_status(runbook: Terminal, tmp_path: Path) 
     assert first.split()[2:5] == ["bad", "here", "failed"]
     assert second.split()[2:5] == ["good", "here", "succeeded"]
     newest, oldest = listed(runbook)
-    assert list(newest) == ["run", "plan", "environment", "status", "operator", "duration_s"]
+    assert list(newest) == ["run", "plan", "environment", "status", "operator", "duration_s", "steps"]
     assert (newest["plan"], newest["status"], oldest["status"]) == ("bad", "failed", "succeeded")
     assert isinstance(newest["duration_s"], float)
+
+
+def test_json_tells_how_far_each_step_is_and_of_a_spoiled_journal_nothing(runbook: Terminal, tmp_path: Path) -> None:
+    steps = shell("good", "exit 0"), shell("bad", "exit 3"), shell("after", "exit 0")
+    runbook("apply", plan(tmp_path, *steps))
+    (told,) = listed(runbook)
+    assert isinstance(told["steps"], list)
+    good, bad, after = told["steps"]
+    assert {**good, "duration_s": 0} == {"id": "good", "status": "succeeded", "attempts": 1, "duration_s": 0}
+    assert (bad["status"], bad["attempts"]) == ("failed", 1)
+    assert after == {"id": "after", "status": "cancelled", "attempts": 0, "duration_s": None}
+    (runbook.run() / "journal.jsonl").write_bytes(b"spoiled\n")
+    assert listed(runbook)[0]["steps"] == []
 
 
 def test_the_plan_is_left_out_where_the_line_would_be_too_long(
