@@ -135,10 +135,10 @@ class FarSide:
             return False
         return ran.exit_code == 0
 
-    def kill_all(self, use_id: str, grace_s: float) -> None:
-        """End all far processes of a use."""
-        for handle in self.handles(use_id):
-            self.kill(handle, grace_s)
+    def kill_all(self, use_id: str, grace_s: float) -> bool:
+        """End all far processes of a use. False: of one of them that could not be ensured."""
+        ended = [self.kill(handle, grace_s) or not self.lives(handle) for handle in self.handles(use_id)]
+        return all(ended)
 
     def was_on(self, hosts: Iterable[Host]) -> None:
         """Hosts on which an earlier engine of this run may have begun something: they are swept as well."""

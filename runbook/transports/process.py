@@ -137,8 +137,11 @@ class Processes:
     def _judge(self, operation: Process | Pipeline, ended: Ended, use_id: str) -> Outcome:
         """What it came to; with the far side asked where its client here can't tell."""
         handles = self._far.handles(use_id)
+        moves = False
         if handles and ended.why is not Why.EXITED:
-            self._far.kill_all(use_id, GRACE_S)  # ended here is not ended there
+            moves = not self._far.kill_all(use_id, GRACE_S)  # ended here is not ended there
+        if moves and ended.exits and not operation.reads:
+            return Lost(self._problem("E306", "the connection to a process in a container was lost", ended))
         if len(handles) == 1 and isinstance(operation, Process) and ended.code in (CANNOT_RUN, None):
             match self._far.ask(handles[0]):
                 case worker.NeverStarted():

@@ -31,8 +31,8 @@ from runbook.transports.outcome import Begun, Failed, Lost, Outcome, Succeeded, 
 from runbook.transports.supervisor.worker import FarState
 from runbook.transports.world import World
 from tests.fixtures.containers import BASE, ComposeProject, PostgresContainer
-from tests.fixtures.patience import PATIENCE_S, eventually, meanwhile
-from tests.transports.conftest import Uses
+from tests.fixtures.patience import PATIENCE_S, Gate, eventually, meanwhile
+from tests.transports.conftest import Uses, problem_of
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -238,6 +238,30 @@ def test_a_killed_container_is_not_a_failure_of_the_process(
     assert isinstance(outcome, Lost)
     begun = Begun("step/1/1/op", sleeper, tuple(uses.notes))
     assert isinstance(world.fence(begun, uses()), Unsettled | Lost)
+
+
+def test_what_can_not_be_ended_in_a_container_has_not_failed(
+    world: World, uses: Uses, compose_project: Projects, gate: Gate
+) -> None:
+    """It sees the end of its input, may take that for the end of the data, and works on: how it ends isn't known here."""
+    project = compose_project("box")
+    box, host = project.containers["box"], Compose(project.name, "box")
+
+    def pause_and_go_on() -> None:
+        box.pause()
+        gate.open()
+
+    stages = (
+        Stage(argv=("sh", "-c", f"echo half; {gate.wait}; exit 3")),
+        Stage(argv=("sh", "-c", "touch /tmp/begun; cat >/tmp/all"), host=host),
+    )
+    try:
+        with meanwhile(lambda: world.look.text(host, "/tmp/begun") is not None, pause_and_go_on):
+            outcome = world.perform(Pipeline(name="p", stages=stages), uses())
+    finally:
+        box.unpause()
+    assert isinstance(outcome, Lost)
+    assert "sh: exit code 3" in problem_of(outcome)
 
 
 def test_the_fence_waits_for_the_far_side(
