@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import Field, field_validator, model_validator
 
 from runbook.action import Action, CheckFailed, Done, Effect, Inputs, Look, Outputs, Scope, current, guard, pinned
-from runbook.actions.postgres import fencing
+from runbook.actions.postgres import collations, fencing
 from runbook.actions.postgres.cluster import Server
 from runbook.actions.postgres.fencing import Directory, Seen
 from runbook.actions.postgres.instance import is_contained
@@ -217,7 +217,10 @@ def _advice(look: Look, system: Postgres) -> str:
         f"Every commit waits for {names} (synchronous_standby_names) until one of them is back: ALTER SYSTEM SET "
         "synchronous_standby_names = ''; SELECT pg_reload_conf(); lets them go on. "
     )
-    return (waits if names else "") + "Take a new base backup now (postgres.basebackup): this is a new timeline."
+    sorts = collations.changed(look, system)
+    return (
+        (waits if names else "") + sorts + "Take a new base backup now (postgres.basebackup): this is a new timeline."
+    )
 
 
 def _refuse_same(look: Look, system: Postgres, old: Postgres, standby: Node, primary: Seen) -> None:

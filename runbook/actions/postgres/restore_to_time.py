@@ -8,7 +8,7 @@ from dataclasses import replace
 from pydantic import Field
 
 from runbook.action import Action, Attempt, CheckFailed, Done, Effect, Look, Outputs, Scope
-from runbook.actions.postgres import cluster, configuration, in_container, recovery, swap, tablespaces
+from runbook.actions.postgres import cluster, collations, configuration, in_container, recovery, swap, tablespaces
 from runbook.actions.postgres.cluster import NOTHING_THERE, Paths, Place, Server, Stage
 from runbook.actions.postgres.moment import (
     Found,
@@ -305,6 +305,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
         last = reached[0] if reached else ""
         places = tuple(one.place for one in facts.copies)
         back = configuration.went_back(look, system.host, path, where.old) if swapped and facts.original_inode else ""
+        back += collations.changed(look, system) if swapped else ""
         socket = f"psql -h {where.run} -p {system.port} -U {system.user}"
         return RestoredToTime(
             data_directory=path,
