@@ -17,6 +17,7 @@ from runbook.operation import Json, Operations, Session, kind
 from runbook.paste import paste
 from runbook.plan.model import Plan, Section, Step
 from runbook.quoting import shell_word
+from runbook.report.story import titled
 from runbook.units import show_duration
 
 
@@ -67,6 +68,7 @@ class DryRun:
         return sum(self.expected_s[step] for step in path) if path and known else None
 
 
+_OF_THE_RUN = re.compile("(?<![a-z0-9])plan(?![a-z0-9])")
 _DIGEST = re.compile("[0-9a-f]{64}")
 _SHORT = 100
 """Characters of a fact that the page shows; the JSON has all of them."""
@@ -137,7 +139,7 @@ def as_text(dry: DryRun) -> str:
 def _step_lines(number: int, shown: Shown, *, live: bool) -> list[str]:
     step = shown.step
     where = f" on {step.on}" if step.on else ""
-    lines = [f"{number:>3}. {step.title or step.id}", f"     {step.id}: {step.uses}{where} · {_EFFECTS[shown.effect]}"]
+    lines = [f"{number:>3}. {titled(step)}", f"     {step.id}: {step.uses}{where} · {_EFFECTS[shown.effect]}"]
     if shown.skipped:
         return [*lines, f"     would be skipped: {shown.skipped}"]
     if _destroys(shown):
@@ -212,6 +214,8 @@ def _foot(dry: DryRun) -> list[str]:
             destroyed.setdefault(shown.verb, []).append(shown.replaces)
     lines = ["? reads   ! changes something; nothing was changed by this dry-run"]
     lines += [f"{verb}: {', '.join(dict.fromkeys(names))}" for verb, names in destroyed.items()]
+    if any(_OF_THE_RUN.search(paste(operation)) for shown in dry.steps for operation in shown.operations):
+        lines.append("`plan` in a name stands where the run's id will be")
     if dry.critical.steps:
         lines.append(f"critical path: {' → '.join(dry.critical.steps)}")
     if dry.forecast_s is not None:

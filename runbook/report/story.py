@@ -31,11 +31,12 @@ from runbook.engine.events import (
 )
 from runbook.graph import Graph
 from runbook.operation import Json
+from runbook.plan.model import Step
 from runbook.report.approvals import approver
 from runbook.report.line import Line
 from runbook.units import show_duration
 
-__all__ = ["Line", "Teller", "problem_lines"]
+__all__ = ["Line", "Teller", "problem_lines", "titled"]
 
 
 class Teller:
@@ -111,8 +112,13 @@ class Teller:
         yield from (Line("   ", text, "ask") for text in rest if text.strip())
 
     def _name(self, step: str) -> str:
-        spec = self._graph.steps[step]
-        return f"{self._number[step]}/{len(self._number)} {spec.title or step}"
+        return f"{self._number[step]}/{len(self._number)} {titled(self._graph.steps[step])}"
+
+
+def titled(step: Step) -> str:
+    """The step's title; of one of several that a ``foreach`` made, with its item, since they share the title."""
+    name, bracket, item = step.id.partition("[")
+    return f"{step.title} [{item}" if step.title and bracket and name else step.title or step.id
 
 
 def problem_lines(problem: Json) -> tuple[Line, ...]:

@@ -145,3 +145,10 @@ def test_a_step_that_would_be_skipped_takes_no_time() -> None:
     assert dry.forecast_s == 61.0
     assert "expected duration: 1m 01s, as in earlier runs" in as_text(dry)
     assert replace(dry, expected_s={}).forecast_s is None
+
+
+def test_the_page_says_what_stands_where_the_runs_id_will_be() -> None:
+    told = "`plan` in a name stands where the run's id will be"
+    for argv in (("dropdb", "rb_plan_restore"), ("psql", "application_name=runbook/plan/restore")):
+        assert told in as_text(dry_run(operations=(Process(name="run", argv=argv),))).splitlines()
+    assert told not in as_text(dry_run(operations=(Process(name="run", argv=("echo", "explanation planned")),)))
