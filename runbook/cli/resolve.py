@@ -131,6 +131,8 @@ def _verify(word: Word, step: str) -> Mapping[str, Json]:
     """Observe and verify, as the engine does at a step's end. Reads only."""
     from runbook.action import Done
     from runbook.cli.discreet import redactor
+    from runbook.engine.outcome import outcome
+    from runbook.plan.model import Section
     from runbook.runner.execution import public_texts
     from runbook.runner.prepare import NotNeeded, prepare, values
     from runbook.runner.step import pinned_as
@@ -144,7 +146,8 @@ def _verify(word: Word, step: str) -> Mapping[str, Json]:
         try:
             setting = _setting(word, world)
             held = dict(word.state.step(spec.releases).pinned) if spec.releases else None
-            prepared = prepare(setting, spec, values(setting, word.state.outputs), held=held, resumed=True)
+            ended = None if spec.section is Section.STEPS else outcome(word.state)
+            prepared = prepare(setting, spec, values(setting, word.state.outputs, ended=ended), held=held, resumed=True)
             if isinstance(prepared, NotNeeded):
                 return {}
             action, system, inputs = prepared.action, prepared.system, prepared.inputs

@@ -1,7 +1,8 @@
 """What a resume puts back: steps that are tried again, and holds that have to be taken again before what is inside them.
 
 Owns :func:`put_back`, :func:`wholly_again` and :func:`satisfies`: a part of the fold in ``run.py``. Promises: what succeeded
-stays done, but for holds and their releases round a step that has still to run, and for the steps of a run's end.
+stays done, but for holds and their releases round a step that has still to run, and for the steps of a run's end, which comes
+once more where steps before it have still to run, or it told of a failure that may be over by then.
 """
 
 from __future__ import annotations
@@ -23,23 +24,35 @@ _OVER = (Status.SUCCEEDED, Status.SKIPPED)
 
 def put_back(graph: Graph, steps: HashTrieMap[str, StepRun]) -> HashTrieMap[str, StepRun]:
     """The steps as a new executor finds them: what ran is unknown; what failed or was cancelled is tried again."""
-    for step, state in steps.items():
-        spec = graph.steps[step]
-        again = _AGAIN.get(state.status, state.status)
-        if state.status is Status.FAILED and spec.on_failure is OnFailure.CONTINUE and not _broken_off(spec, state):
-            again = Status.FAILED
-        if spec.section is not Section.STEPS and state.status is not Status.RUNNING:
-            stays = state.status in (Status.UNKNOWN, Status.WAITING) or _skipped_by_hand(state)
-            again = state.status if stays else Status.PENDING
-        if again is not state.status:
-            before = wholly_again(state) if state.status in _OVER else state
-            # why it did not begin says nothing of what comes now
-            told = "" if again is Status.PENDING else before.reason
-            steps = steps.insert(step, before._replace(status=again, tries=0, reason=told))
-        if spec.section is not Section.STEPS and state.attempt and again in (Status.UNKNOWN, Status.PENDING):
-            # what it was about to do may have told how the run ended, or released what was stopped by then: that may be more by now
-            steps = steps.insert(step, steps[step]._replace(renewed=True))
+    for step in graph.section(Section.STEPS):
+        steps = _put_back(graph.steps[step], steps, ends=False)
+    of_the_end = (*graph.section(Section.ON_FAILURE), *graph.section(Section.FINALLY))
+    failed = any(steps[step].status is Status.FAILED for step in of_the_end)
+    ends = not failed and all(satisfies(graph, steps, step) for step in graph.section(Section.STEPS))
+    for step in of_the_end:
+        steps = _put_back(graph.steps[step], steps, ends=ends)
     return _holds_again(graph, steps)
+
+
+def _put_back(spec: Step, steps: HashTrieMap[str, StepRun], *, ends: bool) -> HashTrieMap[str, StepRun]:
+    """``ends``: the run's end was cut off, and nothing is left to do before it, so that what is done of it stays done."""
+    step, state = spec.id, steps[spec.id]
+    again = _AGAIN.get(state.status, state.status)
+    if state.status is Status.FAILED and spec.on_failure is OnFailure.CONTINUE and not _broken_off(spec, state):
+        again = Status.FAILED
+    if spec.section is not Section.STEPS and state.status is not Status.RUNNING:
+        stays = state.status in (Status.UNKNOWN, Status.WAITING) or _skipped_by_hand(state)
+        stays = stays or (ends and state.status in _OVER)
+        again = state.status if stays else Status.PENDING
+    if again is not state.status:
+        before = wholly_again(state) if state.status in _OVER else state
+        # why it did not begin says nothing of what comes now
+        told = "" if again is Status.PENDING else before.reason
+        steps = steps.insert(step, before._replace(status=again, tries=0, reason=told))
+    if spec.section is not Section.STEPS and state.attempt and again in (Status.UNKNOWN, Status.PENDING):
+        # what it was about to do may have told how the run ended, or released what was stopped by then: that may be more by now
+        steps = steps.insert(step, steps[step]._replace(renewed=True))
+    return steps
 
 
 def _broken_off(spec: Step, state: StepRun) -> bool:

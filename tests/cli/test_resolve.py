@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,18 @@ def test_a_word_against_the_world_is_taken_where_it_is_insisted_on(runbook: Term
     assert needed.code in (0, 2)
     if needed.code == 2:
         assert "--output" in needed.err
+
+
+def test_a_step_of_the_end_is_verified_as_the_run_would_and_not_begun_again(runbook: Terminal, tmp_path: Path) -> None:
+    """What it is told of the run's end is known to the verification, too."""
+    made = tmp_path / "made"
+    probe: list[Json] = ["sh", "-c", f"test -e {made} || exit 7"]
+    tell = shell("tell", f"echo $OUTCOME >> {made}; kill -KILL $$", env={"OUTCOME": "{{ run.outcome }}"}, probe=probe)
+    whole = Path(plan(tmp_path, shell("work", "true")))
+    whole.write_text(f"{whole.read_text()}finally:\n  - {json.dumps(tell)}\n")
+    assert runbook("apply", str(whole)).code == 6
+
+    told = runbook("resolve", "last", "tell", "--as", "done", "--reason", "it is there")
+    assert (told.code, told.err) == (0, "")
+    assert runbook("resume").code == 0
+    assert made.read_text() == "succeeded\n"

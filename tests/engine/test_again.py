@@ -63,3 +63,33 @@ def test_a_failure_that_continues_and_is_skipped_then_counts_once() -> None:
     graph = build([step("warn", on_failure=OnFailure.CONTINUE), step("prove"), step("restore", "warn", "prove")])
     story = Story(graph).started("warn").failed("warn").started("prove").failed("prove").cancels("restore")
     story.resumed().tell(_by_hand("warn")).begins("prove").done("prove").begins("restore")
+
+
+def _end(*, first: str = "done") -> Story:
+    """A run whose steps are done, and whose end is half done: ``tell`` is unknown."""
+    graph = build([step("a"), step("tidy", section=Section.FINALLY), step("tell", section=Section.FINALLY)])
+    story = Story(graph).done("a")
+    story = story.skipped("tidy") if first == "skipped" else story.done("tidy")
+    return story.started("tell").unknown("tell").ends(RunStatus.UNKNOWN)
+
+
+def test_a_step_of_the_end_that_a_person_took_as_done_is_not_begun_again() -> None:
+    _end().resolved("tell", "done").resumed().ends(RunStatus.SUCCEEDED)
+
+
+def test_what_is_done_of_the_end_stays_done_where_nothing_is_left_before_it() -> None:
+    _end().resumed().settles("tell")
+    story = _end().resolved("tell", "not-done").resumed().begins("tell").done("tell").ends(RunStatus.SUCCEEDED)
+    assert story.run.step("tidy").attempt == 1
+    _end(first="skipped").resumed().settles("tell")
+
+
+def test_the_end_comes_once_more_where_a_step_of_it_failed() -> None:
+    """What the others told of the run's end is not true any more."""
+    graph = build([step("a"), step("tidy", section=Section.FINALLY), step("tell", section=Section.FINALLY)])
+    Story(graph).done("a").started("tidy").failed("tidy").done("tell").resumed().begins("tidy", "tell")
+
+
+def test_the_end_comes_once_more_where_a_step_before_it_is_tried_again() -> None:
+    graph = build([step("a"), step("tidy", section=Section.FINALLY)])
+    Story(graph).started("a").failed("a").done("tidy").resumed().done("a").begins("tidy")
