@@ -12,13 +12,20 @@ from pathlib import Path
 PARTIAL = ".partial"
 
 
+class NotSynced(OSError):
+    """The names in a folder were changed, and it can't be shown that they are on stable storage."""
+
+
 def sync_folder(folder: Path) -> None:
-    """Return when the names in this folder are on stable storage."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Return when the names in this folder are on stable storage. Raises :class:`NotSynced`."""
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise NotSynced(error.errno, error.strerror, str(folder)) from None
 
 
 def create_partial(path: Path, mode: int) -> int:

@@ -20,11 +20,12 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from runbook.errors import Problem
 from runbook.late import Results, document
 from runbook.operation import Document, Fields, MakeDirectory, Remove, Rename, Write
 from runbook.secret import SecretRef
-from runbook.transports.durable import sync_folder, write_durably
-from runbook.transports.trouble import Trouble, trouble
+from runbook.transports.durable import NotSynced, sync_folder, write_durably
+from runbook.transports.trouble import Trouble, Unsure, trouble
 
 SHORTEST_MARKER = 6
 _RENAME_NOREPLACE = 1
@@ -201,7 +202,10 @@ def _rename_new(source: Path, target: Path) -> None:
     source.rename(target)
 
 
-def _failed(summary: str, path: Path, error: OSError) -> Trouble:
+def _failed(summary: str, path: Path, error: OSError) -> Trouble | Unsure:
     where = error.filename or path
+    if isinstance(error, NotSynced):  # the effect is there, for now
+        detail = f"{path}: it was done, but {where} could not be synced: {error.strerror}."
+        return Unsure(Problem("E320", summary, detail, f"ls -la {path.parent}; dmesg | tail"))
     fix = f"df -h {path.parent}" if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"ls -la {path.parent}"
     return trouble("E320", summary, f"{where}: {error.strerror}.", fix)

@@ -20,6 +20,14 @@ class Trouble(Exception):
         self.problem = problem
 
 
+class Unsure(Exception):
+    """It was done, or part of it, and it can't be shown that it lasts; the world makes it a loss."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.summary)
+        self.problem = problem
+
+
 class Absent(Trouble):
     """Nobody is there who could answer (nothing listens, the container is stopped): so nothing moves there either."""
 

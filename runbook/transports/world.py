@@ -59,7 +59,7 @@ from runbook.transports.running import Running
 from runbook.transports.secrets import SecretStore
 from runbook.transports.sessions import Sessions
 from runbook.transports.supervisor.client import LockMode, Supervisor, SupervisorLost, SupervisorRefused
-from runbook.transports.trouble import Trouble, not_built
+from runbook.transports.trouble import Trouble, Unsure, not_built
 from runbook.transports.wait import perform_wait
 from runbook.units import show_instant
 
@@ -289,6 +289,8 @@ class World:
             far = FarFiles(host, self._commands, self._engine, Bound(self._monotonic, use.deadline))
         try:
             return Succeeded(self._file_fields(operation, use, far))
+        except Unsure as error:
+            return Lost(error.problem)
         except Unreachable as error:  # of a container: a command was sent, and gave no answer
             return Failed(error.problem) if operation.reads or far is None else Lost(error.problem)
 

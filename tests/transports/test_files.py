@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import stat
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 from runbook.operation import Document, JsonText, MakeDirectory, Operation, Ref, Remove, Rename, Write
 from runbook.secret import FromEnv
 from runbook.transports import files
-from runbook.transports.outcome import Failed, Succeeded
+from runbook.transports.outcome import Failed, Lost, Succeeded
 from runbook.transports.world import World
 from tests.transports.conftest import Uses
 
@@ -151,6 +154,30 @@ def test_a_mount_in_the_tree_is_refused(world: World, uses: Uses, tmp_path: Path
         assert (mounted / "keep").exists()
     finally:
         subprocess.run(["umount", str(mounted)], check=True)
+
+
+@pytest.mark.parametrize("what", ["directory", "write", "rename", "remove"])
+def test_what_was_done_and_could_not_be_synced_has_not_failed(
+    world: World, uses: Uses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    (tmp_path / MARKER).touch()
+    path, to = str(tmp_path / MARKER), str(tmp_path / "to")
+    operations: dict[str, Operation] = {
+        "directory": MakeDirectory(name="m", path=to),
+        "write": Write(name="w", path=to, content="x"),
+        "rename": Rename(name="r", source=path, target=to),
+        "remove": Remove(name="d", path=path, marker=MARKER),
+    }
+
+    def fails_for_folders(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fails_for_folders)
+    outcome = world.perform(operations[what], uses())
+    assert isinstance(outcome, Lost)
+    assert os.strerror(errno.EIO) in outcome.problem.detail
+    assert (tmp_path / "to").exists() is (what != "remove")
 
 
 def test_a_full_device_is_a_failure_with_the_next_command(world: World, uses: Uses) -> None:
