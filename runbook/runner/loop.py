@@ -137,6 +137,8 @@ class Loop:
             if state.status is Status.UNKNOWN:
                 problem = settle_by_hand(problem, run=self._setting.run, step=step_id)
                 self._ledger.commit(StepUnknown(step_id, problem_json(problem)))
+            elif isinstance(error, MissingOutput) and self._never_came_to(step):
+                self._ledger.commit(StepSkipped(step_id, f"nothing of {step.frame.rstrip('.')} began"))
             else:
                 self._ledger.commit(StepFailed(step_id, problem_json(self._lasting(step, error)), 0.0))
             return None
@@ -279,6 +281,13 @@ class Loop:
         if hold not in graph.steps or graph.steps[hold].section is step.section:
             return False
         return self._ledger.run.step(hold).attempt == 0
+
+    def _never_came_to(self, step: Step) -> bool:
+        """Whether the step is one of the end of an included plan of which nothing began: what that was to be given isn't there."""
+        if step.section is Section.STEPS or not step.frame:
+            return False
+        within = [one.id for one in self._setting.plan.section(Section.STEPS) if one.id.startswith(step.frame)]
+        return bool(within) and all(self._ledger.run.step(one).attempt == 0 for one in within)
 
     def _held(self, hold: str) -> dict[str, Json] | None:
         return dict(self._ledger.run.step(hold).pinned) if hold else None

@@ -14,6 +14,8 @@ from runbook.engine.events import StepApproved, StepConfirmed, StepSkipped, Step
 from runbook.engine.transitions import RunStatus, Status
 from runbook.errors import ExitCode
 from runbook.operation import Operation
+from runbook.plan.file import FrozenReader
+from runbook.plan.load import load_plan
 from runbook.plan.model import OnFailure, Retry, Section
 from runbook.runner.loop import Loop
 from runbook.runner.setting import Reply
@@ -239,6 +241,41 @@ def test_an_approval_wants_as_many_people_as_it_says() -> None:
     run.after_kill()
     assert run.resume() is ExitCode.DONE
     assert [one.kind for one in run.asked].count("confirm") == 1, "what was confirmed stays confirmed"
+
+
+INNER = """\
+runbook: 1
+name: inner
+inputs: {what: {type: string}}
+steps:
+  - {id: work, uses: make, with: {thing: "{{ inputs.what }}"}}
+finally:
+  - {id: tidy, uses: make, with: {thing: "tidy {{ inputs.what }}"}}
+"""
+
+
+@pytest.mark.parametrize("when", ["", "when: steps.find.value == 'new'"])
+def test_the_end_of_an_included_plan_that_never_began_has_nothing_to_do(when: str) -> None:
+    outer = f"""\
+runbook: 1
+name: outer
+steps:
+  - {{id: find, uses: make, with: {{thing: found}}}}
+  - id: sub
+    uses: ./inner.yaml
+    with: {{what: "{{{{ steps.find.value }}}}"}}
+    {when}
+"""
+    plan = load_plan("outer.yaml", FrozenReader({"outer.yaml": outer.encode(), "inner.yaml": INNER.encode()}))
+    run = MemoryRun(plan.steps, plan=plan)
+    run.world.meets("find", "make", Fate.FAILS)
+    assert run.apply() is ExitCode.FAILED
+    assert statuses(run) == {"find": "failed", "sub.work": "cancelled", "sub.tidy": "skipped"}
+    assert run.step("sub.tidy").reason == "nothing of sub began"
+    run.after_kill()
+    run.steps = plan.steps
+    assert run.resume() is ExitCode.DONE
+    assert statuses(run) == {"find": "succeeded", "sub.work": "succeeded", "sub.tidy": "succeeded"}
 
 
 def test_a_person_may_skip_a_step_with_a_reason() -> None:
