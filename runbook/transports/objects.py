@@ -123,6 +123,6 @@ def _asking(store: Store) -> Iterator[None]:
 
     try:
         yield
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, ValueError) as error:  # that one: an endpoint without http:// before it
         fix = "Check the store's url, endpoint, region and keys."
         raise unreachable("E345", "the bucket could not be asked", f"{store.url}: {error}", fix) from None

@@ -63,3 +63,10 @@ def test_a_wrong_key_is_not_an_empty_bucket(world: World, s3_server: S3Server, t
         world.look.objects(bucket(s3_server, tmp_path, "another-secret-key"))
     assert caught.value.problem.code == "E345"
     assert "another-secret-key" not in caught.value.problem.render()
+
+
+def test_an_endpoint_that_is_none_is_a_bucket_that_can_not_be_asked(world: World) -> None:
+    for ask in (world.look.objects, lambda store: world.look.object_text(store, "x")):
+        with pytest.raises(Unreachable) as caught:
+            ask(Store(type="store", url="s3://b/p", endpoint="minio:9000", region="x"))
+        assert "Invalid endpoint: minio:9000" in caught.value.problem.detail
