@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from runbook.transports.supervisor import processes
 from tests.cli.written import wait_for
 from tests.evidence.kills import processes_about
 from tests.runner.killed_program import PATIENCE_S, Program, alive, eventually
@@ -80,7 +79,7 @@ def test_the_supervisor_may_have_no_more_memory(program: Program) -> None:
     code, said = ended(program, engine)
     assert code in (FAILED, WAITS), said
     assert ("could not be started" if code == FAILED else "the supervisor of this run was lost") in said
-    eventually(lambda: not processes.look(supervisor))
+    eventually(lambda: not alive(supervisor))
     for _ in range(2):
         if program.statuses()[program.marks()[-1]] == "unknown":
             say_how_it_ended(program)
@@ -112,7 +111,7 @@ def test_the_records_were_remounted_read_only(program: Program) -> None:
         code, said = run(program, "apply", path)
         assert code == FAILED, said
         (supervisor,), _ = program.pids()
-        eventually(lambda: not processes.look(supervisor))
+        eventually(lambda: not alive(supervisor))
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         for words in (("resume",), ("apply", path)):
             code, said = run(program, *words)
