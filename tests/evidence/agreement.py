@@ -33,7 +33,7 @@ _COPIED = re.compile(r"\bdocker cp ([^\s:]+):")
 _OWNER = re.compile(r"--user \"\$\(docker run --rm --volumes-from (\S+) --entrypoint stat ")
 """As whom a one-off container runs: the engine is asked whose a file of the stopped one is."""
 _WRITTEN = re.compile(r" on docker:(\S+) \(mode")
-FAR_OBSERVERS = ("id", "stat", "test", "readlink", "df", "od", "cat", "head", "du", "find", "sync")
+FAR_OBSERVERS = ("id", "stat", "test", "readlink", "df", "od", "cat", "head", "du", "find", "sync", "sha256sum")
 FAR_CHANGERS = ("mkdir", "rm", "mv", "chmod", "chown")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.evidence.shown import Told, argv_of, holds
 from tests.evidence.traces import Executed
 
-LOOKS = ("readlink", "du")
+LOOKS = ("readlink", "du", "sha256sum")
 """Programs that can do nothing but look."""
 OBSERVERS = ("--version", "-V", "--list")
 PACKS = ["--pgdata=/dev/null/none", "--format=plain", "--compress=client-zstd"]
