@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runbook.cli.files import present, refuse_missing, refuse_writable, rooted
 from runbook.errors import InvalidInput, Problem, UsageFault, suggest
@@ -17,6 +18,9 @@ from runbook.plan.inputs import bind
 from runbook.plan.load import load_plan
 from runbook.plan.model import Plan
 from runbook.runner.execution import Order
+
+if TYPE_CHECKING:
+    from runbook.plan.yaml import Document
 
 FOLDER = "environments"
 NOBODY = "-"
@@ -78,10 +82,7 @@ def parse_inputs(given: Iterable[str], inputs_file: str) -> dict[str, Json]:
     """``-i NAME=VALUE`` on top of what the file says."""
     found: dict[str, Json] = {}
     if inputs_file:
-        from runbook.plan.file import read_document
-
-        files, name = rooted(Path(inputs_file))
-        document = read_document(name, files)
+        document = _inputs_document(Path(inputs_file))
         if document.problems or not isinstance(document.tree, dict):
             raise InvalidInput(
                 *document.problems
@@ -94,6 +95,17 @@ def parse_inputs(given: Iterable[str], inputs_file: str) -> dict[str, Json]:
             raise UsageFault(Problem("E206", "an input is NAME=VALUE", f"-i {pair}", f"-i {name or 'NAME'}=VALUE"))
         found[name] = value
     return found
+
+
+def _inputs_document(path: Path) -> Document:
+    """The document of ``--inputs``, which may come out of a pipe: a run keeps the values, not the file."""
+    from runbook.plan.file import read_document
+    from runbook.plan.yaml import read_yaml
+
+    if present(path) and not path.is_file() and not path.is_dir():
+        return read_yaml(str(path), path.read_bytes())
+    files, name = rooted(path)
+    return read_document(name, files)
 
 
 def _named(env: str, path: Path, state: Path) -> Environment:

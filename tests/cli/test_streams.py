@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runbook.operation import Json
 from tests.cli.terminal import Terminal
 from tests.cli.written import plan, shell
 from tests.fixtures.patience import PATIENCE_S
@@ -97,3 +98,21 @@ def test_a_working_directory_that_is_gone(tmp_path: Path, words: str) -> None:
     ended = typed(line, tmp_path, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
     assert ended.returncode == 2
     assert ended.stderr.decode().startswith("error[E214]: the working directory is gone\n")
+
+
+def test_inputs_come_out_of_a_pipe(tmp_path: Path) -> None:
+    say: dict[str, Json] = {
+        "id": "say",
+        "uses": "shell.run",
+        "timeout": "1m",
+        "with": {"argv": ["echo", "--", "{{ inputs.word }}"]},
+    }
+    path = Path(plan(tmp_path, say))
+    path.write_text(path.read_text().replace("steps:", "inputs: {word: {type: string}}\nsteps:"))
+    for line in (
+        f"RB plan {path} --inputs <(echo word: piped)",
+        f"echo word: piped | RB plan {path} --inputs /dev/stdin",
+    ):
+        ended = typed(line, tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        assert b"! run: echo -- piped\n" in ended.stdout
