@@ -61,15 +61,15 @@ def _refuse_stranger(question: StepWaiting, approval: StepApproved) -> None:
 
 def _refuse_twice(run: str, found: StepRun, approval: StepApproved) -> None:
     from runbook.errors import Problem, Refused
+    from runbook.quoting import shell_word
 
     for earlier in _valid(found, found.question):
         if earlier.by == approval.by or _name(earlier) == _name(approval):
             detail = (
                 f"{_name(earlier)} (user {earlier.by}) has approved it. Another person has to, with their own user."
             )
-            again = (
-                f"somebody else, as themselves: runbook approve {run} {found.question.step if found.question else ''}"
-            )
+            step = shell_word(found.question.step) if found.question else ""
+            again = f"somebody else, as themselves: runbook approve {run} {step}"
             raise Refused(Problem("E414", "an approver approves once", detail, again))
 
 

@@ -65,8 +65,9 @@ def _named(run: str, question: StepWaiting, named: str) -> None:
     from runbook.cli.screen import say
     from runbook.cli.word import somebody_types
     from runbook.errors import Problem, Refused
+    from runbook.quoting import shell_word
 
-    again = f"runbook confirm {run} {question.step} --confirm {question.target}"
+    again = f"runbook confirm {run} {shell_word(question.step)} --confirm {shell_word(question.target)}"
     if not question.target:
         if named:
             detail = f"{question.step} asks for no name, and {named!r} was given. {question.instructions.strip()}"
@@ -96,11 +97,12 @@ def _answers(run: str, question: StepWaiting, given: Iterable[str]) -> Mapping[s
     from runbook.cli.screen import one_line, say
     from runbook.cli.word import somebody_types
     from runbook.errors import Problem, UsageFault
+    from runbook.quoting import shell_word
 
     fields = {str(one["name"]): asked(one) for one in question.questions}
     answers = {name: str(value) for name, value in parse_inputs(given, "").items()}
     unknown = [name for name in answers if name not in fields]
-    again = " ".join(["runbook confirm", run, question.step, *(f"-i {name}=…" for name in fields)])
+    again = " ".join(["runbook confirm", run, shell_word(question.step), *(f"-i {name}=…" for name in fields)])
     if unknown:
         known = f"It asks for: {', '.join(fields) or 'nothing'}."
         raise UsageFault(Problem("E267", "the step doesn't ask for this", f"{', '.join(unknown)}. {known}", again))

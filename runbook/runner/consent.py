@@ -21,6 +21,7 @@ from runbook.plan.origin import inputs_behind
 from runbook.plan.render import MissingOutput, render_step
 from runbook.plan.scope import Scope, Values, frame_scope, render
 from runbook.plan.template import TemplateFault
+from runbook.quoting import shell_word
 from runbook.runner.execution import Order
 from runbook.runner.prepare import presumed_target
 from runbook.runner.setting import AnyAction, Reply
@@ -33,7 +34,7 @@ def refuse_unforeseen(
     missing = [question for question in questions(order, actions) if foreseen(question) is None]
     if not missing:
         return
-    wanted = dict.fromkeys(f"--confirm {q.target}" if q.target else "--yes" for q in missing)
+    wanted = dict.fromkeys(f"--confirm {shell_word(q.target)}" if q.target else "--yes" for q in missing)
     raise Refused(
         Problem(
             "E410",

@@ -74,7 +74,7 @@ def cannot_know(run: str, step: str, operation: str) -> Problem:
         "E601",
         "it was begun, and how it ended can't be known from here",
         f"step {step}: no record shows that {operation} ended well",
-        f"look at the system, then `runbook resolve {run} {step} --as done|not-done --reason …`",
+        f"look at the system, then `runbook resolve {run} {shell_word(step)} --as done|not-done --reason …`",
     )
 
 
@@ -84,7 +84,7 @@ def no_longer_needed(run: str, step: str, why: str) -> Problem:
         "E604",
         "it was begun, and its condition has become false since",
         f"step {step}: {why}",
-        f"look at the system, then `runbook resolve {run} {step} --as done|not-done --reason …`",
+        f"look at the system, then `runbook resolve {run} {shell_word(step)} --as done|not-done --reason …`",
     )
 
 
@@ -105,7 +105,7 @@ def without_its_giver(problem: Problem, *, run: str, step: str) -> Problem:
 
 def settle_by_hand(problem: Problem, *, run: str, step: str) -> Problem:
     """A step that was begun is to be settled, and can't be prepared any more."""
-    fix = f"look at the system, then `runbook resolve {run} {step} --as done|not-done --reason …`"
+    fix = f"look at the system, then `runbook resolve {run} {shell_word(step)} --as done|not-done --reason …`"
     return replace(problem, detail=f"{problem.detail}\n{_hint(problem)}".strip(), fix=fix)
 
 

@@ -12,8 +12,9 @@ from runbook.errors import ExitCode, Refused
 from runbook.plan.model import Section, Step
 from runbook.runner.consent import questions, refuse_ahead, refuse_unforeseen
 from runbook.runner.execution import Order
+from runbook.runner.faults import cannot_know, no_longer_needed, settle_by_hand
 from runbook.runner.setting import Reply
-from tests.runner.acts import ACTS
+from tests.runner.acts import ACTS, WRONG
 from tests.runner.memory_run import MemoryRun, environment_of, plan_of, step
 
 GIVEN = Reply("kim")
@@ -46,6 +47,18 @@ def test_a_confirmation_that_nobody_gave_is_refused_with_every_place_and_what_to
     assert problem.detail.splitlines() == ["a: Sure of a?", "b: Do b replaces db.", "c: Sure of c?"]
     assert "--yes" in problem.fix
     assert "--confirm db" in problem.fix
+
+
+def test_what_is_to_be_added_can_be_pasted() -> None:
+    with pytest.raises(Refused) as refused:
+        refuse_unforeseen(order(step("a", "replace", thing="my db; ls"), live=True), ACTS, lambda question: None)
+    assert refused.value.problems[0].fix.endswith("add --confirm 'my db; ls'")
+
+
+def test_a_command_for_one_of_many_steps_can_be_pasted() -> None:
+    assert "`runbook resolve r1 'copy[a]' --as" in cannot_know("r1", "copy[a]", "work").fix
+    assert "`runbook resolve r1 'copy[a]' --as" in no_longer_needed("r1", "copy[a]", "").fix
+    assert "`runbook resolve r1 'copy[a]' --as" in settle_by_hand(WRONG, run="r1", step="copy[a]").fix
 
 
 def test_destroying_is_asked_for_where_it_is_live() -> None:
