@@ -102,16 +102,19 @@ def _bare(identifier: str) -> str:
     return identifier[1:-1].replace('""', '"') if identifier.startswith('"') else identifier
 
 
-def lines_of(roles: Roles) -> tuple[str, ...]:
+def lines_of(roles: Roles, *, bare: bool = False) -> tuple[str, ...]:
     """An argv of ``grep`` that passes the lines of a globals file which make these roles, and no others.
 
-    They are CREATE ROLE, ALTER ROLE with its attributes (the line with the password's verifier, which thus is never read
-    here), settings and memberships; a setting whose value has more than one line is left out.
+    With ``bare`` they are CREATE ROLE alone: such a role can own things, and nobody can log in with it. Else they are CREATE
+    ROLE, ALTER ROLE with its attributes (the line with the password's verifier, which thus is never read here), settings and
+    memberships; a setting whose value has more than one line is left out.
     """
     patterns: list[str] = []
     for name in roles.names:
         for written in _spellings(name):
-            patterns += [f"^CREATE ROLE {written};$", f"^ALTER ROLE {written} WITH "]
+            patterns += [f"^CREATE ROLE {written};$"] + ([] if bare else [f"^ALTER ROLE {written} WITH "])
+    if bare:
+        return ("grep", "--text", *(word for pattern in patterns for word in ("-e", pattern)))
     patterns += [f"^{_literal(setting.text)};$" for setting in roles.settings if "\n" not in setting.text]
     for m in roles.memberships:
         patterns += [f"^GRANT {a} TO {b}[ ;]" for a in _spellings(m.role) for b in _spellings(m.member)]

@@ -142,7 +142,9 @@ def loaded(
     )
 
 
-def roles_made(db: Postgres, artifact: Artifact, roles: Roles, *, database: str, scope: Scope) -> Operations:
+def roles_made(
+    db: Postgres, artifact: Artifact, roles: Roles, *, database: str, scope: Scope, bare: bool
+) -> Operations:
     """The lines of the missing roles go from the file into psql; their passwords are read by nobody on the way."""
     if not roles.names:
         return ()
@@ -150,7 +152,7 @@ def roles_made(db: Postgres, artifact: Artifact, roles: Roles, *, database: str,
     psql = Stage(
         argv=argv(db, "psql", *PSQL_OPTIONS, target(db, database)), host=db.host, env=env(db, scope.application)
     )
-    stages = (Stage(argv=globals_file.lines_of(roles)), Stage(argv=globals_file.GRANTOR_DROPPED), psql)
+    stages = (Stage(argv=globals_file.lines_of(roles, bare=bare)), Stage(argv=globals_file.GRANTOR_DROPPED), psql)
     return (Pipeline(name="roles", source=path, stages=stages, hashing=Hashing.SOURCE),)
 
 

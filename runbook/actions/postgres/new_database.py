@@ -29,7 +29,7 @@ class NewDatabase:
     """``name``, filled from ``artifact``. ``at``: a connection to another database; ``created``: the statements that make it empty.
 
     ``begun`` is its comment until the load has ended; ``loaded``: the records show that it has, and its mark is missing.
-    ``without``: options of pg_restore that leave something out.
+    ``without``: options of pg_restore that leave something out; ``bare_roles``: nobody can log in with those that are made.
     """
 
     system: Postgres
@@ -47,6 +47,7 @@ class NewDatabase:
     begun: str = ""
     loaded: bool = False
     without: tuple[str, ...] = ()
+    bare_roles: bool = False
 
     def remaining(self, standing: Standing) -> Operations:
         """What is left until it is finished."""
@@ -65,7 +66,8 @@ class NewDatabase:
 
     def roles_made(self) -> Operations:
         """The roles that are missing, out of the dump's globals file."""
-        return load.roles_made(self.system, self.artifact, self.roles, database=self.at.database, scope=self.scope)
+        at, bare = self.at.database, self.bare_roles
+        return load.roles_made(self.system, self.artifact, self.roles, database=at, scope=self.scope, bare=bare)
 
     def taken_back(self, attempt: Attempt[Any]) -> Operations:
         """One whose rows are not those of the record is no longer said to be loaded."""

@@ -57,7 +57,7 @@ class RestoreBesideInputs(Inputs):
     jobs: int = Field(default=2, ge=1, le=64, description="Tables and indexes restored at the same time")
     roles: Literal["create", "keep"] = Field(
         default="create",
-        description="create: roles of the dump's globals file that don't exist are made, with passwords, and stay",
+        description="create: roles of the dump's globals file that don't exist are made, and stay; nobody can log in with them",
     )
     measured: bool = Field(
         default=True,
@@ -111,7 +111,8 @@ class RestoreBeside(Action[Postgres, RestoreBesideInputs, RestoreBesideFacts, Re
     the system's user, and nobody else but superusers may connect to it.
 
     Refused: too little space, extensions that the server does not have, a dump that is not the one that was chosen. Roles that are
-    missing are made from the dump's globals file, and stay. The step is a hold: `postgres.drop_beside` with `releases:` drops the
+    missing are made, as the dump's globals file names them, and stay; without a login, a password or rights: who was shut out
+    since stays out. Subscriptions are left out. The step is a hold: `postgres.drop_beside` with `releases:` drops the
     copy, in `finally` at every end of the run; a resume that needs it again makes it again.
     """
 
@@ -264,6 +265,7 @@ def _copy(system: Postgres, inputs: RestoreBesideInputs, facts: RestoreBesideFac
         begun=begun,
         loaded=facts.loaded,
         without=NOT_IN_A_COPY,
+        bare_roles=True,
     )
 
 

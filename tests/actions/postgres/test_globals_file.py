@@ -62,6 +62,12 @@ def test_only_the_lines_of_missing_roles_pass() -> None:
     ]
 
 
+def test_bare_roles_have_no_attributes_settings_or_memberships() -> None:
+    missing = parse(FILE).missing({"postgres", "axbx", "pg_read_all_data"})
+    piped = subprocess.run(lines_of(missing, bare=True), input=FILE, capture_output=True, text=True, check=True).stdout
+    assert piped.splitlines() == ["CREATE ROLE app;", 'CREATE ROLE "a.b*";', 'CREATE ROLE "Ä ""x""";']
+
+
 def test_a_membership_of_a_missing_member_alone_is_made() -> None:
     missing = parse(FILE).missing({"postgres", "axbx", "app", 'Ä "x"', "pg_read_all_data"})
     assert missing.names == ("a.b*",)

@@ -263,3 +263,23 @@ def test_a_copy_of_a_subscriber_subscribes_to_nothing_and_can_be_dropped(
     finally:
         run("ALTER SUBSCRIPTION beside_sub SET (slot_name = NONE)", shop.database)
         run("DROP SUBSCRIPTION beside_sub", shop.database)
+
+
+def test_a_login_that_was_taken_away_since_does_not_come_back(
+    stage: Stage, shop: Postgres, backups: Store, postgres_server: PostgresServer
+) -> None:
+    """A restore test of an older backup may not let in again who has left: the role owns what it owned, and no more."""
+    run = postgres_server.sql
+    run("CREATE ROLE beside_left LOGIN SUPERUSER PASSWORD 'known to who has left'")
+    run("GRANT pg_write_all_data TO beside_left")
+    run("ALTER TABLE shop.orders OWNER TO beside_left", shop.database)
+    dumped = stage.live(Dump(), shop, stage.scope("dump"), to=backups).artifact
+    run(f"ALTER TABLE shop.orders OWNER TO {shop.user}", shop.database)
+    run("DROP ROLE beside_left")
+    step = life(stage, shop, dumped)
+    step.go()
+    name = step.end().database
+    assert run("SELECT tableowner FROM pg_tables WHERE tablename = 'orders'", name) == [("beside_left",)]
+    rights = "SELECT rolcanlogin, rolsuper, rolpassword, pg_has_role(oid, 'pg_write_all_data', 'MEMBER') FROM pg_authid"
+    assert run(f"{rights} WHERE rolname = 'beside_left'") == [(False, False, None, False)]
+    release(stage, shop, step).go()
