@@ -7,6 +7,7 @@ does not carry the run's name.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import grp
@@ -24,7 +25,7 @@ from runbook.errors import Problem
 from runbook.late import Results, document
 from runbook.operation import Document, Fields, MakeDirectory, Remove, Rename, Write
 from runbook.secret import SecretRef
-from runbook.transports.durable import NotSynced, sync_folder, write_durably
+from runbook.transports.durable import NotSynced, partial_of, sync_folder, write_durably
 from runbook.transports.trouble import Trouble, Unsure, trouble
 
 SHORTEST_MARKER = 6
@@ -55,15 +56,28 @@ def make_directory(operation: MakeDirectory) -> Fields:
             return {"created": False}
         missing = [one for one in reversed((path, *path.parents)) if not one.exists()]
         for one in missing:
-            one.mkdir(mode=operation.mode if one == path else 0o755)
-            if owner is not None:
-                os.chown(one, *owner)
-            if one == path:
-                one.chmod(operation.mode)
-            sync_folder(one.parent)
+            _make_whole(one, mode=operation.mode if one == path else None, owner=owner)
     except OSError as error:
         raise _failed("a directory could not be made", path, error) from None
     return {"created": True}
+
+
+def _make_whole(path: Path, *, mode: int | None, owner: tuple[int, int] | None) -> None:
+    """Make one directory under another name first: whoever finds it under its own finds it with its mode and owner."""
+    partial = partial_of(path)
+    with contextlib.suppress(FileNotFoundError):
+        partial.rmdir()  # what a crash left, if it is empty
+    partial.mkdir(mode=0o755)
+    try:
+        if owner is not None:
+            os.chown(partial, *owner)
+        if mode is not None:
+            partial.chmod(mode)
+        _rename_new(partial, path)
+    except OSError:
+        partial.rmdir()
+        raise
+    sync_folder(path.parent)
 
 
 def write(operation: Write, data: bytes) -> Fields:

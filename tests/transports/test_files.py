@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import pwd
 import stat
 import subprocess
 from contextlib import suppress
@@ -43,6 +44,33 @@ def test_a_directory_is_made_with_its_mode_and_kept_when_it_is_there(world: Worl
     path.chmod(0o700)
     assert done(world, uses, operation) == {"created": False}
     assert path.stat().st_mode & 0o7777 == 0o700
+
+
+def test_a_directory_that_can_not_be_made_leaves_nothing(world: World, uses: Uses, tmp_path: Path) -> None:
+    (tmp_path / "to").symlink_to(tmp_path / "nowhere")
+    assert "File exists" in failed(world, uses, MakeDirectory(name="m", path=str(tmp_path / "to")))
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["run", "to"]
+
+
+@pytest.mark.root
+def test_a_directory_is_never_seen_without_its_mode_and_owner(
+    world: World, uses: Uses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one that was killed in between would leave it to root, and a resume would take it for made."""
+    wanted = MakeDirectory(name="m", path=str(tmp_path / "above" / "data"), mode=0o700, owner="nobody")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(os, "chown", killed)
+        world.perform(wanted, uses())
+    assert not (tmp_path / "above").exists()
+    assert done(world, uses, wanted) == {"created": True}
+    owner = pwd.getpwnam("nobody").pw_uid
+    for made in (tmp_path / "above", tmp_path / "above" / "data"):
+        assert made.stat().st_uid == owner
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["above", "run"]
 
 
 def test_a_document_is_written_whole_with_late_values_and_secrets(
