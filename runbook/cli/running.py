@@ -25,6 +25,7 @@ import click
 
 from runbook.catalogue import CATALOGUE
 from runbook.cli.discreet import redactor
+from runbook.cli.elsewhere import elsewhere
 from runbook.cli.history import held, results
 from runbook.cli.person import Person
 from runbook.cli.screen import Screen, mute_broken, one_line, print_record
@@ -39,6 +40,7 @@ from runbook.engine.events import (
     StepWaiting,
 )
 from runbook.graph import Graph
+from runbook.journal.layout import RunDir, runs_dir
 from runbook.journal.record import Record
 from runbook.report.results import as_lines
 from runbook.report.state import ending, what_next
@@ -95,6 +97,7 @@ class RunningView:
     _lock: Lock = field(default_factory=Lock)
     _teller: Teller | None = None
     _graph: Graph | None = None
+    _runs: Path | None = None
     _done: Flag = field(default_factory=Flag)
     _drawn: bool = False
     _asking: bool = False
@@ -106,6 +109,7 @@ class RunningView:
 
     def caller(self, state: Path, parallel: int) -> Caller:
         """What the runner needs of us."""
+        self._runs = runs_dir(state)
         return Caller(
             state=state,
             actions=CATALOGUE,
@@ -191,7 +195,10 @@ class RunningView:
         """The last lines: what the plan gave, what was kept, what is held, the objectives, and the next command."""
         given = results(ended.run, order, ended.state)
         holds = held(ended.run, order, ended.state, ended.status)
-        told = [*as_lines(given), *ending(ended.state, holds), *what_next(ended.run, ended.state, ended.status)]
+        ways = what_next(ended.run, ended.state, ended.status)
+        if ways and self._runs is not None:
+            ways += elsewhere(RunDir(self._runs / ended.run))
+        told = [*as_lines(given), *ending(ended.state, holds), *ways]
         self._show(lambda: self.screen.lines(told))
 
     def _show(self, show: Callable[[], None]) -> None:

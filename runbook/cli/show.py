@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @options.color
 def command(run: str, state: str, as_json: bool, no_color: bool) -> int:
     """Show RUN (an id, its beginning, or `last`): its steps, what is held, what it measured, and what each command would do now."""
+    from runbook.cli.elsewhere import elsewhere
     from runbook.cli.history import held, known, read_history, results
     from runbook.cli.screen import Screen, print_json, say
     from runbook.errors import ExitCode
@@ -40,7 +41,7 @@ def command(run: str, state: str, as_json: bool, no_color: bool) -> int:
         print_json(shown | {"outputs": given, "damage": problems})
     else:
         shown_lines = page.as_lines(name, told.state, told.status, doing(told), given, holds, found)
-        Screen.of(no_color=no_color).lines(shown_lines)
+        Screen.of(no_color=no_color).lines([*shown_lines, *(() if told.status.final else elsewhere(told.run))])
     if not told.problems:
         return int(ExitCode.DONE)
     for problem in told.problems:

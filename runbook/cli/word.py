@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from runbook.cli.elsewhere import elsewhere
 from runbook.cli.history import held, told
 from runbook.cli.screen import Screen
 from runbook.engine.events import Event
@@ -76,7 +77,8 @@ class Word:
     def close(self, screen: Screen, line: Line) -> None:
         """Tell what was recorded and what can follow."""
         holds = held(self.run.run, self.order, self.state, self.status)
-        screen.lines([line, *ending(self.state, holds), *what_next(self.run.run, self.state, self.status)])
+        ways = what_next(self.run.run, self.state, self.status)
+        screen.lines([line, *ending(self.state, holds), *ways, *(elsewhere(self.run) if ways else ())])
 
 
 def _otherwise(found: StepRun, step: str, wanted: Status) -> str:

@@ -14,4 +14,5 @@ def runbook(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     """``runbook(…)`` runs a command."""
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.delenv("RUNBOOK_ENV", raising=False)
+    monkeypatch.setenv("RUNBOOK_STATE", str(tmp_path / "state"))
     return Terminal(tmp_path / "state", capsys)
