@@ -91,7 +91,12 @@ def _spawn(program: _Program, streams: tuple[int, int, int], where: tuple[str | 
 def _fork(program: _Program, streams: tuple[int, int, int], where: tuple[str | None, int], user: UserWire) -> int:
     """As another user, which ``posix_spawn`` can't do."""
     reading, writing = os.pipe()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(reading)
+        os.close(writing)
+        raise
     if pid == 0:
         try:
             os.setsid()

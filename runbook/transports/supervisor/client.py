@@ -334,4 +334,6 @@ def _launch(run_dir: Path) -> tuple[int, str]:
         )
     except subprocess.TimeoutExpired:
         return -1, f"it does not listen after {START_S:.0f} s"
+    except BlockingIOError as error:  # fork(2): no more processes, for now
+        return -1, f"no process can be started ({error.strerror})"
     return done.returncode, done.stderr.strip()[-500:]

@@ -67,7 +67,12 @@ class Pump:
         """Start it: its pid, the descriptor of its reports, and the one for our words (first: begin; then: the end is good)."""
         report_in, report_out = os.pipe()
         word_in, word_out = os.pipe()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            for fd in (report_in, report_out, word_in, word_out):
+                os.close(fd)
+            raise
         if pid == 0:
             code = 1
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -17,7 +18,9 @@ import pytest
 
 from runbook.errors import JournalFault
 from runbook.transports.supervisor import client
+from runbook.transports.supervisor.children import CouldNotStart
 from runbook.transports.supervisor.client import Supervisor, SupervisorLost, SupervisorRefused
+from runbook.transports.supervisor.members import Wiring
 from runbook.transports.supervisor.records import State, end_orphans, read_children
 from runbook.transports.supervisor.requests import File, Lifetime, Nothing, Spawn, Stage, Text, User, Why
 from runbook.transports.supervisor.server import LEAVES_AFTER_S
@@ -316,3 +319,36 @@ def test_a_stopped_engine_does_not_hold_its_child_up(
     eventually(lambda: read_children(run_dir)["a"].state is State.ENDED)
     process.send_signal(signal.SIGCONT)
     assert process.communicate(timeout=PATIENCE_S)[0] == "5000000\n"
+
+
+def test_where_no_process_can_be_started_there_is_no_supervisor(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", none_left)
+    with pytest.raises(SupervisorLost, match=os.strerror(errno.EAGAIN)):
+        Supervisor.start(run_dir)
+
+
+def test_a_fork_that_is_refused_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", none_left)
+    spawns = (
+        Spawn(id="pump", stages=(), input=Text("x"), sink=File(str(tmp_path / "sink.partial"))),
+        Spawn(id="user", stages=(Stage(("true",), ENV, user=User(65534, 65534)),)),
+    )
+    for spawn in spawns:
+        wiring = Wiring(spawn.wire(), str(tmp_path))
+        before = open_files()
+        with pytest.raises(CouldNotStart, match=os.strerror(errno.EAGAIN)):
+            wiring.start()
+        if wiring.stdout is not None:
+            wiring.stdout.close()  # the job does, at its end
+        assert open_files() == before
+        assert wiring.members == []
+
+
+def open_files() -> set[str]:
+    return {f"{one.name} {one.readlink()}" for one in Path("/proc/self/fd").iterdir() if one.is_symlink()}
