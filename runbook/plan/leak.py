@@ -47,7 +47,7 @@ _KINDS: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = (
 """What it is, words without which it isn't there (looked for first: that is quick), and its pattern."""
 _WORDS = re.compile(r"passw|passphrase|secret_|private_key|api_key")
 _LITERAL = re.compile(
-    r"(?m)(?<![\w.-])[\"']?(?:password|passwd|passphrase|secret_key|secret_access_key|private_key|api_key)[\"']?:[ \t]+"
+    r"(?m)(?<![\w.-])[\"']?(?:password|passwd|passphrase|secret_key|secret_access_key|private_key|api_key)[\"']?:[ \t]++"
     rf"(?P<literal>{_REFERENCE}(?![#&*\[\{{]|[\"']?(?:string|text)\b)\S[^\n,}}]*)"
 )
 

@@ -56,3 +56,7 @@ def test_shy_keys() -> None:
     assert is_shy("db_password")
     assert is_shy("secret_key")
     assert not is_shy("database")
+
+
+def test_a_long_line_costs_its_length_and_no_more() -> None:
+    assert list(leaks("# password:" + " " * 1_000_000 + "\nname: x", keys=True)) == []
