@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 OPERATION = "RUNBOOK_OPERATION"
 """Environment variable that marks every descendant of an operation."""
 RUN_DIR = "RUNBOOK_RUN_DIR"
 """Environment variable that says to which run the marked operation belongs."""
+EXECUTED_WITHIN_S = 1.0
+"""How long the kernel may take, on a machine that is busy, from a program's first page to its environment."""
+_ENVIRONMENT = slice(48, 50)
+"""Where ``/proc/PID/stat`` says from where to where the environment goes: 0 and 0 while the program is being loaded."""
 
 
 class Facts:
@@ -64,14 +69,36 @@ def lives(pid: int, start: int) -> bool:
 
 
 def marked(pid: int, operation: str, run_dir: str) -> bool:
-    """Whether the environment that a process began with carries the marks of the operation; False if unreadable."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            variables = file.read().split(b"\0")
-    except OSError:
-        return False
+    """Whether the environment that a process began with carries the marks of the operation; False if unreadable.
+
+    One that is just becoming another program has no environment for a moment: that is waited for.
+    """
+    deadline = time.monotonic() + EXECUTED_WITHIN_S
+    while not (shown := _environment(pid)) and _becomes_another(pid) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    variables = shown.split(b"\0")
     marks = (f"{OPERATION}={operation}", f"{RUN_DIR}={run_dir}")
     return all(os.fsencode(mark) in variables for mark in marks)  # a folder's name may be any bytes
+
+
+def _environment(pid: int) -> bytes:
+    """What the process shows of the environment it began with."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _becomes_another(pid: int) -> bool:
+    """Whether a process that showed no environment will have one: not if it has ended, was given none, or hides it."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb"), open(f"/proc/{pid}/stat", "rb") as file:
+            line = file.read()
+        begin, end = line[line.rindex(b")") :].split()[_ENVIRONMENT]
+    except (OSError, ValueError):
+        return False
+    return Facts(pid, line).lives and not begin == end != b"0"
 
 
 def descendants(root: int, known: dict[int, Facts]) -> dict[int, Facts]:
