@@ -198,6 +198,8 @@ def side_options(where: Paths, side: Side, goal: Goal) -> tuple[str, ...]:
         "recovery_min_apply_delay": "0",
         "primary_conninfo": "",
         "primary_slot_name": "",
+        # a subscription of the copy would fetch from the live one's slot what that one then never gets
+        "max_logical_replication_workers": "0",
         "recovery_target_timeline": goal.timeline,
         **target.settings(goal.target),
     }
