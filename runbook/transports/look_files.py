@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import pwd
+import re
 import stat
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ LONGEST_HEAD = 4096
 TRIES = 3
 LONGEST_LISTING = 4 * 1024 * 1024
 _FORMAT = "%f|%s|%Y|%U|%d|%i|%n"
+_AVAILABLE = re.compile(r"\s\d+\s+\d+\s+(\d+)\s+(?:\d+%|-)\s")
+"""What `df -Pk` says before the percentage; other numbers may stand in the names round it."""
 _GONE = "No such file or directory"
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 
@@ -149,11 +152,10 @@ def free_bytes(commands: Commands, host: Host, path: str, bound: Bound) -> int:
             raise _unseen(host, path, error.strerror or "") from None
         return found.f_bavail * found.f_frsize
     ran = commands.run(host, ("df", "-Pk", "--", path), bound)
-    words = ran.stdout.splitlines()[-1].split() if ran.exit_code == 0 and ran.stdout.strip() else []
-    numbers = [word for word in words if word.isdecimal()]
-    if len(numbers) < 3:
+    found_there = _AVAILABLE.search(ran.stdout) if ran.exit_code == 0 else None
+    if found_there is None:
         raise _unseen(host, path, ran.stderr or "df gave nothing")
-    return int(numbers[-1]) * 1024  # the last number before the percentage: what is available
+    return int(found_there[1]) * 1024
 
 
 def _facts_here(path: str, found: os.stat_result) -> FileFacts:

@@ -25,6 +25,8 @@ from runbook.transports.world import World
 from tests.fixtures.postgres import FreshDatabases, PostgresServer
 
 Connect = Callable[..., Connection]
+PLACE = Ran(0, "41c0|40|0|root|1|1|/d\n", "")
+"""What is said of a directory that is there."""
 
 
 def test_a_query_gives_rows(world: World, connect_to: Connect) -> None:
@@ -143,17 +145,29 @@ class Saying(Commands):
 def test_the_same_in_a_container() -> None:
     still = "81a4|5|0|root|1|2|/d/still\n"
     went = "stat: cannot statx '/d/went': No such file or directory\n"
-    there = Ran(0, "41c0|40|0|root|1|1|/d\n", "")
     nowhere = Ran(1, "", "stat: cannot statx '/d': No such file or directory\n")
     bound, box = Bound(time.monotonic, None), Docker("box")
 
     def listing(found: Ran, folder: Ran) -> list[str]:
         return [one.path for one in look_files.listing(Saying(find=found, stat=folder), box, "/d", bound)]
 
-    assert listing(Ran(1, still, went), there) == ["/d/still"]
+    assert listing(Ran(1, still, went), PLACE) == ["/d/still"]
     assert listing(Ran(1, "", "find: '/d': No such file or directory\n"), nowhere) == []
     with pytest.raises(Unreachable, match="can't be seen"):
-        listing(Ran(1, still, went + "find: '/d/x': Permission denied\n"), there)
+        listing(Ran(1, still, went + "find: '/d/x': Permission denied\n"), PLACE)
+
+
+@pytest.mark.parametrize(
+    ("line", "free"),
+    [
+        ("overlay 103081248 50 90 1% /", 90),
+        ("//nas/share 2 1000 100 900 10% /mnt/disk 2", 900),
+        ("tmpfs 0 0 0 - /mnt/7 8 9", 0),
+    ],
+)
+def test_free_space_is_read_between_names_with_numbers(line: str, free: int) -> None:
+    said = Saying(df=Ran(0, f"Filesystem 1024-blocks Used Available Capacity Mounted on\n{line}\n", ""), stat=PLACE)
+    assert look_files.free_bytes(said, Docker("box"), "/d", Bound(time.monotonic, None)) == free * 1024
 
 
 def test_what_is_no_plain_file_is_not_waited_for(world: World, tmp_path: Path) -> None:
