@@ -22,6 +22,7 @@ from runbook.actions.postgres.replication import (
     read_history,
     refuse_no_standby,
     shown_lsn,
+    waiting,
 )
 from runbook.actions.postgres.server_tools import Tools
 from runbook.actions.postgres.standby_status import ASSUMED
@@ -211,16 +212,8 @@ class Promote(Action[Postgres, PromoteInputs, PromoteFacts, Promoted]):
 
 def _advice(look: Look, system: Postgres) -> str:
     """What to do next; and what would make every commit wait, since the standby had its primary's configuration."""
-    asked = sql("SELECT current_setting('synchronous_standby_names') AS names")
-    names = str(look.query(maintenance(system, "runbook"), asked)[0]["names"])
-    waits = (
-        f"Every commit waits for {names} (synchronous_standby_names) until one of them is back: ALTER SYSTEM SET "
-        "synchronous_standby_names = ''; SELECT pg_reload_conf(); lets them go on. "
-    )
-    sorts = collations.changed(look, system)
-    return (
-        (waits if names else "") + sorts + "Take a new base backup now (postgres.basebackup): this is a new timeline."
-    )
+    said = waiting(look, system) + collations.changed(look, system)
+    return f"{said}Take a new base backup now (postgres.basebackup): this is a new timeline."
 
 
 def _refuse_same(look: Look, system: Postgres, old: Postgres, standby: Node, primary: Seen) -> None:

@@ -108,6 +108,21 @@ def _node(row: Mapping[str, Scalar]) -> Node:
     )
 
 
+def waiting(look: Look, db: Postgres) -> str:
+    """What would make every commit of a server wait that has just become the primary; '' where nothing does, or it is silent."""
+    asked = sql("SELECT current_setting('synchronous_standby_names') AS names")
+    try:
+        names = str(look.query(maintenance(db, "runbook"), asked)[0]["names"])
+    except Unreachable:
+        return ""
+    return (
+        f"Every commit waits for {names} (synchronous_standby_names) until one of them is back: ALTER SYSTEM SET "
+        "synchronous_standby_names = ''; SELECT pg_reload_conf(); lets them go on. "
+        if names
+        else ""
+    )
+
+
 def known_lsn(text: str) -> int | None:
     """Bytes of ``0/3000148``; None for what is no position: a server, or a control file, has said nothing of it."""
     try:

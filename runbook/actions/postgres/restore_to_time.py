@@ -23,6 +23,7 @@ from runbook.actions.postgres.moment import (
 from runbook.actions.postgres.origin import New, Origin, read_new, read_origin
 from runbook.actions.postgres.recovery import CHECKED
 from runbook.actions.postgres.recovery_step import RestoreToTimeFacts, RestoreToTimeInputs, Step
+from runbook.actions.postgres.replication import waiting
 from runbook.actions.postgres.server_tools import Tools
 from runbook.actions.postgres.surroundings import read_artifact
 from runbook.actions.postgres.target import told
@@ -305,7 +306,7 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
         last = reached[0] if reached else ""
         places = tuple(one.place for one in facts.copies)
         back = configuration.went_back(look, system.host, path, where.old) if swapped and facts.original_inode else ""
-        back += collations.changed(look, system) if swapped else ""
+        back += waiting(look, system) + collations.changed(look, system) if swapped else ""
         socket = f"psql -h {where.run} -p {system.port} -U {system.user}"
         return RestoredToTime(
             data_directory=path,

@@ -6,9 +6,11 @@ import shlex
 import subprocess
 from pathlib import Path
 
+from runbook.actions.postgres.basebackup import Basebackup
 from runbook.artifact import Artifact
+from runbook.system import Store
 from tests.actions.harness import Stage
-from tests.actions.postgres.archived import Cluster, life
+from tests.actions.postgres.archived import Cluster, life, with_tools
 
 
 def test_files_that_went_back_are_named_and_the_line_shows_the_difference(
@@ -41,3 +43,16 @@ def test_nothing_is_said_where_nothing_differs(stage: Stage, cluster: Cluster, b
     step = life(stage, cluster, base, target)
     step.go()
     assert step.end().advice.startswith("Take a new base backup")
+
+
+def test_commits_that_would_wait_for_a_standby_are_told(stage: Stage, cluster: Cluster, backups: Store) -> None:
+    """The standbys of before have another past now: none of them comes back by itself."""
+    run = cluster.server.sql
+    run(f"ALTER ROLE {cluster.server.user} SET synchronous_commit TO local")
+    cluster.server.set("synchronous_standby_names", "second")
+    base = stage.live(Basebackup(), with_tools(cluster), stage.scope("base"), to=backups).artifact
+    target = cluster.commit("1 kept")
+    cluster.commit("2 accident")
+    step = life(stage, cluster, base, target)
+    step.go()
+    assert step.end().advice.startswith("Every commit waits for second (synchronous_standby_names)")
