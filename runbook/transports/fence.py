@@ -19,6 +19,7 @@ from runbook.host import Compose, Docker
 from runbook.operation import (
     Connection,
     CopyRows,
+    Fields,
     Pipeline,
     Process,
     Session,
@@ -33,7 +34,7 @@ from runbook.transports.database import Databases
 from runbook.transports.far import FarSide, handles_noted
 from runbook.transports.orphans import Fate, end_backends, settle
 from runbook.transports.outcome import Begun, Failed, Lost, NeverStarted, Settled, Succeeded, Unsettled, Use
-from runbook.transports.postgres import NOTE_RESULT, NOTE_TRANSACTION
+from runbook.transports.postgres import NOTE_RESULT, NOTE_TIMELINE, NOTE_TRANSACTION
 from runbook.transports.process import Processes, hosts_of
 from runbook.transports.running import Running
 from runbook.transports.sessions import NOTE_INSIDE, notes_inside
@@ -161,7 +162,7 @@ class Fence:
         if note is None:
             in_one = isinstance(operation, SetPassword) or operation.transaction is Transaction.ONE
             return NeverStarted() if operation.reads or in_one else Unsettled()
-        match settle(self._databases, operation.connection, str(note[NOTE_TRANSACTION]), bound):
+        match self._fate(operation.connection, note, bound):
             case Fate.COMMITTED:
                 return Succeeded(json.loads(str(note.get(NOTE_RESULT, "{}"))))
             case Fate.ABORTED:
@@ -192,7 +193,7 @@ class Fence:
         note = next((n for n in reversed(begun.notes) if NOTE_TRANSACTION in n and NOTE_INSIDE not in n), None)
         if note is None:
             return Unsettled()
-        match settle(self._databases, session.connection, str(note[NOTE_TRANSACTION]), bound):
+        match self._fate(session.connection, note, bound):
             case Fate.COMMITTED:
                 result = json.loads(str(note[NOTE_RESULT]))
                 return Succeeded(result["fields"], result["inner"])
@@ -200,6 +201,10 @@ class Fence:
                 return Unsettled()  # what else the body did is for the world to show
             case fate:
                 return Lost(_still_runs(f"Transaction {note[NOTE_TRANSACTION]} of {session.name}: {fate}."))
+
+    def _fate(self, connection: Connection, note: Fields, bound: Bound) -> Fate:
+        transaction, timeline = str(note[NOTE_TRANSACTION]), str(note.get(NOTE_TIMELINE, ""))
+        return settle(self._databases, connection, transaction, bound, timeline=timeline)
 
     def _reads(self, begun: Begun, use: Use, bound: Bound) -> Settled | Lost:
         """A wait's looks: the last one may still run."""

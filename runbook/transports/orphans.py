@@ -24,6 +24,9 @@ SETTLES_WITHIN_S = 30.0
 GONE_WITHIN_S = 30.0
 MAINTENANCE_DATABASE = "postgres"
 PAUSE_S = 0.2
+TIMELINE = "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
+"""The history that a server writes. After a failover, or a recovery to an earlier time, it is another, and transactions that the
+new one never saw have their numbers used again by others."""
 _BETWEEN = "the database system is"
 """Of a server that is starting up or shutting down: worth another try."""
 
@@ -44,17 +47,19 @@ def settle(
     transaction: str,
     bound: Bound,
     *,
+    timeline: str = "",
     orphan: tuple[int, str] | None = None,
 ) -> Fate:
     """What the server says of a transaction (``xid8`` as text), asked until it has ended; within 30 s and the bound.
 
+    ``timeline``: in which it began (see :data:`TIMELINE`; '': nobody noted it). A server of another one can't tell.
     ``orphan``: pid and application name of our own backend, which is ended if it still runs: nobody will ever send its COMMIT.
     """
     soon = bound.within(SETTLES_WITHIN_S)
     fate = Fate.UNREACHABLE
     while True:
         try:
-            fate = _ask(databases, connection, transaction, soon, orphan)
+            fate = _ask(databases, connection, (transaction, timeline), soon, orphan)
         except (Trouble, Unreachable):
             fate = Fate.UNREACHABLE
         if fate in (Fate.COMMITTED, Fate.ABORTED, Fate.UNKNOWN) or soon.over:
@@ -63,10 +68,12 @@ def settle(
 
 
 def _ask(
-    databases: Databases, connection: Connection, transaction: str, bound: Bound, orphan: tuple[int, str] | None
+    databases: Databases, connection: Connection, noted: tuple[str, str], bound: Bound, orphan: tuple[int, str] | None
 ) -> Fate:
     import psycopg
 
+    transaction, timeline = noted
+    query = f"SELECT pg_xact_status(%s::xid8), CASE WHEN NOT pg_is_in_recovery() THEN {TIMELINE} END"
     with contextlib.closing(_anywhere(databases, connection, bound)) as link:
         try:
             if orphan is not None:
@@ -75,12 +82,17 @@ def _ask(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND application_name = %s",
                     (pid, application),
                 )
-            row = link.execute("SELECT pg_xact_status(%s::xid8)", (transaction,)).fetchone()
+            row = link.execute(query, (transaction,)).fetchone()
         except psycopg.OperationalError:
             return Fate.UNREACHABLE
         except psycopg.Error:
             return Fate.UNKNOWN  # such as "transaction ID … is in the future": another history of this cluster
-    match row[0] if row else None:
+    status, history = row or (None, None)
+    if timeline and history is None:
+        return Fate.UNREACHABLE  # it is still being recovered, or is a standby by now
+    if timeline and history != timeline:
+        return Fate.UNKNOWN
+    match status:
         case "committed":
             return Fate.COMMITTED
         case "aborted":

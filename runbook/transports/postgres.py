@@ -20,13 +20,14 @@ from runbook.paste import paste
 from runbook.quoting import identifier, literal, sql_text
 from runbook.transports.bound import Bound
 from runbook.transports.database import REFUSED_FIX, Databases, Link, Watch, is_lost, lost_problem, server_words
-from runbook.transports.orphans import Fate, settle
+from runbook.transports.orphans import TIMELINE, Fate, settle
 from runbook.transports.outcome import Failed, Lost, Outcome, Succeeded, Use
 from runbook.transports.rows import result_fields, rows_of, write_rows
 from runbook.transports.running import Running
 from runbook.transports.trouble import Trouble, trouble
 
 NOTE_TRANSACTION = "transaction"
+NOTE_TIMELINE = "timeline"
 NOTE_BACKEND = "backend"
 NOTE_RESULT = "result"
 
@@ -105,7 +106,7 @@ class Postgres:
             outcome = _judged(work, _run(link, work))
             if isinstance(outcome, Succeeded) and (ended := _ended_itself(link)) is not None:
                 return Failed(ended) if reads else Lost(ended)
-            transaction = "" if reads or not isinstance(outcome, Succeeded) else _transaction_id(link)
+            transaction, timeline = ("", "") if reads or not isinstance(outcome, Succeeded) else _transaction_id(link)
         except psycopg.Error as error:
             detail = _said(watch, server_words(error, self._databases.redact))
             return Failed(lost_problem(f"{detail}\nNothing was committed.") if is_lost(link) else refused(detail))
@@ -117,11 +118,12 @@ class Postgres:
         if transaction:
             note: Fields = {
                 NOTE_TRANSACTION: transaction,
+                NOTE_TIMELINE: timeline,
                 NOTE_BACKEND: backend,
                 NOTE_RESULT: json.dumps(dict(outcome.fields)),
             }
             use.note(note)
-        return self._commit(link, outcome, work, _Committing(transaction, backend, use.application), bound)
+        return self._commit(link, outcome, work, _Committing(transaction, timeline, backend, use.application), bound)
 
     def _commit(self, link: Link, outcome: Succeeded, work: Work, committing: _Committing, bound: Bound) -> Outcome:
         import psycopg
@@ -137,7 +139,12 @@ class Postgres:
         else:
             return outcome
         fate = settle(
-            self._databases, work.operation.connection, committing.transaction, bound, orphan=committing.orphan
+            self._databases,
+            work.operation.connection,
+            committing.transaction,
+            bound,
+            timeline=committing.timeline,
+            orphan=committing.orphan,
         )
         match fate:
             case Fate.COMMITTED:
@@ -155,6 +162,7 @@ class Postgres:
 @dataclass(frozen=True, slots=True)
 class _Committing:
     transaction: str
+    timeline: str
     backend: int
     application: str
 
@@ -217,9 +225,10 @@ def _judged(work: Work, fields: Fields) -> Outcome:
     return Failed(Problem("E314", "the result is not what was expected", detail, fix), fields)
 
 
-def _transaction_id(link: Link) -> str:
-    row = link.execute("SELECT pg_current_xact_id()::text").fetchone()
-    return f"{row[0]}" if row else ""
+def _transaction_id(link: Link) -> tuple[str, str]:
+    """Its id, and the timeline in which that means it."""
+    row = link.execute(f"SELECT pg_current_xact_id()::text, {TIMELINE}").fetchone()
+    return (f"{row[0]}", f"{row[1]}") if row else ("", "")
 
 
 def _ended_itself(link: Link) -> Problem | None:

@@ -18,9 +18,16 @@ from runbook.errors import Problem
 from runbook.operation import CopyRows, Fields, Operation, Session, Sql, Statement, Wait
 from runbook.transports.bound import Bound
 from runbook.transports.database import Databases, Link, Watch, is_lost, lost_problem, server_words
-from runbook.transports.orphans import Fate, settle
+from runbook.transports.orphans import TIMELINE, Fate, settle
 from runbook.transports.outcome import Failed, Lost, Outcome, Succeeded, Use
-from runbook.transports.postgres import NOTE_BACKEND, NOTE_RESULT, NOTE_TRANSACTION, refused, run_statements
+from runbook.transports.postgres import (
+    NOTE_BACKEND,
+    NOTE_RESULT,
+    NOTE_TIMELINE,
+    NOTE_TRANSACTION,
+    refused,
+    run_statements,
+)
 from runbook.transports.running import Running
 from runbook.transports.trouble import Trouble
 
@@ -42,6 +49,7 @@ class _Sent:
     """A transaction whose COMMIT is about to be sent, and the backend that works for it."""
 
     transaction: str
+    timeline: str
     backend: int
 
 
@@ -99,13 +107,14 @@ class Sessions:
 
     def _noted(self, held: _Held, done: Succeeded) -> _Sent | None:
         """The session's transaction, noted; None where it wrote nothing, so that nothing is lost with its answer."""
-        row = held.link.execute("SELECT pg_current_xact_id_if_assigned()::text").fetchone()
+        row = held.link.execute(f"SELECT pg_current_xact_id_if_assigned()::text, {TIMELINE}").fetchone()
         if row is None or row[0] is None:
             return None
         result = {"fields": dict(done.fields), "inner": {name: dict(found) for name, found in done.inner.items()}}
-        sent = _Sent(str(row[0]), held.link.info.backend_pid)
+        sent = _Sent(str(row[0]), str(row[1]), held.link.info.backend_pid)
         note: Fields = {
             NOTE_TRANSACTION: sent.transaction,
+            NOTE_TIMELINE: sent.timeline,
             NOTE_BACKEND: sent.backend,
             NOTE_RESULT: json.dumps(result),
         }
@@ -115,7 +124,8 @@ class Sessions:
     def _settled(self, held: _Held, done: Succeeded, sent: _Sent, *, words: str, bound: Bound) -> Outcome:
         """A COMMIT whose answer was lost: what the server says of it."""
         transaction, orphan = sent.transaction, (sent.backend, held.use.application)
-        fate = settle(self._databases, held.session.connection, transaction, bound, orphan=orphan)
+        connection, timeline = held.session.connection, sent.timeline
+        fate = settle(self._databases, connection, transaction, bound, timeline=timeline, orphan=orphan)
         match fate:
             case Fate.COMMITTED:
                 return done

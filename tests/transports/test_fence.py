@@ -197,6 +197,18 @@ def test_a_transaction_of_another_history_is_unsettled(world: World, uses: Uses,
     assert world.fence(Begun("step/1/1/op", insert(connect_to()), (note,)), uses()) == Unsettled()
 
 
+def test_after_a_failover_a_transaction_of_that_number_is_another(
+    world: World, uses: Uses, connect_to: Connect, fresh_database: FreshDatabases
+) -> None:
+    """A standby that had not got it counts on from before, on a timeline of its own: the number is another transaction's."""
+    operation = insert(connect_to(fresh_database("CREATE TABLE t (id int)")))
+    done = world.perform(operation, uses())
+    (note,) = uses.notes
+    assert world.fence(Begun("step/1/1/op", operation, (note,)), uses()) == done
+    elsewhere = {**note, "timeline": "000000FF"}
+    assert world.fence(Begun("step/1/1/op", operation, (elsewhere,)), uses()) == Unsettled()
+
+
 def test_statements_on_their_own_leave_no_trace_to_tell_by(world: World, uses: Uses, connect_to: Connect) -> None:
     operation = insert(connect_to(), Transaction.AUTOCOMMIT)
     assert world.fence(Begun("step/1/1/op", operation), uses()) == Unsettled()
