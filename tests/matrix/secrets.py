@@ -43,7 +43,7 @@ screen = Mutation("runbook/cli/screen.py", "        text = visible(masked(text))
 """What happens is shown as it is."""
 said = Mutation("runbook/cli/screen.py", "put(visible(masked(text)), err=True)", "put(visible(text), err=True)")
 """Faults are shown as they are."""
-answers = Mutation("runbook/transports/http.py", "text = redactor(bytes(body)", "text = (bytes(body)")
+answers = Mutation("runbook/transports/http.py", "text = redactor(_text(bytes(body)", "text = (_text(bytes(body)")
 """An answer is cut first, and masked later."""
 places = Mutation("runbook/plan/explain.py", "_discreet(made) if path in secret else made", "made")
 """The line of a plan is shown whole."""
