@@ -66,11 +66,13 @@ class Pump:
     def fork(self) -> tuple[int, int, int]:
         """Start it: its pid, the descriptor of its reports, and the one for our words (first: begin; then: the end is good)."""
         report_in, report_out = os.pipe()
-        word_in, word_out = os.pipe()
+        opened = [report_in, report_out]
         try:
+            word_in, word_out = os.pipe()
+            opened += word_in, word_out
             pid = os.fork()
         except OSError:
-            for fd in (report_in, report_out, word_in, word_out):
+            for fd in opened:
                 os.close(fd)
             raise
         if pid == 0:

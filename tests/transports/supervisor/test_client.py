@@ -21,6 +21,7 @@ from runbook.transports.supervisor import client
 from runbook.transports.supervisor.children import CouldNotStart
 from runbook.transports.supervisor.client import Supervisor, SupervisorLost, SupervisorRefused
 from runbook.transports.supervisor.members import Wiring
+from runbook.transports.supervisor.pump import Pump
 from runbook.transports.supervisor.records import State, end_orphans, read_children
 from runbook.transports.supervisor.requests import File, Lifetime, Nothing, Spawn, Stage, Text, User, Why
 from runbook.transports.supervisor.server import LEAVES_AFTER_S
@@ -348,6 +349,24 @@ def test_a_fork_that_is_refused_leaves_nothing_open(tmp_path: Path, monkeypatch:
             wiring.stdout.close()  # the job does, at its end
         assert open_files() == before
         assert wiring.members == []
+
+
+def test_a_pump_for_which_no_pipe_is_left_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipes = os.pipe
+    made: list[tuple[int, int]] = []
+
+    def only_one() -> tuple[int, int]:
+        if made:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        made.append(pipes())
+        return made[0]
+
+    before = open_files()
+    monkeypatch.setattr(os, "pipe", only_one)
+    with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+        Pump(0, 1, hashing=True).fork()
+    assert len(made) == 1
+    assert open_files() == before
 
 
 def open_files() -> set[str]:
