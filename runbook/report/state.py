@@ -69,12 +69,21 @@ def as_json(
         "status": status.value,
         "operator": run.header.operator,
         "started_at": run.header.started_at,
+        **_end_json(run),
         "steps": [_step_json(step, run) for step in run.graph.listed],
         "open_holds": [hold for hold, _ in open_holds(run)],
         "held": [held.as_json(hold) for hold in holds],
         "next": [line.text for line in what_next(name, run, status)],
         "ways": [possible.as_json(way) for way in explained(name, run, status, known)],
     }
+
+
+def _end_json(run: Run) -> dict[str, Json]:
+    """How the last execution ended, as ``run.finished`` has it (null where it has not), and what was kept and by which step."""
+    end = run.finished
+    told = ("duration_s", "exit_code", "rto", "rpo")
+    kept: list[Json] = [{"name": name, "step": step} for step, name in _kept(run)]
+    return {**{name: getattr(end, name) if end else None for name in told}, "kept": kept}
 
 
 def steps_json(run: Run) -> list[Json]:
@@ -182,7 +191,8 @@ def _stands(run: Run, status: RunStatus) -> str:
 
 def ending(run: Run, holds: tuple[Hold, ...] = ()) -> tuple[Line, ...]:
     """What was kept and where, what was left half-done, what is held, and the objectives."""
-    lines = [*_kept(run), *_half_done(run), *held.as_lines(holds)]
+    kept = [Line("⚑", f"kept: {name} ({step}); remove it when nobody needs it any more") for step, name in _kept(run)]
+    lines = [*kept, *_half_done(run), *held.as_lines(holds)]
     finished = run.finished
     if finished is not None:  # without an objective the time is the run's duration, which is told already
         lines += _objective("recovery time", finished.rto) if _target(finished.rto) is not None else []
@@ -190,13 +200,10 @@ def ending(run: Run, holds: tuple[Hold, ...] = ()) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _kept(run: Run) -> list[Line]:
-    kept = []
-    for step, outputs in sorted(run.outputs.items()):
-        name = outputs.get("kept_as")
-        if isinstance(name, str) and name:
-            kept.append(Line("⚑", f"kept: {name} ({step}); remove it when nobody needs it any more"))
-    return kept
+def _kept(run: Run) -> list[tuple[str, str]]:
+    """The steps that kept something, each with its name."""
+    given = ((step, outputs.get("kept_as")) for step, outputs in sorted(run.outputs.items()))
+    return [(step, name) for step, name in given if isinstance(name, str) and name]
 
 
 def _half_done(run: Run) -> list[Line]:

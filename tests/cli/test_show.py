@@ -49,6 +49,17 @@ def test_json_has_what_the_page_has(runbook: Terminal, tmp_path: Path) -> None:
     assert told["damage"] == []
 
 
+def test_json_has_the_end_of_a_run_and_its_objectives(runbook: Terminal, tmp_path: Path) -> None:
+    path = Path(plan(tmp_path, shell("a", "exit 0")))
+    path.write_text(path.read_text() + "objectives: {rto: 4h}\n")
+    assert runbook("apply", str(path)).code == 0
+    told = runbook("show", "--json").json
+    rto = told["rto"]
+    assert isinstance(rto, dict) and (rto["target_s"], rto["met"]) == (4 * 3600.0, True)
+    assert (told["exit_code"], told["rpo"], told["kept"]) == (0, None, [])
+    assert round(float(str(told["duration_s"])), 3) == rto["actual_s"]
+
+
 def test_what_a_plan_gives_is_told_at_its_end_and_later(runbook: Terminal, tmp_path: Path) -> None:
     path = Path(plan(tmp_path, shell("find", "echo 747; exit 0"), shell("late", "exit 1")))
     path.write_text(
