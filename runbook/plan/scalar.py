@@ -21,7 +21,7 @@ _OTHER_BASE = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
-_UNDERSCORES = re.compile(r"[-+]?(?:[0-9][0-9_]*_[0-9_]*|0[xo][0-9a-fA-F_]*_[0-9a-fA-F_]*)(?:\.[0-9_]*)?")
+_UNDERSCORES = re.compile(r"[-+]?([0-9][0-9_]*|0[xo][0-9a-fA-F_]*)(?:\.[0-9_]*)?")
 _SEXAGESIMAL = re.compile(r"[-+]?[0-9]+(?::[0-5]?[0-9])+(?:\.[0-9]*)?")
 _LARGEST = 2**63
 
@@ -38,7 +38,7 @@ def resolve(text: str) -> Scalar:
         return text
     if _LEADING_ZERO.fullmatch(text):
         raise Ambiguous("a number that begins with 0 is octal to some readers: quote it if it is text, else drop the 0")
-    if _UNDERSCORES.fullmatch(text):
+    if "_" in text and (found := _UNDERSCORES.fullmatch(text)) and "_" in found[1]:
         raise Ambiguous("underscores are digits' separators to some readers: quote it if it is text, else drop them")
     if _SEXAGESIMAL.fullmatch(text):
         raise Ambiguous(

@@ -51,3 +51,8 @@ def test_what_readers_differ_about_is_refused_without_repeating_it(text: str) ->
 )
 def test_kinds_have_names(value: object, said: str) -> None:
     assert kind(value) == said
+
+
+def test_a_long_scalar_costs_its_length_and_no_more() -> None:
+    text = "1_" * 500_000 + "x"
+    assert resolve(text) == text
