@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import time
@@ -17,10 +16,10 @@ from tests.evidence.kills import Victim, kill
 from tests.evidence.stacks import CIVICQ, CONTRACT_LUCIDITY, GUIDES, Guide, Stack
 from tests.evidence.telephone import OnCall, on_call
 from tests.evidence.witness import databases, picture, until
+from tests.fixtures.seed import SEED
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
-SEED = int(os.environ.get("RUNBOOK_SEED", time.time_ns() % 1_000_000))
 KILLS = 3
 WITHIN_S = 200
 EMBEDDED = (

@@ -5,8 +5,6 @@ The long form, on a large database and with more instants, is `make sweep`.
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -14,13 +12,13 @@ import pytest
 
 from tests.evidence.kills import Trials, Victim
 from tests.evidence.stacks import CIVICQ, stack
+from tests.fixtures.seed import SEED
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
-SEED = int(os.environ.get("RUNBOOK_SEED", time.time_ns() % 1_000_000))
 INSTANTS = 2
 
 

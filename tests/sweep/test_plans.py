@@ -1,21 +1,22 @@
-"""A few kills of plans that ship; the many are `python -m tests.sweep.plans`. No plan that ships is left out of those."""
+"""A few kills of plans that ship, always at the same instants; the many, at others each time, are `python -m tests.sweep.plans`.
+
+No plan that ships is left out of those.
+"""
 
 from __future__ import annotations
 
-import os
-import random
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.evidence.program import PLANS
+from tests.fixtures.seed import SEED
 from tests.sweep.plans import CASES
 from tests.sweep.trials import sweep
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-SEED = int(os.environ.get("RUNBOOK_SEED", random.SystemRandom().randrange(2**31)))
 INSTANTS = 2
 
 
