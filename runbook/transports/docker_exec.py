@@ -29,7 +29,7 @@ CANNOT = 125
 BROKEN_PIPE = 141
 """As a shell shows a process that SIGPIPE ended: whoever read our output closed it."""
 TIMEOUT_S = 60.0
-SETTLES_IN_S = 5.0
+SETTLES_IN_S = 20.0
 """How long the Engine may take, after it says that the process runs no more, until it knows the exit code."""
 LONGEST_PAUSE_S = 0.5
 DEFAULT_HOST = "unix:///var/run/docker.sock"
