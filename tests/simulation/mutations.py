@@ -19,7 +19,7 @@ from runbook.engine import run as fold
 from runbook.engine.decide import Begin, Decision, Limits, decide
 from runbook.engine.events import Event, OperationStarted, payload
 from runbook.engine.run import Run, satisfied
-from runbook.engine.transitions import RunStatus
+from runbook.engine.transitions import RunStatus, Status
 from runbook.errors import ExitCode
 from runbook.journal.head import Head
 from runbook.journal.local import LocalJournal
@@ -221,6 +221,18 @@ def with_two_steps_too_many(patch: Patch) -> None:
     patch.setattr(loop, "decide", hasty)
 
 
+def with_the_skipped_letting_by(patch: Patch) -> None:
+    """A step that a person skips ahead of its turn lets what follows it begin at once."""
+
+    def hasty(state: Run, name: str, before: Status, after: Status) -> Run:
+        ahead = after is Status.SKIPPED and state.blocked[name] > 0
+        told = moved(state, name, before, after)
+        return fold._satisfy(told, name) if ahead else told
+
+    moved = fold._moved
+    patch.setattr(fold, "_moved", hasty)
+
+
 def with_ends_that_wait(patch: Patch) -> None:
     """A step of a run's end that was cut off waits for those before it, which are gone through again only after it."""
 
@@ -257,6 +269,7 @@ MUTATIONS: tuple[Callable[[Patch], None], ...] = (
     with_releases_in_any_case,
     with_unknown_steps_retried,
     with_two_steps_too_many,
+    with_the_skipped_letting_by,
     with_ends_that_wait,
 )
 """All of them. Each has to be caught within the seeds that every test run carries out."""

@@ -12,9 +12,10 @@ from dataclasses import replace
 from itertools import cycle
 from random import Random
 
-from runbook.engine.events import StepWaiting
+from runbook.engine.events import RunFinished, StepWaiting
+from runbook.engine.transitions import Status
 from runbook.errors import Busy, ExitCode, JournalFault
-from runbook.plan.model import Objectives, Section
+from runbook.plan.model import Objectives, Section, Step
 from runbook.runner.loop import Loop
 from runbook.runner.setting import Reply
 from tests.journal.memory_disk import MemoryDisk, PowerCut
@@ -29,6 +30,7 @@ from tests.simulation.violation import Violation
 from tests.simulation.watch import Watch
 
 MOST_EXECUTIONS = 60
+_OPEN = (Status.PENDING, Status.WAITING, Status.FAILED, Status.CANCELLED)
 _INPUTS = {"yes": True, "no": False}
 
 
@@ -45,6 +47,8 @@ class Trial:
         self.story: list[str] = []
         self.executions = 0
         self.turns = Turns(self.chance)
+        self.unwanted = Random(f"unwanted {seed}")  # on its own: the rest of what a seed throws stays as it was
+        self.skips = self.unwanted.random() < 0.4
         self.people = {one.id: cycle(("ada", "ben")) for one in self.plan.steps}
         self.world = World(facts=dict(self.plan.facts))
         self.machine = Machine(self.world)
@@ -98,7 +102,7 @@ class Trial:
         if self.machine.held_by_a_child():
             self.machine.another_run()
         try:
-            code = self.run.resume() if begun else self.run.apply()
+            code = self.run.resume(self._skipped()) if begun else self.run.apply()
         except (Crash, PowerCut) as end:
             return self._next_boot(type(end).__name__)
         except JournalFault as fault:
@@ -110,6 +114,22 @@ class Trial:
         self.run.after_kill()
         self._between(code)
         return True
+
+    def _skipped(self) -> dict[str, str]:
+        """What a person takes for not needed, if anything: no hold, and nothing that another step looks at or is given."""
+        ended = bool(self.run.events) and isinstance(self.run.events[-1], RunFinished)
+        if not ended or not self.skips or self.hazards.calm or self.unwanted.random() < 0.5:
+            return {}
+        able = [one.id for one in self.plan.steps if self._skippable(one)]
+        chosen = self.unwanted.sample(able, min(len(able), self.unwanted.randint(1, 2)))
+        self.story += [f"{name} is skipped" for name in chosen]
+        return dict.fromkeys(chosen, "not needed")
+
+    def _skippable(self, step: Step) -> bool:
+        if step.section is not Section.STEPS or step.id in self.plan.services or step.releases:
+            return False
+        asked = repr([one.with_ for one in self.plan.steps if one is not step])
+        return f"'{step.id}'" not in asked and f"steps.{step.id}." not in asked and self.run.status(step.id) in _OPEN
 
     def _journal_fault(self, fault: JournalFault) -> str:
         if fault.exit_code is not ExitCode.JOURNAL:

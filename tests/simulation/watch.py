@@ -3,7 +3,7 @@
 Owns :class:`Watch`; what has to hold of records (I1, I3, I4) is in ``records.py``. I2: an effect happens once, unless the action
 declares otherwise. I5: the exit code tells the state. I6: nothing begins on a thing while a child of an earlier executor works on
 it. Nothing runs inside a hold that isn't in force; what a hold stopped is not started over work that is half done, and as long as
-it is stopped the run says so; what runs is among what a dry-run showed.
+it is stopped the run says so; what runs is among what a dry-run showed, and its turn has come.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Watch:
             for service in services:
                 if self._world.facts[service] != undisturbed.facts[service]:
                     raise Violation(f"{service} is {self._world.facts[service]}, and was {undisturbed.facts[service]}")
-        if any(self._state(name).status is Status.FAILED for name in self._steps):
+        if any(self._state(name).status is Status.FAILED or self._state(name).skipped_by for name in self._steps):
             return
         alarms = {name for name, spec in self._steps.items() if spec.section is Section.ON_FAILURE}
         found = {k: v for k, v in self._world.facts.items() if k.removesuffix(".part") not in alarms}
@@ -144,6 +144,7 @@ class Watch:
         if name.endswith(BACK):  # what is taken back after a failure is told, not shown beforehand
             return
         self._was_shown(name, operation)
+        self._is_its_turn(name)
         for hold, inside in self._inside.items():
             if name in inside:
                 self._in_force(hold, name)
@@ -171,6 +172,20 @@ class Watch:
         shown = self.shown[name]
         if self._steps[name].uses not in _LATER_ROUNDS and not any(_shows(one, operation) for one in shown.operations):
             raise Violation(f"{name} performs {operation.name}, which the dry-run didn't show")
+
+    def _is_its_turn(self, name: str) -> None:
+        if self._steps[name].section is not Section.STEPS or self._steps[name].releases:
+            return  # what a run's end does, and what it starts again, comes whatever has become of the rest
+        for need in self._graph.before[name]:
+            if not self._is_over(need):
+                raise Violation(f"{name} acts before its turn: {need} is {self._state(need).status}")
+
+    def _is_over(self, name: str) -> bool:
+        """Whether what needs the step may begin. One that a person skipped is over when its own turn would have come."""
+        state = self._state(name)
+        if state.status is Status.SKIPPED and state.skipped_by:
+            return all(self._is_over(need) for need in self._graph.before[name])
+        return state.status in _DONE or (state.status is Status.FAILED and self._goes_on(name))
 
     def _in_force(self, hold: str, name: str) -> None:
         own, state = self._steps[name].releases, self._state(hold)
