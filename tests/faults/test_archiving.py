@@ -9,9 +9,11 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +79,23 @@ class Yard:
     def quiet(self) -> bool:
         """Whether the archiver has nothing to do."""
         return not list(self.server.data_dir.glob("pg_wal/archive_status/*.ready"))
+
+    @contextmanager
+    def visited(self) -> Iterator[None]:
+        """Meanwhile somebody asks the server something, again and again."""
+        over = threading.Event()
+
+        def visit() -> None:
+            while not over.wait(0.5):
+                self.server.sql("SELECT 1")
+
+        with ThreadPoolExecutor(1) as pool:
+            visits = pool.submit(visit)
+            try:
+                yield
+            finally:
+                over.set()
+            visits.result()
 
     def stop(self) -> None:
         """End the server by its own process id: a step may have started it anew."""
@@ -172,7 +191,8 @@ def test_fault_19_aws_is_not_in_the_image(make: Callable[..., Yard]) -> None:
     assert yard.server.sql("SELECT failed_count FROM pg_stat_archiver") == [(0,)], "and doesn't even count it: code 127"
     found = yard.apply("check-archive")
     assert found.code == 1 and "holds no segment" in found.said
-    assert yard.apply("enable-archiving").code == 0, "it has never archived anything: nothing ends with it"
+    with yard.visited():  # it begins a new archiver when somebody comes, or after a minute
+        assert yard.apply("enable-archiving").code == 0, "it has never archived anything: nothing ends with it"
     assert yard.apply("check-archive").code == 0
 
 

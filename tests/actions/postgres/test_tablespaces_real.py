@@ -20,6 +20,7 @@ from tests.actions.postgres.archived import Cluster
 from tests.actions.postgres.life import Life
 from tests.actions.postgres.spaced import backed_up, beside, links, quiet, rows, spaced, witness
 from tests.actions.postgres.test_restore_targets_real import there
+from tests.fixtures.kill_points import some_of
 
 
 @dataclass
@@ -149,13 +150,17 @@ def test_a_copy_that_shares_a_directory_is_not_started(stage: Stage, accident: A
         stage.perform(rest[0], {}, step.scope)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "operations" in metafunc.fixturenames:
+        metafunc.parametrize("operations", some_of(31, metafunc.config))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("stop_after", range(31))
-def test_stopped_anywhere_and_resumed(stage: Stage, accident: Accident, stop_after: int) -> None:
+def test_stopped_anywhere_and_resumed(stage: Stage, accident: Accident, operations: int) -> None:
     cluster, places = accident.cluster, accident.places
     untouched = witness(places)
     step = accident.life(stage)
-    first = step.go(stop_after=stop_after)
+    first = step.go(stop_after=operations)
     if "set_aside" not in first:
         assert witness(places) == untouched
     step.go()
