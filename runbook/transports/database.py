@@ -23,7 +23,7 @@ from runbook.transports.bound import Bound
 from runbook.transports.docker import DockerEngine
 from runbook.transports.rows import adapters
 from runbook.transports.secrets import SecretStore
-from runbook.transports.trouble import Absent, Trouble, trouble
+from runbook.transports.trouble import LATE, Absent, Trouble, trouble
 
 if TYPE_CHECKING:
     import psycopg
@@ -66,8 +66,7 @@ class Databases:
 
         if bound.over:
             where = f"{connection.user}@{connection.address or connection.host}/{connection.database}"
-            fix = "find out what was slow before this, then `runbook resume`; a longer `timeout` in the plan is for the next apply"
-            raise trouble("E327", "the time was over", f"{where} was not asked any more.", fix)
+            raise trouble("E327", "the time was over", f"{where} was not asked any more.", LATE)
         host = server_address(connection, self._engine)
         if password is None and connection.password is not None:
             password = self._secrets.reveal(connection.password).reveal()

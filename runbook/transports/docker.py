@@ -26,7 +26,7 @@ from runbook.quoting import shell_word
 from runbook.transports.bound import Bound
 from runbook.transports.outcome import Failed, Lost, Outcome, Succeeded
 from runbook.transports.staying import Staying
-from runbook.transports.trouble import Trouble, not_built, trouble, unreachable
+from runbook.transports.trouble import LATE, Trouble, not_built, trouble, unreachable
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -238,7 +238,7 @@ def perform_call(engine: DockerEngine, call: Call, results: Results, bound: Boun
                     "E327",
                     "the time was over",
                     f"{call.operation} {containers[0].name} was not asked for any more.",
-                    "give the step a longer `timeout`, or find out what was slow before this",
+                    LATE,
                 )
             before = [facts_of(container).state for container in containers]
             timeout_s = arguments.get("timeout_s", STOP_TIMEOUT_S)

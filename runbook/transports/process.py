@@ -62,7 +62,7 @@ from runbook.transports.supervisor.requests import (
     Why,
 )
 from runbook.transports.supervisor.worker import CANNOT_RUN
-from runbook.transports.trouble import Trouble, not_built, trouble
+from runbook.transports.trouble import LATE, Trouble, not_built, trouble
 
 LONGEST_STDERR = 64 * 1024
 _UNFIT = re.compile(r"[^A-Za-z0-9_.\[\]-]+")
@@ -104,7 +104,7 @@ class Processes:
                 "E301",
                 "a process could not be started",
                 "The time for it was over before it began.",
-                "find out what was slow before this, then `runbook resume`; a longer `timeout` in the plan is for the next apply",
+                LATE,
             )
         try:
             spawn = self._spawn(operation, use, bound)

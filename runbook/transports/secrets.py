@@ -30,6 +30,7 @@ COMMAND_TIMEOUT_S = 30.0
 ALPHABET = string.ascii_letters + string.digits
 """Letters and digits only: such a password needs no quoting in any file or URL."""
 _SUMMARY = "a secret can't be read"
+_LOOK = "look at what it gives, as the user that runs runbook: a secret is one text"
 
 
 class SecretStore:
@@ -162,14 +163,14 @@ def _run(argv: tuple[str, ...]) -> str:
             "E370",
             _SUMMARY,
             f"{shown}: {error.strerror}.",
-            "look at what it gives, as the user that runs runbook: a secret is one text",
+            _LOOK,
         ) from None
     if ran is None:
         raise trouble(
             "E370",
             _SUMMARY,
             f"{shown} did not end within {COMMAND_TIMEOUT_S:.0f} s, or printed too much.",
-            "look at what it gives, as the user that runs runbook: a secret is one text",
+            _LOOK,
         )
     code, out, _ = ran
     if code:
@@ -218,7 +219,7 @@ def _checked(data: bytes, where: str) -> str:
             "E370",
             _SUMMARY,
             f"{where} gave more than {LONGEST_SECRET} bytes.",
-            "look at what it gives, as the user that runs runbook: a secret is one text",
+            _LOOK,
         )
     try:
         value = data.decode().removesuffix("\n").removesuffix("\r")
@@ -227,13 +228,13 @@ def _checked(data: bytes, where: str) -> str:
             "E370",
             _SUMMARY,
             f"{where} did not give UTF-8 text.",
-            "look at what it gives, as the user that runs runbook: a secret is one text",
+            _LOOK,
         ) from None
     if not value or "\0" in value:
         raise trouble(
             "E370",
             _SUMMARY,
             f"{where} gave {'a NUL character' if value else 'nothing'}.",
-            "look at what it gives, as the user that runs runbook: a secret is one text",
+            _LOOK,
         )
     return value

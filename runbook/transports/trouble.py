@@ -20,6 +20,10 @@ class Trouble(Exception):
         self.problem = problem
 
 
+LATE = "find out what was slow before this, then `runbook resume`; a longer `timeout` in the plan is for the next apply"
+"""The remedy where no time was left: a run keeps its plan, and its steps have their whole time again."""
+
+
 class Unsure(Exception):
     """It was done, or part of it, and it can't be shown that it lasts; the world makes it a loss."""
 
