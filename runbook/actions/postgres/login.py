@@ -30,10 +30,9 @@ Length: TypeAlias = Annotated[int, Field(ge=20, le=128, description="Characters 
 
 _ROLES = """
 SELECT r.rolname::text AS name, r.rolcanlogin::int AS can_login, r.rolsuper::int AS superuser,
-       coalesce(array_to_string(r.rolconfig, E'\\n'), '') AS settings,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(coalesce(d.datname, ''), c.setting) ORDER BY d.datname, c.n), '[]')
         FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase,
-          unnest(s.setconfig) WITH ORDINALITY AS c(setting, n) WHERE s.setrole = r.oid)::text AS everywhere,
+          unnest(s.setconfig) WITH ORDINALITY AS c(setting, n) WHERE s.setrole = r.oid)::text AS settings,
        pg_has_role(r.oid, {owner}, 'MEMBER')::int AS member,
        (SELECT count(*) FROM pg_stat_activity s WHERE s.usename = r.rolname)::int AS sessions
 FROM pg_roles r WHERE r.rolname IN (SELECT jsonb_array_elements_text({names}::jsonb))
@@ -71,15 +70,15 @@ def read_roles(look: Look, at: Connection, names: tuple[str, ...], *, owner: str
 
 
 def _seen(row: Mapping[str, Scalar]) -> RoleSeen:
-    settings = [line.partition("=") for line in str(row["settings"]).splitlines()]
+    settings = [_setting(pair) for pair in json.loads(str(row["settings"]))]
     return RoleSeen(
         name=str(row["name"]),
         can_login=bool(row["can_login"]),
         superuser=bool(row["superuser"]),
         member=bool(row["member"]),
-        acts_as=next((value for name, _, value in settings if name == "role"), ""),
+        acts_as=next((value for database, name, value in settings if (database, name) == ("", "role")), ""),
         sessions=int(row["sessions"] or 0),
-        settings=tuple(one for one in map(_setting, json.loads(str(row["everywhere"]))) if one[1] != "role"),
+        settings=tuple(one for one in settings if one[1] != "role"),
     )
 
 
