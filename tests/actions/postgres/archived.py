@@ -83,3 +83,13 @@ def life(stage: Stage, cluster: Cluster, base: Artifact, target: datetime, **wri
     return Life(
         stage, RestoreToTime(), cluster.db, stage.scope("recover"), {"artifact": base, "target": target, **written}
     )
+
+
+def recovered_before_an_accident(stage: Stage, cluster: Cluster, base: Artifact) -> None:
+    """A row that is kept, one that is not, and the recovery to the moment between them."""
+    target = cluster.commit("1 kept")
+    cluster.commit("2 accident")
+    step = life(stage, cluster, base, target)
+    step.go()
+    step.end()
+    assert cluster.notes() == ["0 base", "1 kept"]

@@ -14,7 +14,7 @@ from runbook.errors import Refused
 from runbook.operation import Operation
 from runbook.system import Store
 from tests.actions.harness import Stage, StepFailed
-from tests.actions.postgres.archived import Cluster, life, with_tools
+from tests.actions.postgres.archived import Cluster, life, recovered_before_an_accident, with_tools
 
 PACKINGS = [
     pytest.param("auto", id="auto"),
@@ -37,12 +37,7 @@ def test_a_cluster_comes_back_out_of_every_packing(
 ) -> None:
     base = taken(stage, cluster, backups, compress)
     assert told(base.name) is (Packing.ZSTD if compress == "auto" else Packing(compress))
-    target = cluster.commit("1 kept")
-    cluster.commit("2 accident")
-    step = life(stage, cluster, base, target)
-    step.go()
-    step.end()
-    assert cluster.notes() == ["0 base", "1 kept"]
+    recovered_before_an_accident(stage, cluster, base)
 
 
 @pytest.mark.parametrize("compress", PACKINGS[1:])

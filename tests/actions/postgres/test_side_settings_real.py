@@ -6,7 +6,7 @@ import pytest
 
 from runbook.artifact import Artifact
 from tests.actions.harness import Stage, StepFailed
-from tests.actions.postgres.archived import Cluster, life
+from tests.actions.postgres.archived import Cluster, life, recovered_before_an_accident
 
 RAISED = {"max_connections": 90, "max_worker_processes": 12, "max_wal_senders": 15, "max_prepared_transactions": 3}
 
@@ -20,12 +20,7 @@ def configured(cluster: Cluster, **settings: int) -> None:
 
 def test_settings_that_were_raised_since_the_base_backup(stage: Stage, cluster: Cluster, base: Artifact) -> None:
     configured(cluster, **RAISED, max_locks_per_transaction=100)
-    target = cluster.commit("1 kept")
-    cluster.commit("2 accident")
-    step = life(stage, cluster, base, target)
-    step.go()
-    step.end()
-    assert cluster.notes() == ["0 base", "1 kept"]
+    recovered_before_an_accident(stage, cluster, base)
 
 
 def test_a_setting_that_was_higher_for_a_while_is_found_by_the_next_attempt(
