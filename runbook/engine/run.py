@@ -212,9 +212,8 @@ def _told(step: StepRun, event: StepEvent) -> StepRun:
         case StepWaiting():
             if event.kind == CONFIRM:
                 return step._replace(question=event, consent=None)
-            return step._replace(
-                question=event, answer=None
-            )  # a part of the step: the word that it may begin still holds
+            # a part of the step: the word that it may begin still holds
+            return step._replace(question=event, answer=None)
         case StepConfirmed():
             consents = step.question is not None and step.question.kind == CONFIRM
             told = step._replace(consent=event) if consents else step._replace(answer=event)

@@ -144,7 +144,7 @@ def _mistaken(tree: dict[str, Json], model: type[BaseModel], document: Document)
     """The one thing to say where a plan and an environment were taken for each other: no key of theirs is a mistake."""
     planned = "runbook" in tree and "steps" in tree
     name, where = document.text.name, document.marks.key(tuple(tree)[:1])
-    if model is PlanShape and isinstance(tree.get("environment"), str) and not planned and "steps" not in tree:
+    if model is PlanShape and isinstance(tree.get("environment"), str) and "steps" not in tree:
         fix = f"name the plan, and give this with --env {name}"
         return problem("E107", fix=fix, where=where, name="an environment, not a plan")
     if issubclass(model, EnvironmentShape) and planned and not isinstance(tree.get("environment"), str):

@@ -102,9 +102,8 @@ def run_bounded(
         try:
             out, err = _collect(process, bound, longest)
         finally:
-            if (
-                process.returncode is None
-            ):  # nobody has waited for it: the number is its group's, whatever is left of that
+            # nobody has waited for it: the number is its group's, whatever is left of that
+            if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
     return None if out is None or err is None else (process.returncode, out, err)

@@ -41,9 +41,8 @@ def adapters() -> AdaptersMap:
         def load(self, data: Buffer) -> Scalar:
             try:
                 return bytes(data).decode()
-            except (
-                UnicodeDecodeError
-            ) as error:  # shared catalogues keep names in the encoding of the database that made them
+            except UnicodeDecodeError as error:
+                # shared catalogues keep names in the encoding of the database that made them
                 odd = f"byte 0x{data[error.start]:02x} at {error.start}"
                 raise psycopg.DataError(f"A value of the answer is no UTF-8 text ({odd}).") from None
 

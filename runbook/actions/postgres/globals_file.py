@@ -112,9 +112,9 @@ def lines_of(roles: Roles, *, bare: bool = False) -> tuple[str, ...]:
     patterns: list[str] = []
     for name in roles.names:
         for written in _spellings(name):
-            patterns += [f"^CREATE ROLE {written};$"] + ([] if bare else [f"^ALTER ROLE {written} WITH "])
+            patterns += [f"^CREATE ROLE {written};$", *(() if bare else (f"^ALTER ROLE {written} WITH ",))]
     if bare:
-        return ("grep", "--text", *(word for pattern in patterns for word in ("-e", pattern)))
+        roles = Roles()  # nothing but their names
     patterns += [f"^{_literal(setting.text)};$" for setting in roles.settings if "\n" not in setting.text]
     for m in roles.memberships:
         patterns += [f"^GRANT {a} TO {b}[ ;]" for a in _spellings(m.role) for b in _spellings(m.member)]

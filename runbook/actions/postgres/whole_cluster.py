@@ -40,11 +40,11 @@ def unarchived(look: Look, db: Postgres, scope: Scope) -> str:
     """What the end of the archive lacks where the server is down: its last commits, in its own directory. '' where it answers."""
     try:
         live = read_live(look, db, scope)
-        status = () if live.answers else look.listing(db.host, f"{live.directory}/pg_wal/archive_status")
+        if live.answers:
+            return ""
+        status = look.listing(db.host, f"{live.directory}/pg_wal/archive_status")
     except (Unreachable, CheckFailed, Refused):
         return " The server can't be asked: what it had not archived is left out."
-    if live.answers:
-        return ""
     names = (posixpath.basename(one.path) for one in status)
     waiting = sorted(name.removesuffix(".ready") for name in names if name.endswith(".ready"))
     whole = [name for name in waiting if len(name) == SEGMENT_DIGITS]

@@ -163,9 +163,8 @@ class Pump:
         try:
             os.fsync(fd)
         except OSError as error:
-            if (
-                error.errno != errno.EINVAL
-            ):  # of what can't be synced; EROFS is also a file system's that gave up writing
+            # of what can't be synced; EROFS is also a file system's that gave up writing
+            if error.errno != errno.EINVAL:
                 error.filename = self.place
                 raise
 
