@@ -2,11 +2,13 @@
 
 Promises: the child leads a new session (a terminal's Ctrl-C reaches the engine alone), has default signal dispositions,
 the marks of its operation in its environment, and no open files but its three streams and its secret files. ``posix_spawn``
-is used where no other user is asked for: it costs half of a fork. The caller has recorded the start, synced, before.
+is used where no other user is asked for: it costs half of a fork. The caller has recorded the start, synced, before. What
+starts a daemon is held until it is on record too: what outlives it must never be taken for it.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 
 from .processes import OPERATION, RUN_DIR
@@ -16,8 +18,38 @@ if TYPE_CHECKING:
     from .wire import StageWire, UserWire
 
 
+NOT_EXECUTED = 127
+"""The exit code of a process that could not become its program, or was not let go."""
+
+
 class CouldNotStart(Exception):
     """The program was not executed; the text says why."""
+
+
+class Held:
+    """A process that was forked and executes nothing before it is let go. It ends by itself when its parent does."""
+
+    def __init__(self, pid: int, word: int, answer: int) -> None:
+        self.pid = pid
+        self._word = word
+        self._answer = answer
+
+    def go(self) -> None:
+        """Let it execute. Raises :class:`OSError` with the reason where the kernel refuses; it has ended then."""
+        try:
+            os.write(self._word, b"g")
+            refused = os.read(self._answer, 16)
+        finally:
+            self.drop()
+        if refused:
+            raise OSError(int(refused), os.strerror(int(refused)))
+
+    def drop(self) -> None:
+        """Close what it waits at: it ends and has executed nothing, unless it was let go."""
+        for fd in (self._word, self._answer):
+            if fd >= 0:
+                os.close(fd)
+        self._word = self._answer = -1
 
 
 def memory_file(content: bytes, owner: int | None = None) -> int:
@@ -44,8 +76,13 @@ def find_program(name: str, path: str, cwd: str | None) -> str:
     raise CouldNotStart(f"{name or 'a program without a name'}: not found in PATH ({path or os.defpath})")
 
 
-def start(stage: StageWire, operation: str, run_dir: str, streams: tuple[int, int, int]) -> int:
-    """Start the stage with these descriptors as its standard streams; its pid. Raises :class:`CouldNotStart`."""
+def start(
+    stage: StageWire, operation: str, run_dir: str, streams: tuple[int, int, int], held: list[Held] | None = None
+) -> int:
+    """Start the stage with these descriptors as its standard streams; its pid. Raises :class:`CouldNotStart`.
+
+    Where ``held`` is given the process is put there, for the caller to let go or to drop.
+    """
     argv, user, cwd = stage["argv"], stage["user"], stage["cwd"]
     env = {**stage["env"], OPERATION: operation, RUN_DIR: run_dir}
     program = find_program(argv[0], env.get("PATH", ""), cwd)
@@ -56,9 +93,14 @@ def start(stage: StageWire, operation: str, run_dir: str, streams: tuple[int, in
             files.append(fd)
             os.set_inheritable(fd, True)  # noqa: FBT003 - positional only
             env[variable] = f"/proc/self/fd/{fd}"
-        if user is None:
+        if user is None and held is None:
             return _spawn((program, argv, env), streams, (cwd, stage["umask"]))
-        return _fork((program, argv, env), streams, (cwd, stage["umask"]), user)
+        child = _fork((program, argv, env), streams, (cwd, stage["umask"]), user)
+        if held is None:
+            _let_go(child)
+        else:
+            held.append(child)
+        return child.pid
     except OSError as error:
         raise CouldNotStart(f"{argv[0]}: {error.strerror}") from None
     except ValueError as error:  # what no program can be given; whatever it is, the other children need us
@@ -88,35 +130,49 @@ def _spawn(program: _Program, streams: tuple[int, int, int], where: tuple[str | 
             os.close(back)
 
 
-def _fork(program: _Program, streams: tuple[int, int, int], where: tuple[str | None, int], user: UserWire) -> int:
-    """As another user, which ``posix_spawn`` can't do."""
-    reading, writing = os.pipe()
+def _fork(
+    program: _Program, streams: tuple[int, int, int], where: tuple[str | None, int], user: UserWire | None
+) -> Held:
+    """What ``posix_spawn`` can't do: as another user, or held."""
+    fds: list[int] = []
     try:
+        fds += os.pipe()
+        fds += os.pipe()
         pid = os.fork()
     except OSError:
-        os.close(reading)
-        os.close(writing)
+        for fd in fds:
+            os.close(fd)
         raise
+    gate, word, answer, refusal = fds
     if pid == 0:
         try:
+            os.close(word)  # else it would wait for itself
             os.setsid()
             for number, fd in enumerate(streams):
                 os.dup2(fd, number)
-            os.setgroups(user["groups"])
-            os.setgid(user["gid"])
-            os.setuid(user["uid"])
+            if user is not None:
+                os.setgroups(user["groups"])
+                os.setgid(user["gid"])
+                os.setuid(user["uid"])
             os.umask(where[1])
             if where[0]:
                 os.chdir(where[0])
-            os.execve(*program)  # noqa: S606 - no shell is the point
+            if os.read(gate, 1):
+                os.execve(*program)  # noqa: S606 - no shell is the point
         except OSError as error:
-            os.write(writing, str(error.errno).encode())
+            os.write(refusal, str(error.errno).encode())
+        except ValueError:  # what no program can be given
+            os.write(refusal, str(errno.EINVAL).encode())
         finally:
-            os._exit(127)
-    os.close(writing)
-    answer = os.read(reading, 16)
-    os.close(reading)
-    if answer:
-        os.waitpid(pid, 0)
-        raise OSError(int(answer), os.strerror(int(answer)))
-    return pid
+            os._exit(NOT_EXECUTED)
+    os.close(gate)
+    os.close(refusal)
+    return Held(pid, word, answer)
+
+
+def _let_go(child: Held) -> None:
+    try:
+        child.go()
+    except OSError:
+        os.waitpid(child.pid, 0)
+        raise

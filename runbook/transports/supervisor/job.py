@@ -20,7 +20,7 @@ from .members import Carrier, Member, Stage, Wiring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from .wire import CapturedWire, EndedWire, StartWire, Why
 
@@ -84,16 +84,27 @@ class Job:
         if not ledger.sync(seal(start)):
             return False
         crash_point("supervisor.started")
-        try:
-            self.wiring.start()
-        except CouldNotStart as error:
-            self._detail = str(error)
-            self.end("not_started", grace_s=self.grace_s)
+        self._begin(self.wiring.start)
         crash_point("supervisor.executed")
-        ledger.write(seal(f'{{"event":"pids","id":{self._quoted},"processes":[{",".join(map(_wire, self.members))}]}}'))
+        pids = f'{{"event":"pids","id":{self._quoted},"processes":[{",".join(map(_wire, self.members))}]}}'
+        if not ledger.write(seal(pids)) and self.daemon:
+            self._not_started(ledger.fault)
+        if self.daemon and self.why == "exited":
+            self._begin(self.wiring.go)
+        self.wiring.drop()
         if self.why == "exited":
             self._let_go()
         return True
+
+    def _begin(self, part: Callable[[], None]) -> None:
+        try:
+            part()
+        except CouldNotStart as error:
+            self._not_started(str(error))
+
+    def _not_started(self, detail: str) -> None:
+        self._detail = detail
+        self.end("not_started", grace_s=self.grace_s)
 
     def take_end(self, pid: int, status: int) -> None:
         """One member has ended. A member of a pipeline that did not end well ends the others."""

@@ -111,9 +111,10 @@ class Wiring:
         self.log = Log(request["log"], request["log_max"])
         self.stdout: Output | None = None
         self.members: list[Member] = []
+        self._held: list[children.Held] | None = [] if request["daemon"] else None
 
     def start(self) -> None:
-        """Start everything; pumps wait for their word. Raises :class:`children.CouldNotStart`."""
+        """Start everything; pumps wait for their word, a daemon's stages for :meth:`go`. Raises :class:`children.CouldNotStart`."""
         try:
             self._chain()
         except OSError as error:
@@ -125,6 +126,19 @@ class Wiring:
             for fd in self._ours:
                 os.close(fd)
             self._ours.clear()
+
+    def go(self) -> None:
+        """Let a daemon's stages execute; they are on record. Raises :class:`children.CouldNotStart`."""
+        for stage, held in zip(self._request["stages"], self._held or (), strict=False):
+            try:
+                held.go()
+            except OSError as error:
+                raise children.CouldNotStart(f"{stage['argv'][0]}: {error.strerror}") from None
+
+    def drop(self) -> None:
+        """What is still held ends, and has executed nothing."""
+        for held in self._held or ():
+            held.drop()
 
     def _chain(self) -> None:
         stages, sink = self._request["stages"], self._request["sink"]
@@ -177,7 +191,7 @@ class Wiring:
     def _stage(self, stage: StageWire, flow: int, out: int) -> None:
         request = self._request
         error_in, error_out = self._pipe()
-        pid = children.start(stage, request["id"], self._run_dir, (flow, out, error_out))
+        pid = children.start(stage, request["id"], self._run_dir, (flow, out, error_out), self._held)
         self.members.append(Stage(pid, stage, self._output(error_in)))
         for fd in (flow, out, error_out):
             self._drop(fd)

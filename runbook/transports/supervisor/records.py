@@ -167,7 +167,7 @@ def _look(folder: str, begun: dict[str, list[ProcessWire]], daemons: set[str]) -
     for operation, recorded in begun.items():
         roots = {one["pid"] for one in recorded if one["pid"] in known and known[one["pid"]].start == one["start"]}
         family = processes.family(roots, set(), known)
-        if operation not in daemons or not recorded:
+        if operation not in daemons:  # what starts one executes nothing before it is on record
             family |= {pid for pid in known if pid not in family and processes.marked(pid, operation, folder)}
         found[operation] = tuple(Living(pid, known[pid].start) for pid in sorted(family) if known[pid].lives)
     return found

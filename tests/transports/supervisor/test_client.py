@@ -47,13 +47,15 @@ def test_death_by_a_signal(supervisor: Supervisor) -> None:
     assert "signal 11" in ended.detail
 
 
+@pytest.mark.parametrize("lifetime", Lifetime)
 @pytest.mark.parametrize("program", ["no-such-program", "/no/such/program", "/etc/passwd"])
-def test_what_can_not_be_executed_was_not_started(supervisor: Supervisor, program: str) -> None:
-    ended = supervisor.spawn(Spawn(id="a", stages=(Stage((program,), ENV),)))
-    assert (ended.why, ended.exits) == (Why.NOT_STARTED, ())
+def test_what_can_not_be_executed_was_not_started(supervisor: Supervisor, program: str, lifetime: Lifetime) -> None:
+    ended = supervisor.spawn(Spawn(id="a", stages=(Stage((program,), ENV),), lifetime=lifetime))
+    assert ended.why is Why.NOT_STARTED
     assert program in ended.detail
 
 
+@pytest.mark.parametrize("lifetime", Lifetime)
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -65,9 +67,9 @@ def test_what_can_not_be_executed_was_not_started(supervisor: Supervisor, progra
     ids=["input", "source", "sink", "program"],
 )
 def test_what_no_program_can_be_given_was_not_started_and_nothing_else_is_lost(
-    supervisor: Supervisor, wrong: dict[str, object]
+    supervisor: Supervisor, wrong: dict[str, object], lifetime: Lifetime
 ) -> None:
-    ended = supervisor.spawn(Spawn(**({"id": "a", "stages": (sh("cat"),)} | wrong)))  # type: ignore[arg-type]
+    ended = supervisor.spawn(Spawn(**({"id": "a", "stages": (sh("cat"),), "lifetime": lifetime} | wrong)))  # type: ignore[arg-type]
     assert ended.why is Why.NOT_STARTED
     assert supervisor.spawn(one("b", "echo on")).stdout.text == "on\n"
 

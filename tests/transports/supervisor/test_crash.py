@@ -153,6 +153,40 @@ def test_a_child_executed_right_before_the_kill_is_found_without_its_pid(
     assert end_orphans(run_dir, "a", grace_s=PATIENCE_S)
 
 
+DAEMON = """
+    stage = Stage(("sh", "-c", "(setsid sleep 300 >/dev/null 2>&1 & echo $! >{folder}/pid)"), ENV)
+    try:
+        supervisor.spawn(Spawn(id="d", stages=(stage,), lifetime=Lifetime.DAEMON))
+    except SupervisorLost:
+        print("lost")
+"""
+
+
+def test_what_starts_a_daemon_executes_nothing_before_it_is_on_record(
+    engine: Engine, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNBOOK_CRASH", "supervisor.executed:1")
+    process = engine(DAEMON.format(folder=tmp_path))
+    assert process.communicate(timeout=PATIENCE_S)[0] == "lost\n"
+    eventually(lambda: not works_in(run_dir.resolve()))
+    assert not (tmp_path / "pid").exists()
+    assert read_children(run_dir)["d"].state is State.UNKNOWABLE
+
+
+def test_a_daemon_is_not_taken_for_what_started_it(
+    engine: Engine, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: list[int]
+) -> None:
+    monkeypatch.setenv("RUNBOOK_CRASH", "supervisor.ended:1")
+    process = engine(DAEMON.format(folder=tmp_path))
+    pid = pid_in(tmp_path / "pid")
+    started.append(pid)
+    assert process.communicate(timeout=PATIENCE_S)[0] == "lost\n"
+    child = read_children(run_dir)["d"]
+    assert (child.state, child.living) == (State.UNKNOWABLE, ())
+    assert end_orphans(run_dir, "d", grace_s=PATIENCE_S)
+    assert alive(pid)
+
+
 def test_a_new_supervisor_goes_on_after_a_torn_line(supervisor: Supervisor, run_dir: Path, started: list[int]) -> None:
     supervisor.spawn(one("a", "true"))
     os.kill(supervisor.pid, signal.SIGKILL)
