@@ -18,8 +18,8 @@ from tests.matrix.checkout import ROOT
 from tests.matrix.plugin import RESULTS
 from tests.matrix.row import widest
 
-SHARED = ("-n", "4", "--dist", "loadfile", "--no-loadscope-reorder")
-"""Most tests wait for servers: four workers, as in `make test`."""
+SHARED = ("-n", "5", "--dist", "loadfile", "--no-loadscope-reorder")
+"""Most tests wait for servers: five workers, as in `make test`."""
 LOOK_S = 0.2
 USUAL_ENDS = (0, 1)
 _GO_ON = ("--continue-on-collection-errors",)
