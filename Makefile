@@ -11,7 +11,8 @@
 
 PYTHON ?= python3
 # Most tests wait for servers, so five workers keep two cores busy (with four, the same tests took three minutes more). The longest
-# files come first (tests/fixtures/longest_first.py; `make test PYTEST_FLAGS="… --write-seconds"` measures them anew), not those with the most tests, which are quick.
+# files come first (tests/fixtures/longest_first.py; `make test PYTEST_FLAGS="… --write-seconds"` measures them anew), not those
+# with the most tests, which are quick.
 PYTEST_FLAGS ?= -n 5 --dist loadfile --no-loadscope-reorder
 
 VENV := .venv

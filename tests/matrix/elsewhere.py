@@ -33,6 +33,9 @@ handled_signals = Mutation(
 )
 """TERM and HUP do what they do to any program."""
 
+held_until_recorded = Mutation(f"{SUPERVISOR}/members.py", '[] if request["daemon"] else None', "None")
+"""What starts a daemon executes at once."""
+
 subreaper = Mutation(
     f"{SUPERVISOR}/server.py", "prctl(set_child_subreaper, 1, 0, 0, 0)", "prctl(set_child_subreaper, 0, 0, 0, 0)"
 )

@@ -28,6 +28,18 @@ KILLS = (
         (f"{R}/test_kill.py::test_a_killed_supervisor_leaves_its_child_and_nothing_runs_twice",),
     ),
     Row(
+        "F4b",
+        "the supervisor is killed while a step starts a daemon",
+        "what starts it executes nothing before its process id is on record",
+        (
+            f"{S}/test_crash.py::test_what_starts_a_daemon_executes_nothing_before_it_is_on_record",
+            f"{S}/test_crash.py::test_a_daemon_is_not_taken_for_what_started_it",
+            f"{S}/test_job.py",
+        ),
+        elsewhere.held_until_recorded,
+        (f"{S}/test_crash.py::test_what_starts_a_daemon_executes_nothing_before_it_is_on_record",),
+    ),
+    Row(
         "F5",
         "the engine is killed, its child goes on, a resume attaches",
         "the fence waits for what lives",
