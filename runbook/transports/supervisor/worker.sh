@@ -95,7 +95,7 @@ take_header() {
 # Runs in the process that becomes the child: its record is on the disk, then it executes.
 CHILD='
 home=$1 mask=$2 start= boot=
-export "RUNBOOK_OPERATION=$3"
+export "RUNBOOK_OPERATION=$3" "RUNBOOK_RECORDS=$home"
 shift 3
 if [ -r "/proc/$$/stat" ]; then
     read -r line <"/proc/$$/stat"
@@ -194,9 +194,10 @@ fence() {
     printf '%s\n' "$told"
 }
 
-# Those whose environment carries the mark of an id: one grep for all, where it knows NUL-terminated lines.
+# Those whose environment names these records, as another run's of the same id does not: one grep for all, where it knows
+# NUL-terminated lines.
 marked() {
-    mark="RUNBOOK_OPERATION=$1"
+    mark="RUNBOOK_RECORDS=$home"
     if printf 'a\0b\0' | grep -qzxF b 2>/dev/null; then
         holders=$(grep -lzxF "$mark" /proc/[0-9]*/environ 2>/dev/null)
     else
@@ -210,11 +211,11 @@ marked() {
     done
 }
 
-# All living processes that are the child, descend from it, share its session, or carry its mark.
+# All living processes that are the child, descend from it, share its session, or carry its mark; `home` is its folder.
 family() {
     found=" $pid "
     look "$pid" && [ "$start" != "$begun" ] && found=' ' # the number was given to a stranger
-    found="$found$(marked "$1") "
+    found="$found$(marked) "
     grown=yes
     while [ -n "$grown" ]; do
         grown=
@@ -249,7 +250,7 @@ end() {
     ask "$1" "$2"
     [ -n "$pid" ] || return 0
     kill_at=
-    while family "$2" 2>/dev/null && [ -n "$living" ]; do
+    while family 2>/dev/null && [ -n "$living" ]; do
         seconds # only now: to find them takes its time, which is none of their grace
         if [ -z "$kill_at" ]; then
             kill_at=$now

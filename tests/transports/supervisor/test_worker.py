@@ -199,6 +199,21 @@ def test_kill_leaves_nothing(far: Far, tmp_path: Path, started: list[int], scrip
     assert not isinstance(far.status("s/1/1/n"), Running)
 
 
+def test_the_same_operation_of_another_run_is_left_in_peace(far: Far, tmp_path: Path, started: list[int]) -> None:
+    """Two runs of one plan may read the same server: their operations have the same names."""
+    scripts = {one: f"echo $$ >{tmp_path}/{one}; exec sleep 300" for one in ("mine", "theirs")}
+    another = Far(far.shell, f"{far.records}-of-another-run")
+    clients = [far.start("s/1/1/n", scripts["mine"]), another.start("s/1/1/n", scripts["theirs"])]
+    mine, theirs = (pid_in(tmp_path / one) for one in scripts)
+    started += [mine, theirs]
+    far.ask(worker.kill_argv(far.records, "s/1/1/n", 1))
+    assert not alive(mine)
+    assert another.status("s/1/1/n") == Running(theirs)
+    another.ask(worker.kill_argv(another.records, "s/1/1/n", 1))
+    for one in clients:
+        one.communicate(timeout=PATIENCE_S)
+
+
 def test_the_grace_is_whole_whenever_in_a_second_it_begins(far: Far, tmp_path: Path, started: list[int]) -> None:
     process = far.start("a", f"trap '' TERM; echo $$ >{tmp_path}/pid; while :; do sleep 0.05; done")
     started.append(pid_in(tmp_path / "pid"))
