@@ -24,7 +24,7 @@ from tests.evidence.stacks import CIVICQ, Stack, stack
 from tests.evidence.telephone import OnCall, on_call
 from tests.evidence.witness import Picture, databases, picture, until
 from tests.fixtures.account import server_account
-from tests.sweep.servers import at_work_in, buried, gone_from
+from tests.sweep.servers import at_work_in, buried, gone_from, posted_in, postmaster_in
 from tests.sweep.trials import End
 
 if TYPE_CHECKING:
@@ -80,9 +80,9 @@ class Ground:
         data = self.made.server.folder / "data"
         if victim is Victim.ENGINE or isinstance(self.made.server, InContainer):
             return
-        if (data / "PG_VERSION").exists() and not _lives(data):
+        if (data / "PG_VERSION").exists() and not postmaster_in(data):
             gone_from(data)
-            buried(self.made.server.folder, worked)
+            buried(self.made.server.folder, {*worked, posted_in(data)})  # it may have been started since
             started(self.made)
 
     def found_again(self) -> None:
@@ -143,11 +143,6 @@ def strays(archive: Path) -> list[str]:
             break
         time.sleep(0.1)
     return found
-
-
-def _lives(data: Path) -> bool:
-    lock = data / "postmaster.pid"
-    return lock.exists() and int(lock.read_text().split()[0]) in at_work_in(data)
 
 
 def started(made: Stack) -> None:

@@ -44,7 +44,7 @@ from tests.sweep.pair_ends import (
 )
 from tests.sweep.pair_there import pair_there
 from tests.sweep.proofs import rightly_hashed, stored
-from tests.sweep.servers import at_work_in, buried, end_all_in, gone_from
+from tests.sweep.servers import at_work_in, buried, end_all_in, gone_from, posted_in, postmaster_in
 from tests.sweep.trials import Case, End
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class PairGround(PairPlace):
         """Kill; a server that died with the run is started again if its directory is in place, one that was down is not."""
         pair = self.house.pair
         ran = {
-            server.port: (_postmaster(server), at_work_in(server.data_dir.parent))
+            server.port: (postmaster_in(server.data_dir), at_work_in(server.data_dir.parent))
             for server in (pair.first, pair.second)
         }
         kill(victim, engine, self.program.directory())
@@ -110,9 +110,9 @@ class PairGround(PairPlace):
             return
         for server in (pair.first, pair.second):
             pid, worked = ran[server.port]
-            if pid and pid not in at_work_in(server.data_dir.parent):
+            if pid and not postmaster_in(server.data_dir):
                 gone_from(server.data_dir)
-                buried(server.data_dir.parent, worked)
+                buried(server.data_dir.parent, {*worked, posted_in(server.data_dir)})
                 if (server.data_dir / "PG_VERSION").exists():
                     server.start()
 
@@ -122,7 +122,7 @@ class PairGround(PairPlace):
 
     def lives(self, server: PostgresServer) -> bool:
         """Whether it runs."""
-        return _postmaster(server) != 0
+        return postmaster_in(server.data_dir) != 0
 
     def rows_in(self, kept: str, like: PostgresServer) -> list[int]:
         """The rows of a directory that was kept, read as the plan advises: a copy, without the mark, on a socket of its own."""
@@ -156,13 +156,6 @@ class PairGround(PairPlace):
 def _copy(place: Path, to: Path) -> None:
     shutil.rmtree(to, ignore_errors=True)
     subprocess.run(["cp", "-a", "--reflink=auto", place, to], check=True)
-
-
-def _postmaster(server: PostgresServer) -> int:
-    """The process id of the server that runs in its directory; 0 where none does."""
-    lock = server.data_dir / "postmaster.pid"
-    pid = int(lock.read_text().split()[0]) if lock.exists() else 0
-    return pid if pid in at_work_in(server.data_dir) else 0
 
 
 def _end(server: PostgresServer) -> None:

@@ -25,6 +25,27 @@ def at_work_in(folder: Path) -> dict[int, Path]:
     return found
 
 
+def postmaster_in(data: Path) -> int:
+    """The process id of the server that lives in a data directory; 0: none does.
+
+    One that was killed may still be seen at work there for a moment, without the memory that its environment was in.
+    """
+    pid = posted_in(data)
+    try:
+        lives = bool(Path(f"/proc/{pid}/environ").read_bytes())
+    except OSError:
+        return 0
+    return pid if lives and pid in at_work_in(data) else 0
+
+
+def posted_in(data: Path) -> int:
+    """The process id that the newest server of a data directory wrote down, living or not; 0: none did."""
+    try:
+        return int((data / "postmaster.pid").read_text().split()[0])
+    except (FileNotFoundError, IndexError):
+        return 0
+
+
 def gone_from(folder: Path) -> None:
     """Wait until nothing works there any more: the children of a killed server take a moment."""
     until(lambda: not at_work_in(folder), GONE_WITHIN_S, f"no process works in {folder}: {at_work_in(folder)}")
@@ -35,7 +56,7 @@ def buried(folder: Path, before: Iterable[int]) -> None:
 
     For a server that starts, one whose end nobody has yet taken note of (a zombie) is one that runs.
     """
-    dead = [Path(f"/proc/{pid}") for pid in set(before) - set(at_work_in(folder))]
+    dead = [Path(f"/proc/{pid}") for pid in set(before) - {0, *at_work_in(folder)}]
     until(lambda: not any(one.exists() for one in dead), GONE_WITHIN_S, f"the killed are gone: {dead}")
 
 
