@@ -27,6 +27,11 @@ _LONGEST_APPLICATION = 63
 """Characters of an application name (NAMEDATALEN less one)."""
 
 
+def application_of(run: str) -> str:
+    """What the application names of a run's connections begin with; by itself the name of those that belong to no step."""
+    return f"runbook/{run[-30:]}/"
+
+
 class Effect(StrEnum):
     """What an action does to the world, mildest first."""
 
@@ -122,7 +127,7 @@ class Scope:
         The server cuts longer names off and replaces what isn't ASCII, and a fence ends backends by the exact name: a step's
         id that doesn't fit is cut, and told apart by a hash.
         """
-        run = f"runbook/{self.run[-30:]}/"
+        run = application_of(self.run)
         room = _LONGEST_APPLICATION - len(run)
         if len(self.step) <= room and self.step.isascii():
             return run + self.step

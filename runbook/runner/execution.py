@@ -100,7 +100,7 @@ def apply(order: Order, caller: Caller) -> Ending:
             world.watch_for(named_secrets(order.plan, order.environment))
             targets = claims(world.look, order.plan, caller.actions, order.environment.systems)
             caller.redactor.disclose(*public_identities(targets))
-            _lock(world, run, targets, clock)
+            _lock(world, run, targets, clock, order.environment)
             _freeze(run, order)
         except BaseException:
             world.close()
@@ -157,7 +157,7 @@ def resume(run: RunDir, caller: Caller, skip: Mapping[str, str]) -> Ending:
             caller.redactor.disclose(*public_identities(now))
             half_done = excused(state, order.plan, caller.actions, order.environment.systems)
             compare({**header.targets, **dict(state.rebound)}, now, half_done)
-            _lock(world, run, now, clock)
+            _lock(world, run, now, clock, order.environment)
             caller.opened(run.run, graph)
             ledger = Ledger(journal, state, caller.watch, redactor=caller.redactor)
             ledger.commit(RunResumed(caller.operator, journal.writer.epoch))
@@ -298,21 +298,28 @@ def _hosts(environment: Environment) -> tuple[Host, ...]:
 
 def _connections(environment: Environment) -> tuple[Connection, ...]:
     """Where a fence looks for backends that killed client programs left behind."""
-    clusters = [system for system in environment.systems.values() if isinstance(system, Postgres)]
-    return tuple(cluster.connection(application="runbook", database="postgres") for cluster in clusters)
+    return tuple(_maintenance(system) for system in environment.systems.values() if isinstance(system, Postgres))
 
 
-def _lock(world: World, run: RunDir, targets: tuple[Claim, ...], clock: SystemClock) -> None:
+def _maintenance(cluster: Postgres) -> Connection:
+    return cluster.connection(application="runbook", database="postgres")
+
+
+def _lock(world: World, run: RunDir, targets: tuple[Claim, ...], clock: SystemClock, environment: Environment) -> None:
     """Lock the run and each target, under the supervisor, which outlives this engine."""
     now = clock.now()
     world.lock(run.run_lock, exclusive=True, owner=LockOwner.me(run=run.run, holds=f"the run {run.run}", now=now))
     for claim in targets:
-        _lock_target(world, run, claim, clock)
+        _lock_target(world, run, claim, clock, environment)
 
 
-def _lock_target(world: World, run: RunDir, claim: Claim, clock: SystemClock) -> None:
+def _lock_target(world: World, run: RunDir, claim: Claim, clock: SystemClock, environment: Environment) -> None:
+    """On this machine by a file; a cluster in itself as well, for runs of other machines."""
     owner = LockOwner.me(run=run.run, holds=f"the target {claim.system}", now=clock.now())
     world.lock(target_lock_path(claim.key), exclusive=claim.changed, owner=owner)
+    system = environment.systems[claim.system]
+    if isinstance(system, Postgres):
+        world.lock_cluster(_maintenance(system), exclusive=claim.changed, owner=owner)
 
 
 def _freeze(run: RunDir, order: Order) -> None:
@@ -354,5 +361,5 @@ def _setting(
         progress=caller.progress,
         parallel=caller.parallel,
         stopping=caller.stopping,
-        rebind=lambda claim: _lock_target(world, run, claim, clock),
+        rebind=lambda claim: _lock_target(world, run, claim, clock, order.environment),
     )

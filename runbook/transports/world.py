@@ -33,6 +33,7 @@ from runbook.operation import (
     Process,
     Remove,
     Rename,
+    Scalar,
     Service,
     Session,
     SetPassword,
@@ -43,6 +44,7 @@ from runbook.operation import (
 from runbook.secret import Redactor, SecretRef
 from runbook.transports import docker, docker_run, files, http
 from runbook.transports.bound import Bound
+from runbook.transports.cluster_locks import ClusterLocks
 from runbook.transports.commands import Commands
 from runbook.transports.copying import Copies
 from runbook.transports.database import Databases, Link
@@ -114,6 +116,7 @@ class World:
         self._secrets = SecretStore(self._directory, redactor)
         self._commands = Commands(self._engine)
         self._databases = Databases(self._secrets, self._engine, redactor)
+        self._clusters = ClusterLocks(self._databases, run, monotonic)
         self._postgres = Postgres(self._databases, self._running, monotonic)
         self._copies = Copies(self._databases, self._running, monotonic)
         self._sessions = Sessions(self._databases, self._running, self._inside, monotonic)
@@ -153,7 +156,15 @@ class World:
     # --- the performer ----------------------------------------------------------------------------------------------
 
     def perform(self, operation: Operation, use: Use) -> Outcome:
-        """Perform one operation (never an Ask). Raises only for broken invariants and for a journal that can't be written."""
+        """Perform one operation (never an Ask). Raises only for broken invariants and for a journal that can't be written.
+
+        One that changes something begins only while the run holds its clusters, as far as they can be asked.
+        """
+        try:
+            if not operation.reads:
+                self._clusters.keep()
+        except Busy as error:
+            return Failed(error.problems[0])
         return self._inside(operation, use, None)
 
     def fence(self, begun: Begun, use: Use) -> Settled | Lost:
@@ -195,11 +206,17 @@ class World:
 
     def lock(self, path: Path, *, exclusive: bool, owner: LockHolder) -> None:
         """Take a lock that the supervisor holds, so that it outlives this engine. Raises :class:`runbook.errors.Busy`."""
-        mine = {key: getattr(owner, key) for key in ("run", "holds", "user", "host", "pid")}
-        line = json.dumps({**mine, "since": show_instant(owner.since)})
+        line = json.dumps(_words(owner))
         mode = LockMode.EXCLUSIVE if exclusive else LockMode.SHARED
         _take(self.supervisor(), path, mode, line)
         self._locks[path] = (mode, line)
+
+    def lock_cluster(self, connection: Connection, *, exclusive: bool, owner: LockHolder) -> None:
+        """Take the lock of a cluster in the cluster itself, against runs of other machines. Raises :class:`runbook.errors.Busy`.
+
+        ``connection`` is one to its maintenance database. One that can't be asked now is asked again before each change.
+        """
+        self._clusters.take(connection, exclusive=exclusive, words=_words(owner))
 
     def was_on(self, hosts: Iterable[Host]) -> None:
         """Hosts on which an earlier engine of this run may have begun something: they are swept as well."""
@@ -219,14 +236,13 @@ class World:
                 self._unlock(self._held)
                 self._held.close()
                 self._held = None
+        self._clusters.close()
         self._engine.close()
 
     def _unlock(self, supervisor: Supervisor) -> None:
         """At once, not when the supervisor leaves: the next run on these targets may be waiting to begin."""
         with contextlib.suppress(SupervisorLost, SupervisorRefused):
-            if not supervisor.status():
-                for path in self._locks:
-                    supervisor.unlock(path)
+            supervisor.unlock()
 
     # --- dispatch ---------------------------------------------------------------------------------------------------
 
@@ -321,6 +337,11 @@ class World:
                 return True
             time.sleep(min(_SHORT_WAIT_S, left))
         return self._running.stopped(use_id)
+
+
+def _words(owner: LockHolder) -> dict[str, Scalar]:
+    mine = {key: getattr(owner, key) for key in ("run", "holds", "user", "host", "pid")}
+    return {**mine, "since": show_instant(owner.since)}
 
 
 def _is_one_off(call: Call) -> bool:

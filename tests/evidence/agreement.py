@@ -26,6 +26,12 @@ AROUND = ("SET statement_timeout", "SET idle_in_transaction_session_timeout", "S
 """What is sent beside an operation's own statements: limits, the transaction's id before COMMIT, a look at the connection."""
 GOES_ON = "SELECT set_config('rb.after',"
 """With this the script of a diagnosis, which is shown whole, tells its statement from where to go on."""
+HOLDS = (
+    *("SET idle_session_timeout", "SET tcp_keepalives_"),
+    *("SELECT pg_try_advisory_lock", "SELECT pg_advisory_unlock_all()", "SELECT pg_backend_pid() /*"),
+    *("SELECT a.pid, a.application_name,", "SELECT pid, application_name,"),
+)
+"""What the session says that holds a cluster for the run: whom it excludes, and nothing that stays."""
 INSIDE = ("exec_create", "exec_start", "exec_die", "exec_detach")
 FOLLOWS = ("kill", "die")
 """What follows from a stop or a restart."""
@@ -127,6 +133,9 @@ def the_statements_are_those(evidence: Evidence) -> None:
     tools = 0
     for session in evidence.sessions:
         statements = tuple(placeless(one) for one in session.statements if not one.startswith(AROUND))
+        if session.application.endswith("/"):
+            assert all(one.startswith(HOLDS) for one in statements), f"this is no lock: {session.statements}"
+            continue
         if not session.application.startswith("runbook/"):  # an observer, before there is a step
             assert session.reads_only or not statements, f"nobody was told of {session.statements}"
             continue

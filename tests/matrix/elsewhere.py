@@ -36,6 +36,13 @@ handled_signals = Mutation(
 held_until_recorded = Mutation(f"{SUPERVISOR}/members.py", '[] if request["daemon"] else None', "None")
 """What starts a daemon executes at once."""
 
+asked_cluster = Mutation(
+    "runbook/runner/execution.py",
+    "    if isinstance(system, Postgres):\n",
+    "    if isinstance(system, Postgres) and run is None:\n",
+)
+"""A cluster is locked by files of this machine alone."""
+
 subreaper = Mutation(
     f"{SUPERVISOR}/server.py", "prctl(set_child_subreaper, 1, 0, 0, 0)", "prctl(set_child_subreaper, 0, 0, 0, 0)"
 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tests.matrix import without
+from tests.matrix import elsewhere, without
 from tests.matrix.row import Row
 
 J, R = "tests/journal", "tests/runner"
+CLUSTER = "tests/transports/test_cluster_locks.py"
 
 EXCLUDING = (
     Row(
@@ -39,8 +40,27 @@ EXCLUDING = (
         (f"{J}/test_locks.py::test_a_name_that_goes_between_opening_and_locking_is_not_the_lock",),
     ),
     Row(
-        "F33-F35",
-        "the lock's backend is killed, its answers are lost, two races",
+        "F31b",
+        "two plans on one cluster, from two machines; the first one's engine is killed",
+        "a lock in the cluster itself, and a look at who works there",
+        ("tests/trouble/test_two_machines.py", CLUSTER),
+        elsewhere.asked_cluster,
+        ("tests/trouble/test_two_machines.py",),
+    ),
+    Row(
+        "F33",
+        "the backend that holds the cluster's lock is killed, and another run takes it",
+        "before each change the lock is looked at: what was lost is taken again, or nothing more is changed",
+        (
+            f"{CLUSTER}::test_a_run_that_lost_its_cluster_to_another_changes_nothing_more",
+            f"{CLUSTER}::test_a_lock_that_was_lost_is_taken_again",
+        ),
+        without.kept_clusters,
+        (f"{CLUSTER}::test_a_run_that_lost_its_cluster_to_another_changes_nothing_more",),
+    ),
+    Row(
+        "F34-F35",
+        "the answers of a lock in a bucket are lost, two races",
         "fencing",
         owed="waits for the shared state",
     ),

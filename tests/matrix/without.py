@@ -20,6 +20,7 @@ from runbook.runner.ended import Broke
 from runbook.runner.ledger import Ledger
 from runbook.runner.step import StepLife
 from runbook.secret import Redactor
+from runbook.transports.cluster_locks import ClusterLocks
 from runbook.transports.orphans import Fate
 
 
@@ -95,6 +96,11 @@ class _Agreeable:
 def flocks(patch: pytest.MonkeyPatch) -> None:
     """A lock is given to whoever asks."""
     patch.setattr(locks, "_locked", lambda file, mode: True)
+
+
+def kept_clusters(patch: pytest.MonkeyPatch) -> None:
+    """A cluster's lock that is lost stays lost."""
+    patch.setattr(ClusterLocks, "keep", lambda locks: None)
 
 
 def named_locks(patch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from runbook.journal.clock import SystemClock
 from runbook.journal.layout import RunDir
 from runbook.runner import execution
 from runbook.transports.supervisor.locks import Locks
-from tests.runner.memory_run import RUN
+from tests.runner.memory_run import RUN, environment_of
 from tests.runner.world import World
 from tests.simulation.violation import Violation
 
@@ -63,7 +63,7 @@ class Machine:
         """An engine, as `apply` and `resume` surround it with locks."""
         clock = SystemClock()
         with execution._engine(self._run, clock):
-            execution._lock(self._world, self._run, (), clock)  # type: ignore[arg-type]  # stands in for the real one
+            execution._lock(self._world, self._run, (), clock, environment_of())  # type: ignore[arg-type]  # stands in
             self._world.lock(self._target, exclusive=True, owner=None)
             self.working = True
             try:

@@ -46,6 +46,19 @@ def test_the_next_run_need_not_wait_for_the_supervisor_to_leave(tmp_path: Path) 
         third.lock(lock, exclusive=True, owner=owner("third"))
 
 
+def test_what_a_killed_engine_had_locked_is_given_back_by_the_one_that_goes_on(tmp_path: Path) -> None:
+    """The target was another for it: the server was down, and nobody could ask who it is."""
+    lock = tmp_path / "target.lock"
+    killed = World(tmp_path / "first", run="first", redactor=Redactor())
+    (tmp_path / "first").mkdir(mode=0o700)
+    killed.lock(lock, exclusive=True, owner=owner("first"))
+    with world(tmp_path / "first") as resumed:
+        resumed.lock(tmp_path / "unreached.lock", exclusive=True, owner=owner("first"))
+    with world(tmp_path / "second") as second:
+        second.lock(lock, exclusive=True, owner=owner("second"))
+    killed.close()
+
+
 def test_what_still_runs_keeps_its_targets(tmp_path: Path, uses: Uses, gate: Gate) -> None:
     lock, log = tmp_path / "target.lock", tmp_path / "begun"
     first = World(tmp_path, run="first", redactor=Redactor())

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from runbook.errors import Busy, JournalFault, Problem, RunbookError
 from runbook.transports.supervisor import requests
@@ -180,9 +180,9 @@ class Supervisor:
                 Problem("E614", "another run holds the lock", detail, "wait for it to end; `runbook runs` lists them")
             )
 
-    def unlock(self, path: Path) -> None:
-        """Give a lock back."""
-        self._ask(f"lock {path}", {"op": "unlock", "path": os.fspath(path)}, None)
+    def unlock(self) -> bool:
+        """Give back every lock that it holds, an earlier engine's as well; False: something runs, and keeps them."""
+        return not self._status("unlock").get("running", [])
 
     @property
     def connected(self) -> bool:
@@ -195,8 +195,8 @@ class Supervisor:
         """The ids of the operations that run."""
         return tuple(self._status().get("running", []))
 
-    def _status(self) -> RecordWire:
-        return cast(RecordWire, self._ask("status", {"op": "status", "id": ""}, None))
+    def _status(self, op: Literal["status", "unlock"] = "status") -> RecordWire:
+        return cast(RecordWire, self._ask("status", {"op": op, "id": ""}, None))
 
     # --- the line ---------------------------------------------------------------------------------------------------
 

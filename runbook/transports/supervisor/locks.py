@@ -55,6 +55,11 @@ class Locks:
         if fd >= 0:
             os.close(fd)
 
+    def release_all(self) -> None:
+        """Give all of them back."""
+        for path in tuple(self._held):
+            self.release(path)
+
     def _keep_shared(self, path: str, fd: int) -> None:
         """A refused change from shared to exclusive gives the shared lock up (flock(2)): take it again."""
         if not _locked(fd, fcntl.LOCK_SH):

@@ -152,13 +152,12 @@ class Supervisor:
                     job.end("killed", grace_s=request["grace_s"])
             case "lock":
                 self._lock(request)
-            case "unlock":
-                self._locks.release(request["path"])
-                self._say(frame({"event": "lock", "path": request["path"], "held": False, "holder": ""}))
             case "wait":
                 if request["id"] not in self._jobs:
                     self._say(frame({"event": "absent", "id": request["id"]}))
-            case "status":
+            case "status" | "unlock":
+                if request["op"] == "unlock" and not self._jobs:
+                    self._locks.release_all()
                 self._say(frame({"event": "status", "pid": os.getpid(), "running": list(self._jobs)}))
 
     def _lock(self, request: LockWire) -> None:

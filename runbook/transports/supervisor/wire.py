@@ -132,9 +132,9 @@ class RecordWire(TypedDict):
 
 
 class LockWire(TypedDict):
-    """Take or release a lock."""
+    """Take a lock."""
 
-    op: Literal["lock", "unlock"]
+    op: Literal["lock"]
     path: str
     mode: Literal["exclusive", "shared"]
     holder: str
@@ -149,7 +149,10 @@ class KillWire(TypedDict):
 
 
 class AskWire(TypedDict):
-    """Ask to be told of an operation's end (answered at once by ``absent`` if it isn't running), or what is running."""
+    """Ask to be told of an operation's end (answered at once by ``absent`` if it isn't running), or what is running.
 
-    op: Literal["wait", "status"]
+    ``unlock`` gives every lock back, if nothing runs; it is answered as ``status`` is.
+    """
+
+    op: Literal["wait", "status", "unlock"]
     id: str

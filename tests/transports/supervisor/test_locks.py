@@ -16,7 +16,7 @@ from runbook.errors import Busy
 from runbook.transports.supervisor import locks
 from runbook.transports.supervisor.client import LockMode, Supervisor, SupervisorRefused
 from runbook.transports.supervisor.locks import Locks
-from tests.fixtures.patience import PATIENCE_S, eventually
+from tests.fixtures.patience import PATIENCE_S, Gate, eventually
 
 from .conftest import alive, one
 
@@ -39,7 +39,7 @@ def test_exclusive_excludes_and_names_the_holder(supervisor: Supervisor, other: 
     for mode in (EXCLUSIVE, SHARED):
         with pytest.raises(Busy, match="run r1 since noon"):
             other.lock(path, mode, "run r2")
-    supervisor.unlock(path)
+    assert supervisor.unlock()
     other.lock(path, EXCLUSIVE, "run r2")
     with pytest.raises(Busy, match="run r2"):
         supervisor.lock(path, SHARED, "run r1")
@@ -51,7 +51,7 @@ def test_shared_locks_agree_with_one_another(supervisor: Supervisor, other: Supe
     other.lock(path, SHARED, "reader r2")
     with pytest.raises(Busy, match=r"(?s)reader r1.*reader r2"):
         other.lock(path, EXCLUSIVE, "writer")
-    supervisor.unlock(path)
+    assert supervisor.unlock()
     other.lock(path, EXCLUSIVE, "writer")
     with pytest.raises(Busy, match="writer"):
         supervisor.lock(path, SHARED, "reader r1")
@@ -82,10 +82,30 @@ def test_a_killed_holder_holds_nothing_and_its_children_neither(
     os.kill(int(pid_file.read_text()), signal.SIGKILL)
 
 
+def test_what_runs_keeps_the_locks_and_an_earlier_engines_are_given_back_as_well(
+    supervisor: Supervisor, other: Supervisor, run_dir: Path, tmp_path: Path, gate: Gate
+) -> None:
+    path = tmp_path / "target.lock"
+    supervisor.lock(path, EXCLUSIVE, "the engine before")
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(supervisor.spawn, one("a", gate.wait))
+        eventually(lambda: supervisor.status() == ("a",))
+        assert not supervisor.unlock()
+        with pytest.raises(Busy):
+            other.lock(path, EXCLUSIVE, "r2")
+        gate.open()
+        running.result(PATIENCE_S)
+    again = Supervisor.attach(run_dir)
+    assert again is not None
+    assert again.unlock()
+    other.lock(path, EXCLUSIVE, "r2")
+    again.close()
+
+
 def test_a_removed_lock_file_is_noticed(supervisor: Supervisor, other: Supervisor, tmp_path: Path) -> None:
     path = tmp_path / "target.lock"
     supervisor.lock(path, EXCLUSIVE, "r1")
-    supervisor.unlock(path)
+    assert supervisor.unlock()
     path.unlink()
     other.lock(path, EXCLUSIVE, "r2")
     with pytest.raises(Busy, match="r2"):
