@@ -21,7 +21,7 @@ from runbook.errors import Busy, Problem
 from runbook.host import Host
 from runbook.operation import Connection, Scalar
 from runbook.transports.bound import Bound
-from runbook.transports.database import Databases, Link
+from runbook.transports.database import Databases, Link, Watch
 from runbook.transports.trouble import Trouble
 
 KEY = int.from_bytes(b"runbook\0", "big")
@@ -122,7 +122,7 @@ class ClusterLocks:
             self._wanted.clear()
 
     def _hold(self, wanted: _Wanted) -> None:
-        if wanted.link is not None and _stands(wanted.link, wanted.words):
+        if wanted.link is not None and self._stands(wanted.link, wanted.words):
             return
         self._drop(wanted)
         began = self._monotonic()
@@ -138,14 +138,14 @@ class ClusterLocks:
         """A session that holds the lock; None where it ended meanwhile."""
         import psycopg
 
-        bound = Bound(self._monotonic, self._monotonic() + ASKED_WITHIN_S)
-        link = self._databases.connect(wanted.connection, bound, application=self._mine)
+        link = self._databases.connect(wanted.connection, self._soon(), application=self._mine)
         rivals: tuple[_Holder, ...] | None = None
         try:
-            for setting in _SETTINGS:
-                with contextlib.suppress(psycopg.errors.UndefinedObject):
-                    link.execute(setting)
-            rivals = self._rivals(link, wanted)
+            with Watch(link, self._soon()):
+                for setting in _SETTINGS:
+                    with contextlib.suppress(psycopg.errors.UndefinedObject):
+                        link.execute(setting)
+                rivals = self._rivals(link, wanted)
         except psycopg.Error:
             return None
         finally:
@@ -191,28 +191,34 @@ class ClusterLocks:
         link, wanted.link = wanted.link, None
         if link is None:
             return
-        with contextlib.suppress(psycopg.Error):  # its session is gone, and the lock with it
+        with (
+            contextlib.suppress(psycopg.Error),
+            Watch(link, self._soon()),
+        ):  # else its session is gone, and the lock with it
             link.execute("SELECT pg_advisory_unlock_all()")  # the next run need not wait until the server sees the end
         link.close()
+
+    def _stands(self, link: Link, words: str) -> bool:
+        """Whether the session lives; one that has nothing to say is not asked."""
+        import psycopg
+
+        try:
+            line = select.poll()
+            line.register(link.fileno(), select.POLLIN)
+            if line.poll(0):
+                with Watch(link, self._soon()):
+                    link.execute(_telling(words))
+        except psycopg.Error:
+            return False
+        return True
+
+    def _soon(self) -> Bound:
+        return Bound(self._monotonic, self._monotonic() + ASKED_WITHIN_S)
 
 
 def _telling(words: str) -> str:
     """The last statement of a session that holds a lock: what it asks for does not matter, others read its comment."""
     return f"SELECT pg_backend_pid() /* {words} */"
-
-
-def _stands(link: Link, words: str) -> bool:
-    """Whether the session lives; one that has nothing to say is not asked."""
-    import psycopg
-
-    try:
-        line = select.poll()
-        line.register(link.fileno(), select.POLLIN)
-        if line.poll(0):
-            link.execute(_telling(words))
-    except psycopg.Error:
-        return False
-    return True
 
 
 def _busy(holder: _Holder, wanted: _Wanted) -> Busy:

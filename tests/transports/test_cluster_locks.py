@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,11 +22,10 @@ from runbook.operation import Connection, Sql, sql
 from runbook.secret import FromFile, Redactor
 from runbook.transports.outcome import Failed, Succeeded
 from runbook.transports.world import World
-from tests.fixtures.patience import eventually
+from tests.fixtures.patience import PATIENCE_S, eventually
 from tests.fixtures.postgres import PostgresServer
 from tests.transports.conftest import Uses, problem_of
 
-Connect = Callable[..., Connection]
 Worlds = Callable[[str], World]
 
 
@@ -196,6 +198,25 @@ def test_what_is_just_ending_is_waited_for(
     monkeypatch.setattr(time, "sleep", pause)
     worlds("second").lock_cluster(connection, exclusive=True, owner=owner("second"))
     assert len(looks) == 2
+
+
+def test_a_server_that_stands_still_holds_nobody_up(
+    worlds: Worlds, at: tuple[PostgresServer, Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, connection = at
+    for name in ("runbook.transports.cluster_locks.ASKED_WITHIN_S", "runbook.transports.database.CANCEL_WITHIN_S"):
+        monkeypatch.setattr(name, 0.2)
+    world = worlds("one")
+    world.lock_cluster(connection, exclusive=True, owner=owner("one"))
+    backend = int(str(server.sql("SELECT pid FROM pg_locks WHERE locktype = 'advisory'")[0][0]))
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        closing = threading.Thread(target=world.close, daemon=True)
+        closing.start()
+        closing.join(PATIENCE_S)
+        assert not closing.is_alive()
+    finally:
+        os.kill(backend, signal.SIGCONT)
 
 
 def test_two_names_of_one_cluster_in_one_plan_are_one(
