@@ -12,24 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
-from hashlib import sha256
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
 
+from runbook import application
 from runbook.errors import Problem, RunbookError
 from runbook.host import Host
 from runbook.operation import Connection, Fields, Json, Operations, Scalar, Statement
 from runbook.secret import SecretRef
 from runbook.system import Store, System
-
-_LONGEST_APPLICATION = 63
-"""Characters of an application name (NAMEDATALEN less one)."""
-
-
-def application_of(run: str) -> str:
-    """What the application names of a run's connections begin with; by itself the name of those that belong to no step."""
-    return f"runbook/{run[-30:]}/"
 
 
 class Effect(StrEnum):
@@ -122,17 +114,8 @@ class Scope:
 
     @property
     def application(self) -> str:
-        """The application name of this step's connections: ``runbook/RUN/STEP``, at most 63 characters, this step's alone.
-
-        The server cuts longer names off and replaces what isn't ASCII, and a fence ends backends by the exact name: a step's
-        id that doesn't fit is cut, and told apart by a hash.
-        """
-        run = application_of(self.run)
-        room = _LONGEST_APPLICATION - len(run)
-        if len(self.step) <= room and self.step.isascii():
-            return run + self.step
-        told_apart = sha256(self.step.encode()).hexdigest()[:8]
-        return run + re.sub(r"[^\x21-\x7e]+", "_", self.step)[: room - 9] + "~" + told_apart
+        """The application name of this step's connections: ``runbook/RUN/STEP``, this step's alone."""
+        return application.of_step(self.run, self.step)
 
 
 F = TypeVar("F")

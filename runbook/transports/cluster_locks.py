@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from runbook.action import Unreachable, application_of
+from runbook import application
+from runbook.action import Unreachable
 from runbook.errors import Busy, Problem
 from runbook.host import Host
 from runbook.operation import Connection, Scalar
@@ -89,7 +90,7 @@ class ClusterLocks:
 
     def __init__(self, databases: Databases, run: str, monotonic: Callable[[], float]) -> None:
         self._databases = databases
-        self._mine = application_of(run)
+        self._mine = application.of_run(run)
         self._monotonic = monotonic
         self._wanted: dict[tuple[Host, str, int], _Wanted] = {}
         self._lock = threading.Lock()
