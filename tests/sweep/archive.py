@@ -48,6 +48,7 @@ def _archived(ground: Ground) -> list[str]:
     ground.emptied(ground.made.bases)
     assert ground.made.apply("base-backup").code == 0
     assert archives(ground)
+    ground.made.archived()  # a history or a label may come after the segment that was waited for
     ground.noted["archive"] = _listed(ground)
     return []
 

@@ -207,6 +207,14 @@ class _Led:
         return found
 
 
+def _ahead(status: ArchiveStatus, newest: Segment, start: Segment) -> bool:
+    """Whether a base backup began after all that is archived so far, and its first segment is on the way: it waits, or is open."""
+    if not start.timeline == newest.timeline == status.timeline or start.number <= newest.number:
+        return False
+    is_open = status.lsn != "" and parse_lsn(status.lsn) // status.segment_bytes <= start.number
+    return is_open or status.waiting > 0
+
+
 def _led(status: ArchiveStatus, listing: Listing, bases: Sequence[Base], which: Leading) -> _Led:
     newest, size = _newest(listing, status.segment_bytes), status.segment_bytes
     # a cluster that was promoted a moment ago has archived the history of its timeline, and no segment of it yet
@@ -222,7 +230,10 @@ def _led(status: ArchiveStatus, listing: Listing, bases: Sequence[Base], which: 
             notes.append(f"{base.name} is of another cluster ({base.identifier}).")
             continue
         start = first_needed(parse_lsn(base.wal_start), base.timeline, size)
-        missing = listing.coverage.needed(start, line)
+        ahead = _ahead(status, newest, start)
+        missing = () if ahead else listing.coverage.needed(start, line)
+        if ahead:
+            notes.append(f"{base.name} began after {listing.newest}; what leads on from it is still to be archived.")
         if missing is None:
             notes.append(f"{base.name} began on timeline {base.timeline} where no way leads on to timeline {line}.")
         elif missing:

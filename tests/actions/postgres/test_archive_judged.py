@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from runbook.actions.postgres.archive_judged import SLOW_S, foreign_cluster, judged
+from runbook.actions.postgres.archive_judged import SLOW_S, Leading, foreign_cluster, judged
 from runbook.actions.postgres.archive_listing import Listing
 from runbook.actions.postgres.archive_status import ArchiveStatus, Base
 from runbook.actions.postgres.archiving import command_for
@@ -150,6 +150,32 @@ def test_a_gap_counts_only_after_a_base_backup() -> None:
     behind = listing(Stretch(1, 3, 7), Stretch(1, 9, 9))
     assert len(judged(WAL, STATUS, behind, (BASE, LATER), max_age_s=None, leading="newest").problems) == 2
     assert "not even its own end" in said(STATUS, listing(Stretch(1, 4, 9)), (BASE,))["E659"]
+
+
+FRESH = replace(
+    BASE, name="fresh.tar", wal_start=show_lsn(11 * SEGMENT_BYTES - 100), finished_at="2026-02-16T02:00:00.000000Z"
+)
+"""Taken a moment ago: its first segment is 11, and the archive has 9."""
+
+
+@pytest.mark.parametrize(
+    ("lsn", "waiting", "fault"),
+    [
+        (11 * SEGMENT_BYTES + 500, 0, False),  # that segment is open still
+        (12 * SEGMENT_BYTES + 500, 1, False),  # closed, and on its way
+        (12 * SEGMENT_BYTES + 500, 0, True),  # nothing is on its way: it is lost
+        (12 * SEGMENT_BYTES + 500, -1, True),  # the role may not see that
+    ],
+)
+def test_a_base_backup_that_the_archive_has_not_come_up_to(lsn: int, waiting: int, fault: bool) -> None:
+    status = replace(STATUS, lsn=show_lsn(lsn), waiting=waiting)
+    assert ("E659" in said(status, WHOLE, (FRESH,))) is fault
+    ways: tuple[Leading, ...] = ("every", "newest")
+    for which in ways:
+        found = judged(WAL, status, WHOLE, (BASE, FRESH), max_age_s=None, leading=which)
+        assert found.problems == (), "the one before it leads as far as the archive does"
+        assert found.earliest == BASE.finished_at
+        assert len(found.notes) == 1 and found.notes[0].startswith("fresh.tar began ")
 
 
 def test_bases_that_do_not_count() -> None:
