@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -23,7 +23,7 @@ from runbook import __version__
 from runbook.engine.events import RunCreated, RunInterrupted, RunResumed, RunWaiting, StepSkipped, parse
 from runbook.engine.run import Run, begin, fold
 from runbook.engine.transitions import RunStatus, Status
-from runbook.errors import ExitCode, InvalidInput, JournalFault, Problem, UsageFault
+from runbook.errors import Busy, ExitCode, InvalidInput, JournalFault, Problem, UsageFault
 from runbook.graph import Graph, build
 from runbook.host import Host
 from runbook.journal.clock import SystemClock, boot_id
@@ -313,13 +313,19 @@ def _lock(world: World, run: RunDir, targets: tuple[Claim, ...], clock: SystemCl
         _lock_target(world, run, claim, clock, environment)
 
 
-def _lock_target(world: World, run: RunDir, claim: Claim, clock: SystemClock, environment: Environment) -> None:
-    """On this machine by a file; a cluster in itself as well, for runs of other machines."""
+def _lock_target(
+    world: World, run: RunDir, claim: Claim, clock: SystemClock, environment: Environment, *, anew: bool = False
+) -> None:
+    """On this machine by a file; a cluster in itself as well, for runs of other machines.
+
+    ``anew``: in the middle of a run. Who is in the way of a cluster then is told by the next change, which does not begin.
+    """
     owner = LockOwner.me(run=run.run, holds=f"the target {claim.system}", now=clock.now())
     world.lock(target_lock_path(claim.key), exclusive=claim.changed, owner=owner)
     system = environment.systems[claim.system]
     if isinstance(system, Postgres):
-        world.lock_cluster(_maintenance(system), exclusive=claim.changed, owner=owner)
+        with suppress(Busy) if anew else nullcontext():
+            world.lock_cluster(_maintenance(system), exclusive=claim.changed, owner=owner, anew=anew)
 
 
 def _freeze(run: RunDir, order: Order) -> None:
@@ -361,5 +367,5 @@ def _setting(
         progress=caller.progress,
         parallel=caller.parallel,
         stopping=caller.stopping,
-        rebind=lambda claim: _lock_target(world, run, claim, clock, order.environment),
+        rebind=lambda claim: _lock_target(world, run, claim, clock, order.environment, anew=True),
     )

@@ -34,6 +34,10 @@ PAUSE_S = 0.1
 SLOW_S = 1.0
 NOT_AGAIN_WITHIN_S = 15.0
 """A server that took long to say nothing is not asked again before every operation."""
+LOOK_AGAIN_S = 0.5
+"""So often at most a lock that is lost is asked for while the run only looks."""
+BELIEVED_S = 5.0
+"""A session that has answered since then is not asked: this machine may have slept, or lost its way there, without a word."""
 
 _SETTINGS = (
     "SET idle_session_timeout = 0",  # from 14 on; an older one does not know it
@@ -76,13 +80,19 @@ _UNSEEN = _Holder(0, "", "somebody", "", "we don't know when", "")
 
 @dataclass
 class _Wanted:
-    """A cluster's lock: how it is wanted, the session that holds it, and when (engine's clock) to ask again at the earliest."""
+    """A cluster's lock: how it is wanted, and the session that holds it.
+
+    By the engine's clock: ``answered``, when that session did last; ``not_before``, when to ask again at the earliest: before a
+    look and, of a server that was ``slow``, before a change too.
+    """
 
     connection: Connection
     exclusive: bool
     words: str
     link: Link | None = None
+    answered: float = 0.0
     not_before: float = 0.0
+    slow: bool = False
 
 
 class ClusterLocks:
@@ -95,25 +105,36 @@ class ClusterLocks:
         self._wanted: dict[tuple[Host, str, int], _Wanted] = {}
         self._lock = threading.Lock()
 
-    def take(self, connection: Connection, *, exclusive: bool, words: Mapping[str, Scalar]) -> None:
+    def take(self, connection: Connection, *, exclusive: bool, words: Mapping[str, Scalar], anew: bool = False) -> None:
         """Hold the cluster from now on, as soon as it can be asked. Raises :class:`Busy`. ``words`` tell others who holds it.
 
-        A lock that is held is kept, in the stronger of the two modes. ``connection`` is one to the maintenance database.
+        A lock that is held is kept, in the stronger of the two modes; ``anew``: it is another cluster now, at the same place.
+        ``connection`` is one to the maintenance database.
         """
         told = json.dumps(words).replace("*/", "")  # ASCII, which every encoding has; it stands in a comment
         with self._lock:
             place = (connection.host, connection.address, connection.port)
             wanted = self._wanted.setdefault(place, _Wanted(connection, exclusive, told))
-            if exclusive and not wanted.exclusive:
+            if anew or (exclusive and not wanted.exclusive):
                 self._drop(wanted)
-                wanted.exclusive = True
+                wanted.exclusive = wanted.exclusive or exclusive
             self._hold(wanted)
 
-    def keep(self) -> None:
-        """Before a change: take again what was lost with its session, or could not be taken yet. Raises :class:`Busy`."""
+    def keep(self, *, change: bool) -> None:
+        """Take again what was lost with its session, or could not be taken yet. Raises :class:`Busy`.
+
+        Before a ``change`` who is in the way is waited for, if only for a moment; while the run only looks, nobody is.
+        """
         with self._lock:
             for wanted in self._wanted.values():
-                self._hold(wanted)
+                self._hold(wanted, change=change)
+
+    def rest(self, host: Host) -> None:
+        """Let the sessions at the servers of a host go, before it is stopped: some servers wait for all of theirs to end."""
+        with self._lock:
+            for place, wanted in self._wanted.items():
+                if place[0] == host:
+                    self._drop(wanted)
 
     def close(self) -> None:
         """Give every lock back, at once. May be called again."""
@@ -122,31 +143,36 @@ class ClusterLocks:
                 self._drop(wanted)
             self._wanted.clear()
 
-    def _hold(self, wanted: _Wanted) -> None:
-        if wanted.link is not None and self._stands(wanted.link, wanted.words):
+    def _hold(self, wanted: _Wanted, *, change: bool = True) -> None:
+        if wanted.link is not None and self._stands(wanted, wanted.link):
             return
         self._drop(wanted)
         began = self._monotonic()
-        if began < wanted.not_before:
+        if began < wanted.not_before and (wanted.slow or not change):
             return
         try:
-            wanted.link = self._taken(wanted)
-        except (Trouble, Unreachable):  # it is down, as it may have to be: nobody else can use it now
-            now = self._monotonic()
-            wanted.not_before = now + NOT_AGAIN_WITHIN_S if now - began > SLOW_S else 0.0
+            wanted.link = self._taken(wanted, began + (GIVEN_BACK_WITHIN_S if change else 0.0))
+        except (Trouble, Unreachable):  # it is down, as it may have to be
+            wanted.link = None
+        finally:
+            wanted.answered = now = self._monotonic()
+            wanted.slow = wanted.link is None and now - began > SLOW_S + GIVEN_BACK_WITHIN_S
+            wanted.not_before = now + (NOT_AGAIN_WITHIN_S if wanted.slow else LOOK_AGAIN_S)
 
-    def _taken(self, wanted: _Wanted) -> Link | None:
-        """A session that holds the lock; None where it ended meanwhile."""
+    def _taken(self, wanted: _Wanted, until: float) -> Link | None:
+        """A session that holds the lock; None where it ended meanwhile, or is none of the server's own (a pooler's)."""
         import psycopg
 
         link = self._databases.connect(wanted.connection, self._soon(), application=self._mine)
         rivals: tuple[_Holder, ...] | None = None
         try:
             with Watch(link, self._soon()):
+                if link.execute("SELECT pg_backend_pid()").fetchone() != (link.info.backend_pid,):
+                    return None  # what is locked through a pooler may be anybody's next
                 for setting in _SETTINGS:
                     with contextlib.suppress(psycopg.errors.UndefinedObject):
                         link.execute(setting)
-                rivals = self._rivals(link, wanted)
+                rivals = self._rivals(link, wanted, until)
         except psycopg.Error:
             return None
         finally:
@@ -156,9 +182,12 @@ class ClusterLocks:
             raise _busy(rivals[0], wanted)
         return link
 
-    def _rivals(self, link: Link, wanted: _Wanted) -> tuple[_Holder, ...]:
-        """Take the lock, or say who is in the way; a session that is just ending is waited for."""
-        until = self._monotonic() + GIVEN_BACK_WITHIN_S
+    def _rivals(self, link: Link, wanted: _Wanted, until: float) -> tuple[_Holder, ...]:
+        """Take the lock, or say who is in the way; a session that is just ending is waited for.
+
+        A session of this run that isn't this engine's is of an engine that is gone, or of a way to the server that broke: nobody
+        else may go on with the run meanwhile. The server has not noticed; it is ended.
+        """
         how = "pg_try_advisory_lock" if wanted.exclusive else "pg_try_advisory_lock_shared"
         while True:
             taken = link.execute(f"SELECT {how}({KEY})").fetchone() == (True,)
@@ -167,20 +196,28 @@ class ClusterLocks:
                 rivals = self._asked(link, _HOLDERS)
             elif wanted.exclusive:
                 rivals = self._asked(link, _AT_WORK)
-            mates = tuple(one for one in rivals if self._ours(one))
-            if (taken or mates) and rivals == mates:
+            mates = self._mates(rivals)
+            if not taken and wanted.exclusive and any(not one.exclusive for one in mates.values()):
+                for one in mates.values():
+                    self._drop(one)
+                    one.exclusive = True
+                continue
+            if (taken or mates) and len(rivals) == len(mates):
                 link.execute(_telling(wanted.words))
                 return ()
             if taken:
                 link.execute("SELECT pg_advisory_unlock_all()")
+            for stale in (one for one in rivals if one.application == self._mine and one.pid not in mates):
+                link.execute("SELECT pg_terminate_backend(%s)", (stale.pid,))
             if self._monotonic() >= until:
                 return rivals or (_UNSEEN,)
             time.sleep(PAUSE_S)
 
-    def _ours(self, holder: _Holder) -> bool:
-        """Whether it is a session of this very engine: another system of the plan is the same cluster, by another address."""
-        backends = {one.link.info.backend_pid for one in self._wanted.values() if one.link is not None}
-        return holder.application == self._mine and holder.pid in backends
+    def _mates(self, holders: tuple[_Holder, ...]) -> dict[int, _Wanted]:
+        """Of these, by process id, those of this very engine: another system of the plan is the same cluster by another address."""
+        backends = {one.link.info.backend_pid: one for one in self._wanted.values() if one.link is not None}
+        ours = (one.pid for one in holders if one.application == self._mine)
+        return {pid: backends[pid] for pid in ours if pid in backends}
 
     def _asked(self, link: Link, query: str) -> tuple[_Holder, ...]:
         rows = link.execute(query, {"key": KEY, "mine": self._mine}).fetchall()
@@ -199,16 +236,17 @@ class ClusterLocks:
             link.execute("SELECT pg_advisory_unlock_all()")  # the next run need not wait until the server sees the end
         link.close()
 
-    def _stands(self, link: Link, words: str) -> bool:
-        """Whether the session lives; one that has nothing to say is not asked."""
+    def _stands(self, wanted: _Wanted, link: Link) -> bool:
+        """Whether the session lives; one that answered a moment ago, and has nothing to say, is not asked."""
         import psycopg
 
         try:
             line = select.poll()
             line.register(link.fileno(), select.POLLIN)
-            if line.poll(0):
+            if line.poll(0) or self._monotonic() - wanted.answered > BELIEVED_S:
                 with Watch(link, self._soon()):
-                    link.execute(_telling(words))
+                    link.execute(_telling(wanted.words))
+                wanted.answered = self._monotonic()
         except psycopg.Error:
             return False
         return True
@@ -226,14 +264,16 @@ def _busy(holder: _Holder, wanted: _Wanted) -> Busy:
     """Who is in the way, in words; what the server doesn't show is left out."""
     told = _told(holder.query)
     run = str(told.get("run") or holder.application.removeprefix("runbook/").partition("/")[0])
-    where = holder.address or "the server's own machine"
+    where = f", from {holder.address}" if holder.address else ""
     if told:
         since = f"{told.get('holds')} is held by the run {run} of {told.get('user')}@{told.get('host')} (pid {told.get('pid')})"
         since += f" since {told.get('since')}."
     else:
-        since = f"The run {run} works there, as {holder.role}, since {holder.since}."
+        since = f"The run {run} works there, as {holder.role}{holder.since and f', since {holder.since}'}."
     place = wanted.connection
-    detail = f"{since} In the cluster at {place.address or place.host}:{place.port} that is the backend {holder.pid}, from {where}."
+    detail = (
+        f"{since} In the cluster at {place.address or place.host}:{place.port} that is the backend {holder.pid}{where}."
+    )
     fix = (
         f"on that machine, `runbook show {run}` tells what it does: wait for it. If it has stopped: runbook resume {run}. If"
         f" the machine is gone for good: SELECT pg_terminate_backend({holder.pid})"

@@ -158,13 +158,8 @@ class World:
     def perform(self, operation: Operation, use: Use) -> Outcome:
         """Perform one operation (never an Ask). Raises only for broken invariants and for a journal that can't be written.
 
-        One that changes something begins only while the run holds its clusters, as far as they can be asked.
+        One that changes something begins only while the run holds its clusters, as far as they can be asked; a message may go.
         """
-        try:
-            if not operation.reads:
-                self._clusters.keep()
-        except Busy as error:
-            return Failed(error.problems[0])
         return self._inside(operation, use, None)
 
     def fence(self, begun: Begun, use: Use) -> Settled | Lost:
@@ -211,12 +206,13 @@ class World:
         _take(self.supervisor(), path, mode, line)
         self._locks[path] = (mode, line)
 
-    def lock_cluster(self, connection: Connection, *, exclusive: bool, owner: LockHolder) -> None:
+    def lock_cluster(self, connection: Connection, *, exclusive: bool, owner: LockHolder, anew: bool = False) -> None:
         """Take the lock of a cluster in the cluster itself, against runs of other machines. Raises :class:`runbook.errors.Busy`.
 
-        ``connection`` is one to its maintenance database. One that can't be asked now is asked again before each change.
+        ``connection`` is one to its maintenance database. One that can't be asked now is asked again before each operation.
+        ``anew``: another cluster is there now.
         """
-        self._clusters.take(connection, exclusive=exclusive, words=_words(owner))
+        self._clusters.take(connection, exclusive=exclusive, words=_words(owner), anew=anew)
 
     def was_on(self, hosts: Iterable[Host]) -> None:
         """Hosts on which an earlier engine of this run may have begun something: they are swept as well."""
@@ -247,6 +243,12 @@ class World:
     # --- dispatch ---------------------------------------------------------------------------------------------------
 
     def _inside(self, operation: Operation, use: Use, session: Link | None) -> Outcome:
+        changes = not operation.reads and not isinstance(operation, Message)
+        try:
+            self._clusters.keep(change=changes)
+        except Busy as error:
+            if changes:
+                return Failed(error.problems[0])
         try:
             return self._dispatch(operation, use, session)
         except (Trouble, Unreachable) as error:
@@ -276,6 +278,8 @@ class World:
                 if _is_one_off(operation):
                     return docker_run.perform_run(self._engine, operation, use.results, self._reveal, bound)
                 if operation.service is Service.DOCKER:
+                    if not operation.reads:
+                        self._clusters.rest(operation.host)
                     return docker.perform_call(self._engine, operation, use.results, bound)
                 return http.perform_call(operation, use.results, self._reveal, bound, redactor=self._secrets.redactor)
             case Wait():

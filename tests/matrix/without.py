@@ -100,7 +100,7 @@ def flocks(patch: pytest.MonkeyPatch) -> None:
 
 def kept_clusters(patch: pytest.MonkeyPatch) -> None:
     """A cluster's lock that is lost stays lost."""
-    patch.setattr(ClusterLocks, "keep", lambda locks: None)
+    patch.setattr(ClusterLocks, "keep", lambda locks, *, change: None)
 
 
 def named_locks(patch: pytest.MonkeyPatch) -> None:

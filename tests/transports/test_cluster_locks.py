@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import threading
 import time
@@ -18,8 +19,9 @@ import pytest
 from runbook.errors import Busy
 from runbook.host import LOCAL
 from runbook.journal.locks import LockOwner
-from runbook.operation import Connection, Sql, sql
+from runbook.operation import Connection, Message, Sql, sql
 from runbook.secret import FromFile, Redactor
+from runbook.transports import cluster_locks
 from runbook.transports.outcome import Failed, Succeeded
 from runbook.transports.world import World
 from tests.fixtures.patience import PATIENCE_S, eventually
@@ -82,7 +84,6 @@ def test_who_comes_second_is_told_who_was_first_and_who_comes_third_need_not_wai
     (problem,) = busy.value.problems
     assert problem.code == "E501"
     assert "the target db is held by the run restore-1 of " in problem.detail
-    assert "from the server's own machine" in problem.detail
     pid = server.sql("SELECT pid FROM pg_locks WHERE locktype = 'advisory'")[0][0]
     assert f"SELECT pg_terminate_backend({pid})" in problem.fix
     first.close()
@@ -118,10 +119,12 @@ def test_a_server_that_is_down_is_held_before_the_first_change_after_it_is_back(
     server.start()
     assert held(server) == 0
     read = Sql(name="q", connection=connection, statements=(sql("SELECT 1 AS one"),), reads=True)
-    assert isinstance(world.perform(read, uses()), Succeeded)
-    assert held(server) == 0, "a look changes nothing"
     assert isinstance(world.perform(replace(read, reads=False), uses()), Succeeded)
     assert held(server) == 1
+    lose(server)
+    time.sleep(cluster_locks.LOOK_AGAIN_S)
+    assert isinstance(world.perform(read, uses()), Succeeded)
+    assert held(server) == 1, "a plan that waits for hours holds it too"
     server.restart()
     assert isinstance(world.perform(replace(read, reads=False), uses()), Succeeded)
     assert held(server) == 1, "lost with the restart, and taken again"
@@ -142,6 +145,8 @@ def test_a_run_that_lost_its_cluster_to_another_changes_nothing_more(
     assert "by the run second of" in problem_of(outcome)
     assert server.sql("SELECT to_regclass('t')") == [(None,)]
     assert isinstance(first.perform(replace(change, statements=(sql("SELECT 1"),), reads=True), uses()), Succeeded)
+    told = first.perform(Message(name="m", channel="no-such-channel://x", title="", body="lost"), uses())
+    assert isinstance(told, Failed) and told.problem.code != "E501", "people are told in any case"
 
 
 def test_a_lock_that_was_lost_is_taken_again(worlds: Worlds, at: tuple[PostgresServer, Connection], uses: Uses) -> None:
@@ -179,6 +184,49 @@ def test_what_a_killed_run_left_behind_in_the_server_is_in_the_way_of_changes(
                 world.lock_cluster(connection, exclusive=exclusive, owner=owner("mine"))
             assert "The run orphaned works there, as " in busy.value.problems[0].detail
         assert held(server) == int(free)
+
+
+def test_a_session_of_this_run_that_the_server_still_believes_in_is_ended(
+    worlds: Worlds, at: tuple[PostgresServer, Connection]
+) -> None:
+    """As after a loss of power, or of the way to the server: it notices later than the engine does."""
+    server, connection = at
+    with psycopg.connect(server.dsn(), application_name="runbook/one/", autocommit=True) as stale:
+        stale.execute(f"SELECT pg_advisory_lock({cluster_locks.KEY})")
+        worlds("one").lock_cluster(connection, exclusive=True, owner=owner("one"))
+        assert server.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted") == [(1,)]
+        with pytest.raises(psycopg.OperationalError):
+            stale.execute("SELECT 1")
+
+
+def test_a_session_that_died_without_a_word_is_not_believed_for_long(
+    worlds: Worlds, at: tuple[PostgresServer, Connection], uses: Uses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, connection = at
+    first = worlds("first")
+    first.lock_cluster(connection, exclusive=True, owner=owner("first"))
+    lose(server)
+    worlds("second").lock_cluster(connection, exclusive=True, owner=owner("second"))
+    monkeypatch.setattr(cluster_locks, "BELIEVED_S", -1.0)
+
+    class Silent:
+        def register(self, *_: object) -> None: ...
+        def poll(self, _: int) -> list[tuple[int, int]]:
+            return []
+
+    monkeypatch.setattr(select, "poll", Silent)
+    outcome = first.perform(Sql(name="q", connection=connection, statements=(sql("SELECT 1"),)), uses())
+    assert isinstance(outcome, Failed)
+    assert outcome.problem.code == "E501"
+
+
+def test_what_a_pooler_answers_for_is_not_taken_for_a_lock(
+    worlds: Worlds, at: tuple[PostgresServer, Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, connection = at
+    monkeypatch.setattr(psycopg.ConnectionInfo, "backend_pid", 1)
+    worlds("one").lock_cluster(connection, exclusive=True, owner=owner("one"))
+    assert held(server) == 0
 
 
 def test_what_is_just_ending_is_waited_for(
@@ -249,6 +297,36 @@ def test_who_reads_first_and_changes_later_has_it_alone_from_then_on(
         worlds("two").lock_cluster(connection, exclusive=False, owner=owner("two"))
 
 
+def test_a_name_that_is_only_read_does_not_weaken_one_that_is_changed(
+    worlds: Worlds, at: tuple[PostgresServer, Connection], tmp_path: Path
+) -> None:
+    server, connection = at
+    password = tmp_path / "password"
+    password.write_text(server.password)
+    password.chmod(0o600)
+    other = replace(connection, address=server.host, password=FromFile(str(password)))
+    world = worlds("one")
+    world.lock_cluster(other, exclusive=False, owner=owner("one"))
+    world.lock_cluster(connection, exclusive=True, owner=owner("one"))
+    with pytest.raises(Busy):
+        worlds("two").lock_cluster(connection, exclusive=False, owner=owner("two"))
+
+
+def test_a_cluster_that_was_replaced_is_locked_anew_and_one_that_is_to_be_stopped_is_let_go(
+    worlds: Worlds, at: tuple[PostgresServer, Connection]
+) -> None:
+    server, connection = at
+    world = worlds("one")
+    pids = "SELECT pid FROM pg_locks WHERE locktype = 'advisory'"
+    world.lock_cluster(connection, exclusive=True, owner=owner("one"))
+    before = server.sql(pids)
+    world.lock_cluster(connection, exclusive=True, owner=owner("one"), anew=True)
+    assert held(server) == 1
+    assert server.sql(pids) != before
+    world._clusters.rest(LOCAL)
+    assert held(server) == 0
+
+
 def test_a_role_that_may_not_see_the_words_is_told_what_it_may_see(
     worlds: Worlds, at: tuple[PostgresServer, Connection]
 ) -> None:
@@ -258,4 +336,5 @@ def test_a_role_that_may_not_see_the_words_is_told_what_it_may_see(
     plain = replace(connection, user="plain")
     with pytest.raises(Busy) as busy:
         worlds("second").lock_cluster(plain, exclusive=True, owner=owner("second"))
-    assert "The run first works there" in busy.value.problems[0].detail
+    detail = busy.value.problems[0].detail
+    assert detail.startswith("The run first works there, as postgres. In the cluster at ")
