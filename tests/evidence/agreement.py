@@ -28,7 +28,7 @@ GOES_ON = "SELECT set_config('rb.after',"
 """With this the script of a diagnosis, which is shown whole, tells its statement from where to go on."""
 HOLDS = (
     *("SET idle_session_timeout", "SET tcp_keepalives_"),
-    *("SELECT pg_try_advisory_lock", "SELECT pg_advisory_unlock_all()", "SELECT pg_backend_pid() /*"),
+    *("SELECT pg_try_advisory_lock", "SELECT pg_advisory_unlock_all()", "SELECT pg_backend_pid()"),
     *("SELECT a.pid, a.application_name,", "SELECT pid, application_name,"),
 )
 """What the session says that holds a cluster for the run: whom it excludes, and nothing that stays."""
