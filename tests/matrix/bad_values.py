@@ -192,7 +192,7 @@ BAD_VALUES = (
             "no-such-environment",
         ),
         checks.nearest,
-        typed("no-plan"),
+        typed("no-such-input"),
     ),
     Row(
         "B55",

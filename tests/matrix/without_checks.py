@@ -28,7 +28,11 @@ opened = Mutation(f"{PLAN}/syntax.py", "(opened := _opened(fault)) is not None",
 unquoted = Mutation(f"{PLAN}/syntax.py", '"mapping values are not allowed",', '"mapping values are never allowed",')
 nearest = Mutation("runbook/errors.py", "n=1, cutoff=0.6)", "n=1, cutoff=1.0)")
 """Nothing is near enough to be meant."""
-durations = Mutation(f"{PLAN}/shape.py", "    parse_duration(value)\n    return value", "    return value")
+durations = Mutation(
+    f"{PLAN}/shape.py",
+    'if not isinstance(value, str):\n        raise ValueError("expected a duration',
+    'if value is None:\n        raise ValueError("expected a duration',
+)
 versions = Mutation(f"{PLAN}/shape.py", "if type(value) is not int or value != 1:", "if type(value) is not int:")
 same_id = Mutation(
     f"{PLAN}/compose.py", "        if first is not None:\n", "        if first is not None and shape.id == '':\n"
