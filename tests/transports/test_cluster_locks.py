@@ -62,6 +62,14 @@ def connection_to(server: PostgresServer) -> Connection:
     return Connection(LOCAL, folder, server.port, server.user, "postgres", None)
 
 
+def over_tcp(server: PostgresServer, connection: Connection, folder: Path) -> Connection:
+    """The same cluster by another address, with the password in a 0600 file."""
+    password = folder / "password"
+    password.write_text(server.password)
+    password.chmod(0o600)
+    return replace(connection, address=server.host, password=FromFile(str(password)))
+
+
 def held(server: PostgresServer) -> int:
     (row,) = server.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
     return int(str(row[0]))
@@ -271,10 +279,7 @@ def test_two_names_of_one_cluster_in_one_plan_are_one(
     worlds: Worlds, at: tuple[PostgresServer, Connection], uses: Uses, tmp_path: Path
 ) -> None:
     server, connection = at
-    password = tmp_path / "password"
-    password.write_text(server.password)
-    password.chmod(0o600)
-    other = replace(connection, address=server.host, password=FromFile(str(password)))
+    other = over_tcp(server, connection, tmp_path)
     world = worlds("one")
     world.lock_cluster(connection, exclusive=True, owner=owner("one"))
     world.lock_cluster(other, exclusive=True, owner=owner("one"))
@@ -301,10 +306,7 @@ def test_a_name_that_is_only_read_does_not_weaken_one_that_is_changed(
     worlds: Worlds, at: tuple[PostgresServer, Connection], tmp_path: Path
 ) -> None:
     server, connection = at
-    password = tmp_path / "password"
-    password.write_text(server.password)
-    password.chmod(0o600)
-    other = replace(connection, address=server.host, password=FromFile(str(password)))
+    other = over_tcp(server, connection, tmp_path)
     world = worlds("one")
     world.lock_cluster(other, exclusive=False, owner=owner("one"))
     world.lock_cluster(connection, exclusive=True, owner=owner("one"))
