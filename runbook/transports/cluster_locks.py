@@ -74,10 +74,6 @@ class _Holder:
     query: str
 
 
-_UNSEEN = _Holder(0, "", "somebody", "", "we don't know when", "")
-"""Who holds it while the server shows nobody."""
-
-
 @dataclass
 class _Wanted:
     """A cluster's lock: how it is wanted, and the session that holds it.
@@ -210,7 +206,9 @@ class ClusterLocks:
             for stale in (one for one in rivals if one.application == self._mine and one.pid not in mates):
                 link.execute("SELECT pg_terminate_backend(%s)", (stale.pid,))
             if self._monotonic() >= until:
-                return rivals or (_UNSEEN,)
+                if not rivals:
+                    raise _unseen(wanted)
+                return rivals
             time.sleep(PAUSE_S)
 
     def _mates(self, holders: tuple[_Holder, ...]) -> dict[int, _Wanted]:
@@ -264,21 +262,28 @@ def _busy(holder: _Holder, wanted: _Wanted) -> Busy:
     """Who is in the way, in words; what the server doesn't show is left out."""
     told = _told(holder.query)
     run = str(told.get("run") or holder.application.removeprefix("runbook/").partition("/")[0])
-    where = f", from {holder.address}" if holder.address else ""
+    who = f"The run {run} works there, as {holder.role}{holder.since and f', since {holder.since}'}."
     if told:
-        since = f"{told.get('holds')} is held by the run {run} of {told.get('user')}@{told.get('host')} (pid {told.get('pid')})"
-        since += f" since {told.get('since')}."
-    else:
-        since = f"The run {run} works there, as {holder.role}{holder.since and f', since {holder.since}'}."
-    place = wanted.connection
-    detail = (
-        f"{since} In the cluster at {place.address or place.host}:{place.port} that is the backend {holder.pid}{where}."
-    )
+        by = f"{told.get('user')}@{told.get('host')} (pid {told.get('pid')})"
+        who = f"{told.get('holds')} is held by the run {run} of {by} since {told.get('since')}."
+    where = f", from {holder.address}" if holder.address else ""
+    detail = f"{who} In {_place(wanted)} that is the backend {holder.pid}{where}."
     fix = (
         f"on that machine, `runbook show {run}` tells what it does: wait for it. If it has stopped: runbook resume {run}. If"
         f" the machine is gone for good: SELECT pg_terminate_backend({holder.pid})"
     )
     return Busy(Problem("E501", "held by another run", detail, fix))
+
+
+def _unseen(wanted: _Wanted) -> Busy:
+    detail = f"In {_place(wanted)} a session that the server does not show holds the lock of runs."
+    fix = "look as a superuser: SELECT * FROM pg_locks WHERE locktype = 'advisory'"
+    return Busy(Problem("E501", "held by another run", detail, fix))
+
+
+def _place(wanted: _Wanted) -> str:
+    at = wanted.connection
+    return f"the cluster at {at.address or at.host}:{at.port}"
 
 
 def _told(query: str) -> Mapping[str, object]:

@@ -340,3 +340,18 @@ def test_a_role_that_may_not_see_the_words_is_told_what_it_may_see(
         worlds("second").lock_cluster(plain, exclusive=True, owner=owner("second"))
     detail = busy.value.problems[0].detail
     assert detail.startswith("The run first works there, as postgres. In the cluster at ")
+
+
+def test_a_holder_that_the_server_does_not_show_is_looked_for_and_nobody_is_ended(
+    worlds: Worlds, at: tuple[PostgresServer, Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, connection = at
+    worlds("first").lock_cluster(connection, exclusive=True, owner=owner("first"))
+    monkeypatch.setattr(
+        cluster_locks, "_HOLDERS", f"{cluster_locks._HOLDERS.replace('ORDER BY', 'AND false ORDER BY')}"
+    )
+    with pytest.raises(Busy) as busy:
+        worlds("second").lock_cluster(connection, exclusive=True, owner=owner("second"))
+    (problem,) = busy.value.problems
+    assert "a session that the server does not show holds" in problem.detail
+    assert problem.fix == "look as a superuser: SELECT * FROM pg_locks WHERE locktype = 'advisory'"
