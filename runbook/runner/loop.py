@@ -29,7 +29,7 @@ from runbook.engine.events import (
 )
 from runbook.engine.outcome import outcome
 from runbook.engine.transitions import RunStatus, Status
-from runbook.errors import InvalidInput, Problem
+from runbook.errors import Busy, InvalidInput, Problem
 from runbook.journal.layout import RunDir
 from runbook.operation import Json
 from runbook.plan.model import Section, Step
@@ -61,6 +61,7 @@ class Loop:
         self._pool: ThreadPoolExecutor | None = None
         self._flying = 0
         self._declined: list[StepWaiting] = []
+        self._unlocked: dict[str, Claim] = {}
 
     def stop(self) -> None:
         """Ask the loop to begin nothing more. Safe from a signal handler."""
@@ -192,11 +193,10 @@ class Loop:
     def _live(self, prepared: Prepared) -> None:
         """A step from its start to its end, with its retries."""
         step = prepared.step.id
-        self._bind(prepared, first_use=True)
         while True:
             life = StepLife(self._setting, self._ledger, prepared)
             # what was begun and left may still move, after a crash and after a lost answer alike: the fence comes first
-            ended = life.settle() or life.attempt()
+            ended = life.settle() or self._taken(prepared) or life.attempt()
             problem = self._retries(prepared, ended)
             if problem is None:
                 if isinstance(ended, Won):
@@ -213,18 +213,43 @@ class Loop:
             self._ledger.note(StepStarted(step, state.attempt + 1, resumed=isinstance(ended, Adrift)))
             prepared = replace(prepared, scope=replace(prepared.scope, resumed=True))
 
-    def _bind(self, prepared: Prepared, *, first_use: bool) -> None:
-        """Journal and lock what the targets of a step that changes something are, where the run doesn't know it yet."""
-        if prepared.effect is Effect.READS:
-            return
+    def _taken(self, prepared: Prepared) -> Broke | None:
+        """Lock what a step changes and the run doesn't hold yet, before it begins to; or how it fails: another run has that."""
+        for name in self._names(prepared):
+            if name in self._unlocked:
+                try:
+                    self._setting.rebind(self._unlocked[name])
+                except Busy as error:
+                    return Broke(error.problems[0])
+                self._unlocked.pop(name, None)
+        return self._bind(prepared, first_use=True)
+
+    def _bind(self, prepared: Prepared, *, first_use: bool) -> Broke | None:
+        """Lock and journal what the targets of a step that changes something are, where the run doesn't know it yet.
+
+        What a step has replaced and another run has locked meanwhile fails no step that is done, but the next one on it.
+        """
         setting, run = self._setting, self._ledger.run
-        systems = setting.environment.systems
-        names = named_systems(setting.plan, prepared.step, prepared.action, systems)
         # only what replaces a target may end on another one; under any other step it was changed by somebody else
         only_new = first_use or prepared.effect is not Effect.DESTROYS
+        names, systems = self._names(prepared), setting.environment.systems
         for found in rebound(setting.look, run, prepared.step, names, systems, first_use=only_new):
-            setting.rebind(Claim(found.system, found.identity, changed=True))
+            claim = Claim(found.system, found.identity, changed=True)
+            try:
+                setting.rebind(claim)
+            except Busy as error:
+                if first_use:
+                    return Broke(error.problems[0])
+                self._unlocked[found.system] = claim
             self._ledger.note(found)
+        return None
+
+    def _names(self, prepared: Prepared) -> tuple[str, ...]:
+        """The systems of a step that changes something."""
+        if prepared.effect is Effect.READS:
+            return ()
+        systems = self._setting.environment.systems
+        return named_systems(self._setting.plan, prepared.step, prepared.action, systems)
 
     def _pause(self, seconds: float) -> None:
         """Wait between two attempts; a stop that is asked for ends it."""

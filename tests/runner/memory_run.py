@@ -21,6 +21,7 @@ from runbook.operation import Json
 from runbook.plan.environment import Environment
 from runbook.plan.model import Frame, Objectives, OnFailure, Plan, Retry, Section, Step
 from runbook.report.dryrun import Shown
+from runbook.runner.claim import Claim
 from runbook.runner.ending import Ending
 from runbook.runner.execution import carry_out
 from runbook.runner.ledger import Ledger
@@ -102,7 +103,8 @@ class MemoryRun:
     """One run of these steps. ``replies`` are what a person answers, by step and kind of question.
 
     ``plan`` and ``environment`` are what a file said, where it did, and ``actions`` what steps of it may use.
-    ``executor`` surrounds each execution, and ``on_opened`` and ``on_record`` are told what was read and what was acknowledged.
+    ``executor`` surrounds each execution, and ``on_opened`` and ``on_record`` are told what was read and what was acknowledged;
+    ``rebind`` locks what a step makes or replaces.
     """
 
     steps: Sequence[Step]
@@ -124,6 +126,7 @@ class MemoryRun:
     on_ledger: Callable[[Ledger], None] = lambda ledger: None
     on_opened: Callable[[LocalJournal], None] = lambda journal: None
     on_record: Callable[[Record, Event], None] = lambda record, event: None
+    rebind: Callable[[Claim], None] = lambda _claim: None
     executor: Callable[[], AbstractContextManager[None]] = nullcontext
     redactor: Redactor = field(default_factory=Redactor)
     state: Run | None = None
@@ -210,6 +213,7 @@ class MemoryRun:
             ask=self._ask,
             progress=lambda step, operation, progress: None,
             parallel=self.parallel,
+            rebind=self.rebind,
         )
 
     def status(self, name: str) -> Status:
