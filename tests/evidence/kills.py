@@ -20,7 +20,17 @@ import psycopg
 from tests.evidence.program import Program
 from tests.evidence.servers import InContainer
 from tests.evidence.stacks import Stack
-from tests.evidence.witness import Picture, children_of, databases, descendants, oid_of, picture, rows_of, until
+from tests.evidence.witness import (
+    Picture,
+    children_of,
+    databases,
+    descendants,
+    oid_of,
+    picture,
+    rows_of,
+    start_time,
+    until,
+)
 
 OWN = {"postgres", "template0", "template1"}
 SETTLES_IN_S = 60.0
@@ -257,7 +267,8 @@ def over(program: Program) -> bool:
 def kill(victim: Victim, engine: subprocess.Popen[bytes], run: Path, stack: Stack | None = None) -> None:
     """SIGKILL. Everything: the engine first, so that it starts nothing more, then whatever belongs to the run, until none lives.
 
-    Without a stack everything is on this machine.
+    Without a stack everything is on this machine. What was killed is gone when it returns: one that is still dying would be taken
+    for a server that was spared.
     """
     engine.kill()
     engine.wait(60)
@@ -265,16 +276,22 @@ def kill(victim: Victim, engine: subprocess.Popen[bytes], run: Path, stack: Stac
         return
     server = stack.server if stack else None
     far = isinstance(server, InContainer)
+    killed: dict[int, int | None] = {}
     while True:
         doomed = {pid for found in processes_about(run) for pid in descendants(found)} if not far else set(near(run))
         doomed |= set(children_of(run))
         if victim is Victim.EVERYTHING and isinstance(server, InContainer):
             doomed |= set(server.pids())
         if not doomed:
-            return
+            break
         for pid in doomed:
+            killed[pid] = start_time(pid)
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+    lives = [(pid, started) for pid, started in killed.items() if started is not None]
+    until(
+        lambda: not any(start_time(pid) == started for pid, started in lives), SETTLES_IN_S, f"the killed die: {lives}"
+    )
 
 
 def near(run: Path) -> Iterator[int]:
