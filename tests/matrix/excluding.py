@@ -59,6 +59,14 @@ EXCLUDING = (
         (f"{CLUSTER}::test_a_run_that_lost_its_cluster_to_another_changes_nothing_more",),
     ),
     Row(
+        "F33b",
+        "another run locks first what a step makes or puts in its target's place",
+        "what isn't locked yet is locked before a step changes it",
+        ("tests/runner/test_taken.py",),
+        without.taken,
+        ("tests/runner/test_taken.py",),
+    ),
+    Row(
         "F34-F35",
         "the answers of a lock in a bucket are lost, two races",
         "fencing",

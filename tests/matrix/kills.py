@@ -81,6 +81,14 @@ KILLS = (
         (f"{R}/test_kill.py::test_the_second_signal_ends_a_child_that_ignores_being_asked",),
     ),
     Row(
+        "F24b",
+        "the supervisor is stopped (SIGSTOP) while it supervises, and before a resume",
+        "who hears nothing looks whether it stands still; what it supervises needs nobody to go on",
+        (f"{S}/test_stopped.py",),
+        without.looked_at,
+        (f"{S}/test_stopped.py::test_whoever_waits_is_told_and_the_child_goes_on",),
+    ),
+    Row(
         "F25",
         "a storm of signals",
         "each of the three has a handler, which only counts",

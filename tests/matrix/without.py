@@ -18,10 +18,12 @@ from runbook.plan import text, yaml
 from runbook.runner import step
 from runbook.runner.ended import Broke
 from runbook.runner.ledger import Ledger
+from runbook.runner.loop import Loop
 from runbook.runner.step import StepLife
 from runbook.secret import Redactor
 from runbook.transports.cluster_locks import ClusterLocks
 from runbook.transports.orphans import Fate
+from runbook.transports.supervisor import processes
 
 
 def syncs(patch: pytest.MonkeyPatch) -> None:
@@ -101,6 +103,16 @@ def flocks(patch: pytest.MonkeyPatch) -> None:
 def kept_clusters(patch: pytest.MonkeyPatch) -> None:
     """A cluster's lock that is lost stays lost."""
     patch.setattr(ClusterLocks, "keep", lambda locks, *, change: None)
+
+
+def looked_at(patch: pytest.MonkeyPatch) -> None:
+    """A supervisor that says nothing is waited for, whatever became of it."""
+    patch.setattr(processes, "stopped", lambda pid: False)
+
+
+def taken(patch: pytest.MonkeyPatch) -> None:
+    """A step goes on though another run has what it would change."""
+    patch.setattr(Loop, "_taken", lambda loop, prepared: None)
 
 
 def named_locks(patch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import json
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from runbook.errors import Busy, JournalFault, Problem, RunbookError
-from runbook.transports.supervisor import requests
+from runbook.transports.supervisor import processes, requests
 from runbook.transports.supervisor.records import read_children
 from runbook.transports.supervisor.requests import Ended, Spawn
 from runbook.transports.supervisor.wire import EndedWire, RecordWire
@@ -34,6 +35,8 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _DECODER = json.JSONDecoder()
 START_S = 60.0
 """How long a supervisor may take until it listens, or the one before it until it is gone."""
+LOOKS_EVERY_S = 10.0
+"""While nothing is heard: how often it is looked whether the supervisor has been stopped. Twice in a row, and it is given up."""
 LONGEST_SOCKET_NAME = 100
 _HUNG_UP = getattr(select, "POLLRDHUP", 0)  # POLLHUP and POLLERR are told in any case
 KEPT = ("PATH", "TZ", "LD_LIBRARY_PATH", "RUNBOOK_CRASH")
@@ -45,10 +48,8 @@ Message = RecordWire | EndedWire
 class SupervisorLost(RunbookError):
     """The supervisor is gone or does not speak. What it supervised may live; the records say what is known."""
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(
-            Problem("E610", "the supervisor of this run was lost", detail, "`runbook resume` finds its children again")
-        )
+    def __init__(self, detail: str, fix: str = "`runbook resume` finds its children again") -> None:
+        super().__init__(Problem("E610", "the supervisor of this run was lost", detail, fix))
 
 
 class SupervisorRefused(RunbookError):
@@ -84,9 +85,11 @@ class Supervisor:
         self._waiters: dict[str, _Waiter] = {}
         self._kills: dict[str, float] = {}
         self._reading = False
-        self._lost = ""
+        self._lost: tuple[str, ...] = ()
         self._in = b""
-        self.pid = 0
+        self._heard = select.poll()
+        self._heard.register(connection, select.POLLIN)
+        self.pid = _peer(connection)
 
     # --- coming and going -------------------------------------------------------------------------------------------
 
@@ -100,6 +103,8 @@ class Supervisor:
         try:
             found.pid = found._status().get("pid", 0)
         except SupervisorLost:
+            if processes.stopped(found.pid):
+                raise
             return None  # it was leaving
         return found
 
@@ -235,7 +240,7 @@ class Supervisor:
                 if waiter.message is not None:
                     return waiter.message
                 if self._lost:
-                    raise SupervisorLost(self._lost)
+                    raise SupervisorLost(*self._lost)
                 if self._reading:
                     waiter.wake = threading.Semaphore(0)
                 else:
@@ -250,16 +255,28 @@ class Supervisor:
         """Read until this waiter's message is there, handing others theirs."""
         try:
             while waiter.message is None and not self._lost:
+                if not self._hears():
+                    self._lost = f"its process {self.pid} is stopped", f"kill -CONT {self.pid}; then `runbook resume`"
+                    return
                 data = self._connection.recv(CHUNK)
                 if not data:
-                    self._lost = "it hung up"
+                    self._lost = ("it hung up",)
                 *lines, self._in = (self._in + data).split(b"\n")
                 for tell in [tell for line in lines if (tell := self._deliver(_DECODER.decode(line.decode())))]:
                     tell()
         except OSError as error:
-            self._lost = f"receiving: {error.strerror}"
+            self._lost = (f"receiving: {error.strerror}",)
         finally:
             self._reading = False
+
+    def _hears(self) -> bool:
+        """Wait for something to read, however long; False: the other side has been stopped (SIGSTOP), and says nothing."""
+        stopped = False
+        while not self._heard.poll(LOOKS_EVERY_S * 1000):
+            was, stopped = stopped, processes.stopped(self.pid)
+            if was and stopped:
+                return False
+        return True
 
     def _deliver(self, message: Message) -> Callable[[], None] | None:
         """Hand a message to its waiter. Progress is told by what comes back, after all that came with it is handed over."""
@@ -297,6 +314,14 @@ def _key(message: Message) -> str:
             return "status"
         case _:
             return message.get("id", "")
+
+
+def _peer(connection: socket.socket) -> int:
+    """The process that listens at the other end; 0: the kernel doesn't say."""
+    if sys.platform != "linux":
+        return 0
+    pid, _uid, _gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(pid)
 
 
 def _connect(path: Path) -> socket.socket | None:

@@ -68,6 +68,12 @@ def lives(pid: int, start: int) -> bool:
     return facts is not None and facts.start == start and facts.lives
 
 
+def stopped(pid: int) -> bool:
+    """Whether the process stands still until it is told to go on (SIGSTOP)."""
+    facts = look(pid)
+    return facts is not None and facts.state == "T"
+
+
 def marked(pid: int, operation: str, run_dir: str) -> bool:
     """Whether the environment that a process began with carries the marks of the operation; False if unreadable.
 

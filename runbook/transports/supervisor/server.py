@@ -333,6 +333,7 @@ def main(run_dir: str) -> NoReturn:
         signal.signal(number, _nothing)
     listener = _listen()
     _detach()
+    listener.listen(8)  # once more: the kernel tells who connects the process that called it last
     Supervisor(os.getcwd(), listener).serve()
     os.unlink(SOCKET)
     os._exit(0)
