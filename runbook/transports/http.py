@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runbook.condition import explain, failing
 from runbook.errors import Problem
@@ -84,7 +86,7 @@ def send(request: Request, bound: Bound, *, redactor: Redactor) -> Response | No
 
     client, asked = _prepared(request, headers, max(0.001, bound.at_most(ANSWERS_WITHIN_S)))
     try:
-        with client, contextlib.closing(client.send(asked, stream=True)) as answer:
+        with _ended_at(bound, asked), client, contextlib.closing(client.send(asked, stream=True)) as answer:
             body = bytearray()
             for chunk in answer.iter_bytes():
                 body += chunk
@@ -97,7 +99,38 @@ def send(request: Request, bound: Bound, *, redactor: Redactor) -> Response | No
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         return NoResponse(_explained(error), sent=False, elapsed_s=elapsed_s())
     except (httpx.HTTPError, UnicodeError) as error:  # a host's name is only encoded when it is looked up
-        return NoResponse(f"{type(error).__name__}: {redactor(str(error))}", sent=True, elapsed_s=elapsed_s())
+        why = "its answer was not over in time" if bound.over else f"{type(error).__name__}: {redactor(str(error))}"
+        return NoResponse(why, sent=True, elapsed_s=elapsed_s())
+
+
+@contextlib.contextmanager
+def _ended_at(bound: Bound, asked: httpx.Request) -> Iterator[None]:
+    """End the request's connection when its time is over: each wait for a byte is bounded, but a server may send one by one."""
+    left = bound.left_s()
+    if left is None:
+        yield
+        return
+    sockets: list[socket.socket] = []
+
+    def follow(event: str, about: Mapping[str, Any]) -> None:
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            sockets[:] = [about["return_value"].get_extra_info("socket")]
+
+    def cut() -> None:
+        for one in sockets:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(
+                    one, socket.SHUT_RDWR
+                )  # as any socket's: TLS would take its state from whoever reads
+
+    asked.extensions["trace"] = follow
+    timer = threading.Timer(left, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _prepared(request: Request, headers: Mapping[bytes, bytes], within_s: float) -> tuple[httpx.Client, httpx.Request]:

@@ -77,7 +77,8 @@ class InContainer:
             if error.status_code != CONFLICT:
                 raise
             return {}  # the plan has stopped it: there is none
-        rows = [(int(row[0]), int(row[1]), row[2]) for row in top["Processes"]]
+        # none at all where it ended while they were listed
+        rows = [(int(row[0]), int(row[1]), row[2]) for row in top["Processes"] or ()]
         own = {int(self.container.attrs["State"]["Pid"])}
         for _ in rows:
             own |= {pid for pid, parent, _ in rows if parent in own}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 import subprocess
@@ -50,6 +51,11 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b"x" * 200_000)
             case "/silent":
                 self.let_go.wait()
+            case "/drip":
+                self.connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                with contextlib.suppress(OSError):
+                    while not self.let_go.wait(0.05):
+                        self.connection.sendall(b"X-A: 1\r\n")
             case "/cut":
                 self.connection.close()
             case path if path.startswith("/charset/"):
@@ -75,6 +81,31 @@ def server() -> Iterator[str]:
     made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=made.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{made.server_port}"
+    Handler.let_go.set()
+    made.shutdown()
+    made.server_close()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of this machine's own, and its key beside it (``key.pem``)."""
+    key, made = tmp_path / "key.pem", tmp_path / "cert.pem"
+    about = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "1"]
+    out = ["-keyout", str(key), "-out", str(made)]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *about, *out], check=True, capture_output=True
+    )
+    return made
+
+
+@pytest.fixture
+def secure(server: str, certificate: Path) -> Iterator[str]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, certificate.with_name("key.pem"))
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.socket = context.wrap_socket(made.socket, server_side=True)
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    yield f"https://localhost:{made.server_port}"
     Handler.let_go.set()
     made.shutdown()
     made.server_close()
@@ -146,6 +177,29 @@ def test_a_deadline_while_waiting_is_unknown_for_a_change(
     assert time.monotonic() - began < 300
 
 
+@pytest.mark.parametrize("reads", [True, False])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_headers_that_come_one_by_one_are_not_waited_for_beyond_the_bound(
+    server: str,
+    secure: str,
+    certificate: Path,
+    scheme: str,
+    reads: bool,
+    world: World,
+    uses: Uses,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    where, began = server if scheme == "http" else secure, time.monotonic()
+    for within_s in LONGER_S:
+        outcome = world.perform(call(f"{where}/drip", "GET", reads=reads), uses(within_s=within_s))
+        if Handler.seen:
+            break  # else its time was over before it was sent
+    assert isinstance(outcome, Failed if reads else Lost)
+    assert "not over in time" in outcome.problem.detail
+    assert time.monotonic() - began < 300
+
+
 def test_nobody_listening_is_a_definite_failure(world: World, uses: Uses) -> None:
     outcome = world.perform(call("http://127.0.0.1:1/x", "POST", reads=False), uses())
     assert isinstance(outcome, Failed)
@@ -162,22 +216,8 @@ def test_expectations_decide(server: str, world: World, uses: Uses) -> None:
     assert "body contains all well" in outcome.problem.detail
 
 
-def test_an_untrusted_certificate_is_explained(world: World, uses: Uses, tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subject = ["-subj", "/CN=localhost", "-days", "1", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject], check=True, capture_output=True
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.socket = context.wrap_socket(made.socket, server_side=True)
-    threading.Thread(target=made.serve_forever, daemon=True).start()
-    try:
-        outcome = world.perform(call(f"https://localhost:{made.server_port}/"), uses())
-    finally:
-        made.shutdown()
-        made.server_close()
+def test_an_untrusted_certificate_is_explained(secure: str, world: World, uses: Uses) -> None:
+    outcome = world.perform(call(f"{secure}/"), uses())
     assert isinstance(outcome, Failed)
     assert "certificate is not trusted here: self-signed certificate" in outcome.problem.detail
 
