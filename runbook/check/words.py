@@ -29,7 +29,12 @@ _OURS = frozenset(("run", "systems", "environment"))
 _PLAIN = frozenset(("integer", "number", "boolean", "duration", "size", "datetime"))
 _UNSIGNED = frozenset(("boolean", "duration", "size", "datetime", "path"))
 _PIECE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
-_OPTIONLESS_START = re.compile(r"\^?(?:\[(?!\^)(?!-)[^\]]*(?<!-)\]|[A-Za-z0-9/_.])")
+_OPTIONLESS = re.compile(
+    r"""\^? (?: \[ (?: [A-Za-z]-[A-Za-z] | [0-9]-[0-9] | [A-Za-z0-9_/.:@,] | \\[wd] )+ \] | [A-Za-z0-9_/:@,] | \\[wd] )
+        (?! [*?] | \{\s*[0,] ) (?: \\. | [^|()\\] | \([^()]*\) )*""",
+    re.VERBOSE | re.DOTALL,
+)
+"""Patterns that fit no text with a hyphen at its beginning: their first piece is there, is none, and has no alternative."""
 
 
 def word_faults(plan: Plan, step: Step) -> Iterator[Problem]:
@@ -146,7 +151,7 @@ def _no_option(plan: Plan, step: Step, text: str) -> bool:
     if _harmless(plan, step, path, _UNSIGNED):
         return True
     spec = _input(plan, step, path)
-    return spec is not None and bool(spec.pattern) and _OPTIONLESS_START.match(spec.pattern) is not None
+    return spec is not None and bool(spec.pattern) and _OPTIONLESS.fullmatch(spec.pattern) is not None
 
 
 def _input(plan: Plan, step: Step, path: tuple[str, ...]) -> InputSpec | None:

@@ -8,7 +8,6 @@ loader.
 from __future__ import annotations
 
 import re
-import warnings
 from datetime import date
 from typing import Annotated, Literal, TypeAlias
 
@@ -16,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from runbook.errors import suggest
 from runbook.plan.names import check_identifier, check_plan_name
+from runbook.plan.patterns import check_pattern
 from runbook.system import SYSTEMS
 from runbook.units import parse_duration
 
@@ -55,16 +55,6 @@ def _version(value: object) -> object:
     if type(value) is not int or value != 1:
         raise ValueError("this version of runbook reads format 1")
     return value
-
-
-def _regular(text: str) -> str:
-    try:
-        with warnings.catch_warnings():  # of what a later Python may read differently
-            warnings.simplefilter("ignore")
-            re.compile(text)
-    except (re.error, RecursionError, OverflowError):
-        raise ValueError("expected a regular expression as Python's re module writes them") from None
-    return text
 
 
 def _day(text: str) -> str:
@@ -143,8 +133,8 @@ class InputShape(Shape):
     help: str = Field(default="", description="One line for whoever has to give it")
     default: object = Field(default=None, description="The value if none is given")
     choices: list[object] = Field(default_factory=list, description="The only values allowed")
-    pattern: Annotated[str, AfterValidator(_regular)] = Field(
-        default="", description="A regular expression that a text must match whole"
+    pattern: Annotated[str, AfterValidator(check_pattern)] = Field(
+        default="", description="A regular expression that a text must match whole; no look-around, no backreferences"
     )
     optional: bool = Field(default=False, description="May be absent, and is null then")
 

@@ -13,6 +13,7 @@ import re
 from runbook.errors import suggest
 from runbook.operation import Json
 from runbook.plan.model import InputSpec
+from runbook.plan.patterns import fits
 from runbook.plan.scalar import kind
 from runbook.units import parse_duration, parse_instant, parse_size
 
@@ -49,7 +50,7 @@ def _chosen(spec: InputSpec, value: Json) -> Json:
         known = [str(choice) for choice in spec.choices]
         near = suggest(str(value), known)
         raise ValueError(f"expected one of {', '.join(known)}" + (f"; {near}" if near else ""))
-    if spec.pattern and isinstance(value, str) and re.fullmatch(spec.pattern, value) is None:
+    if spec.pattern and isinstance(value, str) and not fits(spec.pattern, value):
         raise ValueError(f"must match {spec.pattern}")
     return value
 
