@@ -39,7 +39,9 @@ def test_a_pattern_that_fits_an_option_keeps_none_out(pattern: str, option: str)
     assert flagged(pattern)
 
 
-@pytest.mark.parametrize("pattern", ["[a-z]+", "^[A-Za-z0-9_.]+$", r"\w+", r"[\w./]+", "a(b|-c)+", "[a-z]{1,9}-x", "/.*"])
+@pytest.mark.parametrize(
+    "pattern", ["[a-z]+", "^[A-Za-z0-9_.]+$", r"\w+", r"[\w./]+", "a(b|-c)+", "[a-z]{1,9}-x", "/.*"]
+)
 def test_one_that_fits_none_lets_the_value_stand_alone(pattern: str) -> None:
     assert not fits(pattern, "-rf")
     assert not flagged(pattern)
