@@ -112,9 +112,10 @@ def _ended_at(bound: Bound, asked: httpx.Request) -> Iterator[None]:
         return
     sockets: list[socket.socket] = []
 
-    def follow(event: str, about: Mapping[str, Any]) -> None:
+    def follow(event: str, about: Mapping[str, object]) -> None:
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            sockets[:] = [about["return_value"].get_extra_info("socket")]
+            stream: Any = about["return_value"]  # httpcore's
+            sockets[:] = [stream.get_extra_info("socket")]
 
     def cut() -> None:
         for one in sockets:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
@@ -14,7 +15,7 @@ from runbook.actions.postgres.counts import LONGEST_RECORD, Count, chosen, compa
 from runbook.artifact import Artifact
 from runbook.errors import Problem, Refused
 from runbook.host import LOCAL
-from runbook.operation import Condition, Operations, Sql, Statement, Test, sql
+from runbook.operation import Condition, Connection, Operations, Sql, Statement, Test, sql
 from runbook.system import Postgres, Store
 
 CheckValue: TypeAlias = bool | int | float | str
@@ -59,6 +60,20 @@ class Check(BaseModel):
         """The query as a value in text form: what a driver makes of types must not decide a comparison."""
         query = self.query.strip().removesuffix(";").replace("{", "{{").replace("}", "}}")
         return sql(f"SELECT (\n{query}\n)::text AS value")
+
+
+def asking(checks: Sequence[Check], connection: Connection) -> tuple[Sql, ...]:
+    """One operation a check, in their order: ``check_1`` and so on; its result's ``value`` is a text."""
+    return tuple(
+        Sql(
+            name=f"check_{number}",
+            connection=connection,
+            statements=(check.statement(),),
+            expect=check.conditions(),
+            reads=True,
+        )
+        for number, check in enumerate(checks, start=1)
+    )
 
 
 class CountsOf(BaseModel):
@@ -146,16 +161,7 @@ class Assert(Action[Postgres, AssertInputs, AssertFacts, Asserted]):
     def plan(self, system: Postgres, inputs: AssertInputs, facts: AssertFacts, scope: Scope) -> Operations:
         """A query per check, and one for the counts."""
         connection = system.connection(application=scope.application, database=inputs.database)
-        asked = [
-            Sql(
-                name=f"check_{number}",
-                connection=connection,
-                statements=(check.statement(),),
-                expect=check.conditions(),
-                reads=True,
-            )
-            for number, check in enumerate(inputs.asked, start=1)
-        ]
+        asked = list(asking(inputs.asked, connection))
         if inputs.counts_of is not None:
             statement = compared(facts.counts, exact=inputs.counts_of.exact)
             same = (Condition("which", Test.EQUALS, ""), Condition("wrong", Test.EQUALS, 0))

@@ -23,6 +23,7 @@ from runbook.action import (
     pinned,
 )
 from runbook.actions.postgres import load, swap
+from runbook.actions.postgres.assertion import Check, asking
 from runbook.actions.postgres.counts import Count, unread
 from runbook.actions.postgres.database import Properties, Seen, create, differences, read_properties, read_rows
 from runbook.actions.postgres.globals_file import Roles
@@ -64,6 +65,10 @@ class RestoreInputs(Inputs):
     roles: Literal["create", "keep"] = Field(
         default="create",
         description="create: roles of the dump's globals file that don't exist are made, with passwords",
+    )
+    checks: tuple[Check, ...] = Field(
+        default=(),
+        description="Queries with what they have to give, asked of the restored copy before it takes the live one's place",
     )
     space_factor: float = Field(
         default=SPACE_FACTOR, ge=0, description="Free space that must be there, as a multiple of the database's size"
@@ -118,10 +123,11 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
     """Restore a dump into a new database beside the live one, prove it, and swap the two names.
 
     The live database is not touched until its successor is complete: restored without an error, analysed, its rows compared with
-    those that were counted when the dump was made, and given the owner, settings, privileges and limits of the live one. Then
-    the live database is closed, its sessions are ended, and one transaction renames both: a second without service, however
-    large the data. The former database is kept as `DATABASE_old_RUN` (only superusers may connect); nothing is dropped but what
-    an interrupted attempt of this very step left. Where the live database is gone, its properties come from the dump.
+    those that were counted when the dump was made, given the owner, settings and privileges of the live one, and its answers to
+    `checks` as they have to be. Then the live database is closed, its sessions are ended, and one transaction renames both: a
+    second without service, however large the data. The former database is kept as `DATABASE_old_RUN` (only superusers may
+    connect); nothing is dropped but what an interrupted attempt of this very step left. Where the live database is gone, its
+    properties come from the dump.
 
     Refused: logical replication slots, subscriptions and prepared transactions in the live database, extensions that the server
     does not have, too little space, a dump that is not the one that was chosen. Roles that are missing are made from the dump's
@@ -135,7 +141,10 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
   title: Restore beside the present database, then swap the names
   uses: postgres.restore
   on: db
-  with: {artifact: "{{ steps.prove.artifact }}", jobs: 2}
+  with:
+    artifact: "{{ steps.prove.artifact }}"
+    jobs: 2
+    checks: [{name: users are there, query: SELECT count(*) FROM users, at_least: 1}]
   timeout: 2h
   confirm: The present database is kept under another name.
 """
@@ -212,7 +221,12 @@ class Restore(Action[Postgres, RestoreInputs, RestoreFacts, Restored]):
         standing = swap.standing(facts.three, facts.names, new.marks)
         if standing is Standing.SWAPPED:
             return clean
-        return (*clean, *new.remaining(standing), *_put_in_place(new.at, new.marks, facts))
+        return (
+            *clean,
+            *new.remaining(standing),
+            *_asked(system, inputs, facts, scope),
+            *_put_in_place(new.at, new.marks, facts),
+        )
 
     def recovery(self, system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: Scope) -> Operations:
         """Where somebody has made some of the missing roles since, the others are made still, from the same file."""
@@ -314,6 +328,11 @@ def _new(system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: Sc
         scope=scope,
         loaded=facts.loaded,
     )
+
+
+def _asked(system: Postgres, inputs: RestoreInputs, facts: RestoreFacts, scope: Scope) -> Operations:
+    """The checks, once the copy is finished: it has the settings then, such as a search_path, that the queries rely on."""
+    return asking(inputs.checks, system.connection(application=scope.application, database=facts.names.new))
 
 
 def _put_in_place(at: Connection, marks: Marks, facts: RestoreFacts) -> Operations:

@@ -8,6 +8,7 @@ import pytest
 
 from runbook.action import Attempt, Effect, Role, roles
 from runbook.actions.backup.unpacked_size import ALWAYS_BYTES
+from runbook.actions.postgres.assertion import Check
 from runbook.actions.postgres.counts import Count
 from runbook.actions.postgres.database import Properties, Seen
 from runbook.actions.postgres.globals_file import Roles
@@ -15,7 +16,20 @@ from runbook.actions.postgres.restore import Restore, RestoreFacts, RestoreInput
 from runbook.artifact import Artifact, Format
 from runbook.errors import Refused
 from runbook.host import Docker
-from runbook.operation import Hashing, Operation, Operations, Pipeline, Process, Remove, Sql, Wait, changes, digest
+from runbook.operation import (
+    Condition,
+    Hashing,
+    Operation,
+    Operations,
+    Pipeline,
+    Process,
+    Remove,
+    Sql,
+    Test,
+    Wait,
+    changes,
+    digest,
+)
 from runbook.paste import paste
 from runbook.runner.step import pinned_as
 from runbook.secret import FromEnv
@@ -29,10 +43,17 @@ def dump(form: Format = Format.CUSTOM, name: str = "a.dump") -> Artifact:
     return artifact(manifest(name, format=form))
 
 
-def planned(of: Artifact | None = None, host: object = "local", *, jobs: int = 2, **changed: object) -> Operations:
+def planned(
+    of: Artifact | None = None,
+    host: object = "local",
+    *,
+    jobs: int = 2,
+    checks: tuple[Check, ...] = (),
+    **changed: object,
+) -> Operations:
     system = database(host=host, password=FromEnv("PW"))
     here = scope(store(), step="restore")
-    inputs = RestoreInputs(artifact=of or dump(), jobs=jobs)
+    inputs = RestoreInputs(artifact=of or dump(), jobs=jobs, checks=checks)
     facts = replace(RESTORE.assume(system, inputs, here), version=150018, **changed)  # type: ignore[arg-type]
     return RESTORE.plan(system, inputs, facts, here)
 
@@ -111,6 +132,21 @@ def test_rows_are_compared_before_the_mark() -> None:
     assert order.index("loaded") < order.index("rows") < order.index("finish")
     rows = one(operations, "rows")
     assert isinstance(rows, Sql) and not changes(rows) and rows.expect
+
+
+def test_what_it_has_to_answer_is_asked_of_the_finished_copy_before_the_live_one_is_closed() -> None:
+    checks = (Check(query="SELECT count(*) FROM users", at_least=1), Check(query="SELECT 1", equals=1))
+    for left in ({}, {"new": seen(5, DONE)}, {"new": seen(5, LOADED)}):
+        operations = planned(checks=checks, **left)
+        order = names(operations)
+        assert order[-5:] == ["check_1", "check_2", *PUT_IN_PLACE]
+        asked = one(operations, "check_1")
+        assert isinstance(asked, Sql)
+        assert (asked.connection.database, changes(asked)) == (NEW, False)
+        assert asked.expect == (Condition("value", Test.AT_LEAST, 1),)
+    assert planned(checks=checks, live=seen(5, "ours"), old=seen(1, KEPT)) == (), (
+        "what took its place is not asked again"
+    )
 
 
 def test_missing_roles_come_first_and_from_the_file() -> None:

@@ -294,6 +294,26 @@ def test_a_damaged_copy_never_gets_the_name(
     assert Shape(postgres_server, name) == before
 
 
+def test_a_copy_that_answers_otherwise_never_gets_the_name(
+    stage: Stage, rich: Postgres, dumped: Artifact, postgres_server: PostgresServer
+) -> None:
+    name = rich.database
+    postgres_server.sql("INSERT INTO shop.customers (name) VALUES ('came since')", name)
+    before = Shape(postgres_server, name)
+    asked = "SELECT count(*) FROM customers"  # found by the search_path that the database has
+    checks = [{"query": asked, "at_least": 301}]
+    step = life(stage, rich, dumped, checks=checks)
+    with pytest.raises(StepFailed, match="301"):
+        step.go()
+    assert Shape(postgres_server, name) == before
+    postgres_server.sql("SELECT 1", name)
+    checks[0]["at_least"] = 300
+    again = life(stage, rich, dumped, checks=checks)
+    assert again.go() == ["check_1", "close", "drained", "swap"]
+    assert again.end().kept_as
+    assert postgres_server.sql(asked, name) == [(300,)]
+
+
 def test_plain_text_goes_through_psql(
     stage: Stage, rich: Postgres, backups: Store, postgres_server: PostgresServer
 ) -> None:
