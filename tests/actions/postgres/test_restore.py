@@ -136,8 +136,8 @@ def test_rows_are_compared_before_the_mark() -> None:
 
 def test_what_it_has_to_answer_is_asked_of_the_finished_copy_before_the_live_one_is_closed() -> None:
     checks = (Check(query="SELECT count(*) FROM users", at_least=1), Check(query="SELECT 1", equals=1))
-    for left in ({}, {"new": seen(5, DONE)}, {"new": seen(5, LOADED)}):
-        operations = planned(checks=checks, **left)
+    for left in (None, seen(5, DONE), seen(5, LOADED)):
+        operations = planned(checks=checks, new=left)
         order = names(operations)
         assert order[-5:] == ["check_1", "check_2", *PUT_IN_PLACE]
         asked = one(operations, "check_1")
