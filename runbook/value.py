@@ -7,7 +7,7 @@ and conditions: frozen data, hashable, with no effect of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -72,15 +72,29 @@ class Name:
     text: str
 
 
+_COMMENT = "-- "
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One SQL statement: ``text`` with ``{key}`` for each of ``parts``; names are quoted as identifiers, values as literals.
 
-    ``{{`` and ``}}`` stand for braces, as in :meth:`str.format`.
+    ``{{`` and ``}}`` stand for braces, as in :meth:`str.format`. A comment in its first line says in words what it is for.
     """
 
     text: str
     parts: tuple[tuple[str, Name | Scalar | Ref], ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What it is for, in words; empty where it doesn't say."""
+        first = self.text.partition("\n")[0]
+        return first.removeprefix(_COMMENT).replace("{{", "{").replace("}}", "}") if first.startswith(_COMMENT) else ""
+
+    def titled(self, words: str) -> Statement:
+        """The same, saying in words what it is for, wherever it is shown."""
+        line = " ".join(words.split()).replace("{", "{{").replace("}", "}}")
+        return replace(self, text=f"{_COMMENT}{line}\n{self.text}") if line else self
 
 
 def sql(text: str, **parts: Name | Scalar | Ref) -> Statement:

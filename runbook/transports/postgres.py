@@ -219,7 +219,8 @@ def _judged(work: Work, fields: Fields) -> Outcome:
     missed = failing(work.operation.expect, fields, work.results)
     if not missed:
         return Succeeded(fields)
-    detail = "\n".join(explain(one, fields) for one in missed)
+    title = work.operation.statements[-1].title
+    detail = "\n".join((*((f"Not so: {title}",) if title else ()), *(explain(one, fields) for one in missed)))
     again = paste(work.operation).partition("\n")[0] if work.operation.reads else ""
     fix = again or "find out why it is so; try again once the database is as it has to be"
     return Failed(Problem("E314", "the result is not what was expected", detail, fix), fields)

@@ -151,6 +151,17 @@ def test_an_expectation_that_fails_rolls_back(
     assert postgres_server.sql("SELECT count(*) FROM t", database) == [(0,)]
 
 
+def test_a_statement_that_says_what_it_is_for_says_so_when_it_fails(
+    world: World, uses: Uses, connect_to: Connect
+) -> None:
+    expected = (Condition("value", Test.AT_LEAST, 1),)
+    statement = sql("SELECT 0 AS value").titled("Users are there")
+    operation = Sql(name="q", connection=connect_to(), statements=(statement,), expect=expected, reads=True)
+    outcome = world.perform(operation, uses())
+    assert isinstance(outcome, Failed)
+    assert outcome.problem.detail == "Not so: Users are there\nexpected: value is at least 1; found: 0"
+
+
 def test_autocommit_runs_what_no_transaction_may(
     world: World, uses: Uses, connect_to: Connect, fresh_database: FreshDatabases, postgres_server: PostgresServer
 ) -> None:

@@ -59,7 +59,7 @@ class Check(BaseModel):
     def statement(self) -> Statement:
         """The query as a value in text form: what a driver makes of types must not decide a comparison."""
         query = self.query.strip().removesuffix(";").replace("{", "{{").replace("}", "}}")
-        return sql(f"SELECT (\n{query}\n)::text AS value")
+        return sql(f"SELECT (\n{query}\n)::text AS value").titled(self.name)
 
 
 def asking(checks: Sequence[Check], connection: Connection) -> tuple[Sql, ...]:

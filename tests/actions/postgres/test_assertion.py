@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from runbook.action import Done
-from runbook.actions.postgres.assertion import Assert, AssertFacts, AssertInputs
+from runbook.actions.postgres.assertion import Assert, AssertFacts, AssertInputs, Check
 from runbook.actions.postgres.counts import Count, chosen, parse
 from runbook.errors import Refused
 from runbook.operation import Condition, Sql, Test
@@ -48,6 +48,16 @@ def test_a_query_is_sent_as_a_value_in_text_form(query: str) -> None:
     assert isinstance(operation, Sql)
     text = sql_text(operation.statements[0])
     assert text == f"SELECT (\n{query.strip().removesuffix(';')}\n)::text AS value"
+
+
+@pytest.mark.parametrize(
+    ("name", "title"), [("Users are there", "Users are there"), ("two\nlines {x}", "two lines {x}"), ("  ", "")]
+)
+def test_what_a_check_is_for_stands_before_its_query(name: str, title: str) -> None:
+    statement = Check(query=USERS, at_least=1, name=name).statement()
+    query = f"SELECT (\n{USERS}\n)::text AS value"
+    assert statement.title == title
+    assert sql_text(statement) == (f"-- {title}\n{query}" if title else query)
 
 
 @pytest.mark.parametrize("written", [{}, {"checks": []}, {"checks": [{"query": USERS}]}, {"checks": [{"at_least": 1}]}])
