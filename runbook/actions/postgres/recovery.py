@@ -164,7 +164,8 @@ def started(where: Paths, side: Side, goal: Goal, tools: Tools, *, feeding: bool
     """
     given = " ".join(shlex.quote(word) for word in side_options(where, side, goal))
     words = _pg_ctl(tools, "start", where.side, STARTED_WITHIN_S)
-    known = (f"{where.run}/log", tools.program("pg_controldata"), where.side, where.data, f"--options={given}")
+    control, server = tools.program("pg_controldata"), tools.program("postgres")
+    known = (f"{where.run}/log", control, where.side, where.data, f"--options={given}", server)
     start = tools.run("start_side", "sh", "-c", side_settings.STARTED, "sh", *known, *words, daemon="a server")
     return (
         MakeDirectory(name="make_run", path=where.run, host=tools.host, mode=0o700, owner=tools.owner),

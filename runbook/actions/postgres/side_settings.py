@@ -1,16 +1,30 @@
-"""The settings that a recovering server may not have lower than its primary had: else it pauses, or ends, before its target.
+"""What a side server is started with that stands in no file: settings that may not be lower, libraries that may not be loaded.
 
-Owns the script that starts the side server with them. They are in no file that could be relied on: the base backup's configuration
-is older than what was raised since. Control files tell (manual, Hot Standby, Administrator's Overview): the live cluster's what it
-runs with now, the copy's what it had, and, once it has stopped at a higher one in the WAL, that one.
+Owns the script that starts it. A recovering server may not have some settings lower than its primary had: else it pauses, or ends,
+before its target. The base backup's configuration is older than what was raised since. Control files tell (manual, Hot Standby,
+Administrator's Overview): the live cluster's what it runs with now, the copy's what it had, and, once it has stopped at a higher
+one in the WAL, that one.
+
+A library that is loaded at the start may begin work of its own once the recovery is over: jobs of a schedule, requests to
+elsewhere, replication from the live server. In a copy all of that would be done a second time. Those known for it are left out.
 """
 
 from __future__ import annotations
 
-STARTED = """\
-log=$1 controldata=$2 side=$3 live=$4 options=$5; shift 5
+_WORK_BY_THEMSELVES = "pg_cron|pg_net|pg_partman_bgw|pg_squeeze|pglogical|bdr|spock"
+STARTED = r"""log=$1 controldata=$2 side=$3 live=$4 options=$5 postgres=$6; shift 6
+libraries=$(eval "\"\$postgres\" -D \"\$side\" ${options#--options=} -C shared_preload_libraries" 2>/dev/null)
+loaded='' left_out=''
+for library in $(printf %s "$libraries" | tr -d "\"'" | tr , ' '); do
+  name=${library##*/}
+  case ${name%.so} in
+  LEFT_OUT) left_out=$library ;;
+  *) loaded=$loaded,$library ;;
+  esac
+done
+[ -z "$left_out" ] || options="$options -c shared_preload_libraries='${loaded#,}'"
 had() { LC_ALL=C "$controldata" -D "$1" 2>/dev/null | sed -n "s/^$2 setting: *//p"; }
-for pair in connections:connections worker_processes:worker_processes wal_senders:wal_senders \\
+for pair in connections:connections worker_processes:worker_processes wal_senders:wal_senders \
   prepared_xacts:prepared_transactions locks_per_xact:locks_per_transaction; do
   most=0
   for data in "$side" "$live"; do
@@ -19,8 +33,10 @@ for pair in connections:connections worker_processes:worker_processes wal_sender
   done
   [ "$most" = 0 ] || options="$options -c max_${pair##*:}=$most"
 done
-"$@" "$options" --log="$log" || { code=$?; tail -n 12 "$log" >&2; exit $code; }"""
-"""Arguments: log, pg_controldata, the copy, the live directory (it need not be there), --options=…, and pg_ctl's words."""
+"$@" "$options" --log="$log" || { code=$?; tail -n 12 "$log" >&2; exit $code; }""".replace(
+    "LEFT_OUT", _WORK_BY_THEMSELVES
+)
+"""Arguments: log, pg_controldata, the copy, the live directory (it need not be there), --options=…, postgres; pg_ctl's words."""
 
 STOPPED_UNFIT = """\
 log=$1; shift
