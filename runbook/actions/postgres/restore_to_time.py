@@ -67,11 +67,12 @@ class RestoreToTime(Action[Postgres, RestoreToTimeInputs, RestoreToTimeFacts, Re
     The base backup is unpacked beside the data directory, as far as its manifest says that it goes (if that fails, what came out is
     removed), and every file is checked (`pg_verifybackup`). A side server, with a private socket and no TCP port, replays the
     archive and pauses at the target. Only if it stands there, and not beyond, is it promoted; jobs of a schedule (pg_cron and
-    others that are known) are done by the live server alone. With `mode: swap` both servers are stopped, the history of the new timeline goes into the archive, and two renames put the recovered directory in the live one's
-    place; the former directory is kept beside it. Configuration in the data directory (settings, `pg_hba.conf`, certificates)
-    goes back too, and it is said which files differ from the former ones. With `mode: side` it is left running, for taking single
-    tables or rows out of it. The archive is a directory (`archive: file://…` of the system) on the server's host; archiving must
-    be on. `undo` puts the former directory back.
+    others that are known) are done by the live server alone. With `mode: swap` both servers are stopped, the history of the new
+    timeline goes into the archive, and two renames put the recovered directory in the live one's place; the former directory is
+    kept beside it. Configuration in the data directory (settings, `pg_hba.conf`, certificates) goes back too, and it is said which
+    files differ from the former ones. With `mode: side` it is left running, for taking single tables or rows out of it. The archive
+    is a directory (`archive: file://…` of the system) on the server's host; archiving must be on. `undo` puts the former directory
+    back.
 
     Tablespaces of the cluster's own (of a server on this machine) are unpacked into directories beside the live ones, which carry
     the run's name, and stay there: the links to them lie in the data directory and are exchanged with it, so that the former
