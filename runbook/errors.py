@@ -153,9 +153,14 @@ class Bug(RunbookError):
         )
 
 
-def suggest(word: str, known: tuple[str, ...] | list[str]) -> str:
-    """``did you mean 'x'?`` for the nearest of ``known``, or an empty string."""
+def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
+    """The one of ``known`` that ``word`` is likely to be a misspelling of, or an empty string."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"did you mean '{near[0]}'?" if near else ""
+    return next(iter(get_close_matches(word, known, n=1, cutoff=0.6)), "")
+
+
+def suggest(word: str, known: tuple[str, ...] | list[str]) -> str:
+    """``did you mean 'x'?`` for the nearest of ``known``, or an empty string."""
+    near = nearest(word, known)
+    return f"did you mean '{near}'?" if near else ""

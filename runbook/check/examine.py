@@ -1,7 +1,7 @@
 """Everything that is wrong with a plan file, in one go: the loader's faults, those of the actions, and the rules.
 
 Owns the order and what depends on what. Promises: what is at fault already is not judged again, so that one mistake is one
-problem; the rules are asked of a plan only once it is otherwise whole.
+problem, and hides no other; the rules are asked of a plan only once it is otherwise whole.
 """
 
 from __future__ import annotations
@@ -14,11 +14,16 @@ from runbook.check.faults import faults, unknown_actions
 from runbook.check.fields import AnyAction
 from runbook.check.places import base
 from runbook.check.rules import rules
-from runbook.errors import Problem, Severity
+from runbook.errors import Place, Problem, Severity
 from runbook.plan.codes import orderly
 from runbook.plan.environment import Environment
 from runbook.plan.marks import Below
 from runbook.plan.model import Plan, Step
+from runbook.plan.shape import StepShape
+
+_KEYS = frozenset(field.alias or name for name, field in StepShape.model_fields.items())
+_BESIDE_ITS_ACTION = frozenset(("title", "description", "timeout", "retry", "confirm", "on_failure", "phase"))
+"""Keys of a step that its action doesn't hear of."""
 
 
 def examine(
@@ -39,13 +44,26 @@ def examine(
 
 
 def _clean(steps: tuple[Step, ...], before: tuple[Problem, ...]) -> tuple[Step, ...]:
-    """The steps in whose lines nothing was found."""
+    """The steps in whose lines nothing was found that says what their action does."""
     begins: dict[str, list[int]] = {}
     for step in steps:
         file, line = _begin(step)
         begins.setdefault(file, []).append(line)
-    bad = {(p.where.file, _owner(begins.get(p.where.file, []), p.where.line)) for p in before if p.where}
-    return tuple(step for step in steps if _begin(step) not in bad)
+    bad: dict[tuple[str, int], list[Place]] = {}
+    for where in (problem.where for problem in before if problem.where):
+        bad.setdefault((where.file, _owner(begins.get(where.file, []), where.line)), []).append(where)
+    return tuple(step for step in steps if not any(_spoils(step, where) for where in bad.get(_begin(step), ())))
+
+
+def _spoils(step: Step, where: Place) -> bool:
+    """Whether a fault at that place of a step leaves its action without what it is told."""
+    if not isinstance(step.marks, Below):
+        return True
+    marks, path = step.marks.marks, base(step)
+    key = marks.part(path, where)
+    if key and key not in _KEYS:  # it may be another one that is misspelt
+        return not (marks.has((*path, "on")) and marks.has((*path, "with")))
+    return key not in _BESIDE_ITS_ACTION
 
 
 def _begin(step: Step) -> tuple[str, int]:

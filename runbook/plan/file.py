@@ -11,22 +11,23 @@ import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from runbook.errors import InvalidInput, Place, Problem
+from runbook.errors import InvalidInput, Place, Problem, nearest
 from runbook.operation import Json
 from runbook.plan.codes import problem
 from runbook.plan.explain import explain, faulty
 from runbook.plan.marks import Below, Marks, Path
 from runbook.plan.model import InputSpec, Source
 from runbook.plan.scalar import kind
-from runbook.plan.shape import EnvironmentShape, InputShape, PlanShape
+from runbook.plan.shape import EnvironmentShape, InputShape, InputType, PlanShape
 from runbook.plan.template import is_template
 from runbook.plan.text import Text
 from runbook.plan.values import from_value
 from runbook.plan.yaml import Document, read_yaml
+from runbook.system import SYSTEMS
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -163,6 +164,10 @@ def _prune(tree: dict[str, Json], path: Path) -> bool:
             steps: Any = tree[section]
             steps[number].pop(key, None)
             return True
+        case ("inputs", str(name), "type"):
+            return _respelt(tree["inputs"], name, "type", get_args(InputType))
+        case ("systems", str(name)):
+            return _respelt(tree, "systems", name, tuple(SYSTEMS))
         case ("inputs", str(name), str(key), *_) if key != "type":
             inputs: Any = tree["inputs"]
             inputs[name].pop(key, None)
@@ -173,6 +178,15 @@ def _prune(tree: dict[str, Json], path: Path) -> bool:
                 tree["name"] = "unnamed"
             return True
     return False
+
+
+def _respelt(tree: Any, above: str, key: str, known: tuple[str, ...]) -> bool:
+    """Put what is likely to be meant in the place of a misspelt type, so that the rest can be checked; False where nothing is."""
+    written = tree[above].get(key) if isinstance(tree[above], dict) else None
+    meant = nearest(written, known) if isinstance(written, str) else ""
+    if meant:
+        tree[above][key] = meant
+    return bool(meant)
 
 
 def _inputs(shape: PlanShape, marks: Marks, problems: list[Problem]) -> dict[str, InputSpec]:

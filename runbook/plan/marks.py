@@ -72,6 +72,16 @@ class Marks:
         """Whether something stands at ``path``."""
         return self._walk(path)[2] == len(path)
 
+    def part(self, path: Path, place: Place) -> str:
+        """The key below ``path`` in whose part of the text a place lies; empty where that is in none."""
+        _, spot, found = self._walk(path)
+        children = spot[1] if isinstance(spot, tuple) and found == len(path) else None
+        if not isinstance(children, dict):
+            return ""
+        begun = at(place.line - 1, place.column - 1)
+        before = {position: name for name, (position, _) in children.items() if position <= begun}
+        return before[max(before)] if before else ""
+
     def _walk(self, path: Path) -> tuple[Position | None, Spot, int]:
         """The deepest key position, the deepest spot, and how many parts of the path were found."""
         key: Position | None = None

@@ -27,6 +27,34 @@ def test_faults_of_both_kinds_are_told_together() -> None:
     assert examined(HEAD + steps) == ["E136", "E103", "E220", "E131", "E102"]
 
 
+def test_a_fault_beside_what_an_action_is_told_hides_none_in_that() -> None:
+    look = "steps:\n- id: look\n  uses: http.check\n  on: site\n  with: {stats: 200}\n"
+    assert examined(f"{HEAD}{look}  timeout: soon\n") == ["E102", "E103"]
+    assert examined(f"{HEAD}{look}  retry: {{attempts: 0}}\n") == ["E102", "E103"]
+    assert examined(f"{HEAD}{look}  colour: red\n") == ["E102", "E102"]
+    assert examined(
+        f"{HEAD}steps:\n- {{id: look, timeout: soon, uses: http.check, on: site, with: {{stats: 2}}}}\n"
+    ) == [
+        "E103",
+        "E102",
+    ]
+
+
+def test_a_misspelt_type_hides_nothing() -> None:
+    steps = "steps:\n- {id: look, uses: http.chek, on: site}\n"
+    assert examined(HEAD.replace("count: {type: integer}", "count: {type: integr}") + steps) == ["E103", "E220"]
+    assert examined(HEAD.replace("db: postgres", "db: postgress") + steps) == ["E103", "E220"]
+    counted = HEAD.replace("{type: integer}", "{type: integr, default: many}")
+    assert examined(counted + steps) == ["E103", "E161", "E220"]
+
+
+def test_a_key_that_may_be_another_one_misspelt_is_one_mistake() -> None:
+    ask = "steps:\n- id: ask\n  uses: postgres.query\n"
+    assert examined(f"{HEAD}{ask}  on: db\n  wiht: {{query: SELECT 1}}\n") == ["E102"]
+    assert examined(f"{HEAD}{ask}  onn: db\n  with: {{query: SELECT 1}}\n") == ["E102"]
+    assert examined(f"{HEAD}{ask}  on: db\n  with: {{quary: SELECT 1}}\n") != []
+
+
 def test_what_the_loader_left_out_is_not_missed_as_well() -> None:
     assert examined(HEAD + "steps:\n- {id: look, uses: http.check, on: 5}\n") == ["E103"]
     assert examined(HEAD + "steps:\n- {id: ask, uses: postgres.query, on: db, with: [SELECT 1]}\n") == ["E103"]
