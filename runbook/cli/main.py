@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -118,6 +119,9 @@ class Commands(click.Group):
         except ReaderLeft:
             mute_broken()
             return int(ExitCode.DONE)
+        except RunbookError as error:
+            _say_where(error, ctx)
+            raise
         except BrokenPipeError as error:
             raise Bug(f"{type(error).__name__}: {error}") from error
 
@@ -193,7 +197,20 @@ def _say(error: RunbookError) -> int:
 
     for problem in error.problems:
         say(problem.render())
+    for note in getattr(error, "__notes__", ()):
+        say(note)
     return int(error.exit_code)
+
+
+def _say_where(error: RunbookError, ctx: click.Context) -> None:
+    """Let the remedies find the runs that they name, where the command was given another state directory than the usual one."""
+    from runbook.cli.elsewhere import remedies
+    from runbook.cli.options import LOOKED_INTO
+
+    given = ctx.meta.get(LOOKED_INTO)
+    words = remedies(error.problems, Path(given).absolute()) if given and "://" not in given else ""
+    if words:
+        error.add_note(words)
 
 
 def _trace(error: Exception) -> int:

@@ -16,13 +16,15 @@ from runbook.errors import Problem, UsageFault
 F = TypeVar("F", bound=Callable[..., Any])
 
 STATE = ".runbook"
+LOOKED_INTO = "runbook.state"
+"""In a context's meta: the state directory that the command was given."""
 
 
 def state(function: F) -> F:
     """``--state DIR``."""
     text = "Directory of runs, locks and the sandbox."
     option = click.option(
-        "--state", default=STATE, show_default=True, envvar="RUNBOOK_STATE", callback=_said, help=text
+        "--state", default=STATE, show_default=True, envvar="RUNBOOK_STATE", callback=_looked_into, help=text
     )
     return option(function)
 
@@ -31,6 +33,12 @@ def environment(function: F) -> F:
     """``--env NAME|PATH``."""
     text = "An environment: a name, or a path."
     return click.option("-e", "--env", "env", default="", callback=_said, help=text)(function)
+
+
+def _looked_into(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """The value, kept where the door finds it when it shows what went wrong."""
+    context.meta[LOOKED_INTO] = value
+    return _said(context, parameter, value)
 
 
 def _said(context: click.Context, parameter: click.Parameter, value: str) -> str:

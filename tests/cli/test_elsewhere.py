@@ -36,3 +36,19 @@ def test_the_usual_directory_needs_no_word_by_whatever_name(
     (tmp_path / "work" / ".runbook").symlink_to(runbook.state)
     monkeypatch.chdir(tmp_path / "work")
     assert "each with" not in runbook("apply", plan(tmp_path, LOOK)).out
+
+
+def test_so_do_the_remedies_of_what_is_refused(
+    runbook: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RUNBOOK_STATE")
+    path = plan(tmp_path, shell("works", "true"))
+    assert runbook("apply", path).code == 0
+    told = f"  with --state {runbook.state}; or, once: export RUNBOOK_STATE={runbook.state}"
+    refused = runbook("resume")
+    assert "runbook show 2" in refused.err
+    assert refused.err.splitlines()[-1] == told
+    monkeypatch.setenv("RUNBOOK_STATE", str(runbook.state))
+    assert "--state" not in runbook("resume").err
+    monkeypatch.delenv("RUNBOOK_STATE")
+    assert "--state" not in runbook("apply", str(tmp_path / "none.yaml")).err
