@@ -14,15 +14,15 @@ from __future__ import annotations
 _WORK_BY_THEMSELVES = "pg_cron|pg_net|pg_partman_bgw|pg_squeeze|pglogical|bdr|spock"
 STARTED = r"""log=$1 controldata=$2 side=$3 live=$4 options=$5 postgres=$6; shift 6
 libraries=$(eval "\"\$postgres\" -D \"\$side\" ${options#--options=} -C shared_preload_libraries" 2>/dev/null)
-loaded='' left_out=''
-for library in $(printf %s "$libraries" | tr -d "\"'" | tr , ' '); do
+loaded= left_out=
+for library in $(printf %s "$libraries" | tr -d "\042\047" | tr , " "); do
   name=${library##*/}
   case ${name%.so} in
   LEFT_OUT) left_out=$library ;;
-  *) loaded=$loaded,$library ;;
+  *) loaded=$loaded,${library#\$libdir/} ;;
   esac
 done
-[ -z "$left_out" ] || options="$options -c shared_preload_libraries='${loaded#,}'"
+[ -z "$left_out" ] || options="$options -c shared_preload_libraries=\"${loaded#,}\""
 had() { LC_ALL=C "$controldata" -D "$1" 2>/dev/null | sed -n "s/^$2 setting: *//p"; }
 for pair in connections:connections worker_processes:worker_processes wal_senders:wal_senders \
   prepared_xacts:prepared_transactions locks_per_xact:locks_per_transaction; do

@@ -19,7 +19,7 @@ SCHEDULER = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_cron
 @pytest.mark.pg_cron
 def test_a_side_copy_does_no_jobs_of_a_schedule(stage: Stage, cluster: Cluster, backups: Store) -> None:
     run = cluster.server.sql
-    run("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements', '$libdir/pg_cron'")
+    run("ALTER SYSTEM SET shared_preload_libraries = '$libdir/pg_stat_statements', '$libdir/pg_cron', 'auto_explain'")
     cluster.server.restart()
     run("ALTER SYSTEM SET cron.use_background_workers = 'on'")
     run("CREATE EXTENSION pg_cron")
@@ -39,6 +39,6 @@ def test_a_side_copy_does_no_jobs_of_a_schedule(stage: Stage, cluster: Cluster, 
         assert copy.execute("SELECT word FROM notes ORDER BY 1").fetchall() == [("1 kept",)]
         assert copy.execute("SELECT count(*) FROM cron.job").fetchall() == [(1,)], "what was scheduled is there"
         assert copy.execute(SCHEDULER).fetchall() == [(0,)]
-        assert copy.execute("SHOW shared_preload_libraries").fetchall() == [("pg_stat_statements",)]
+        assert copy.execute("SHOW shared_preload_libraries").fetchall() == [("pg_stat_statements,auto_explain",)]
     assert run(SCHEDULER) == [(1,)]
     step.undo()
