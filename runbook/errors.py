@@ -153,11 +153,11 @@ class Bug(RunbookError):
         )
 
 
-def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
-    """The one of ``known`` that ``word`` is likely to be a misspelling of, or an empty string."""
+def nearest(word: str, known: tuple[str, ...] | list[str], *, likeness: float = 0.6) -> str:
+    """The one of ``known`` that ``word`` is most like, or an empty string; at 0.8 it is hardly anything but a misspelling."""
     from difflib import get_close_matches
 
-    return next(iter(get_close_matches(word, known, n=1, cutoff=0.6)), "")
+    return next(iter(get_close_matches(word, known, n=1, cutoff=likeness)), "")
 
 
 def suggest(word: str, known: tuple[str, ...] | list[str]) -> str:

@@ -14,7 +14,7 @@ from runbook.check.faults import faults, unknown_actions
 from runbook.check.fields import AnyAction
 from runbook.check.places import base
 from runbook.check.rules import rules
-from runbook.errors import Place, Problem, Severity
+from runbook.errors import Place, Problem, Severity, nearest
 from runbook.plan.codes import orderly
 from runbook.plan.environment import Environment
 from runbook.plan.marks import Below
@@ -22,7 +22,8 @@ from runbook.plan.model import Plan, Step
 from runbook.plan.shape import StepShape
 
 _KEYS = frozenset(field.alias or name for name, field in StepShape.model_fields.items())
-_BESIDE_ITS_ACTION = frozenset(("title", "description", "timeout", "retry", "confirm", "on_failure", "phase"))
+_NONE = "nothing that a step has"
+_BESIDE_ITS_ACTION = frozenset(("title", "description", "timeout", "retry", "confirm", "on_failure", "phase", _NONE))
 """Keys of a step that its action doesn't hear of."""
 
 
@@ -61,8 +62,8 @@ def _spoils(step: Step, where: Place) -> bool:
         return True
     marks, path = step.marks.marks, base(step)
     key = marks.part(path, where)
-    if key and key not in _KEYS:  # it may be another one that is misspelt
-        return not (marks.has((*path, "on")) and marks.has((*path, "with")))
+    if key and key not in _KEYS and marks.has((*path, "on")) and marks.has((*path, "with")):
+        key = nearest(key, sorted(_KEYS)) or _NONE  # it may be another one that is misspelt
     return key not in _BESIDE_ITS_ACTION
 
 

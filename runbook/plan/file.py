@@ -181,9 +181,9 @@ def _prune(tree: dict[str, Json], path: Path) -> bool:
 
 
 def _respelt(tree: Any, above: str, key: str, known: tuple[str, ...]) -> bool:
-    """Put what is likely to be meant in the place of a misspelt type, so that the rest can be checked; False where nothing is."""
+    """Put what is surely meant in the place of a misspelt type, so that the rest can be checked; False where nothing is."""
     written = tree[above].get(key) if isinstance(tree[above], dict) else None
-    meant = nearest(written, known) if isinstance(written, str) else ""
+    meant = nearest(written, known, likeness=0.8) if isinstance(written, str) else ""
     if meant:
         tree[above][key] = meant
     return bool(meant)

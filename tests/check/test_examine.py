@@ -44,6 +44,9 @@ def test_a_misspelt_type_hides_nothing() -> None:
     steps = "steps:\n- {id: look, uses: http.chek, on: site}\n"
     assert examined(HEAD.replace("count: {type: integer}", "count: {type: integr}") + steps) == ["E103", "E220"]
     assert examined(HEAD.replace("db: postgres", "db: postgress") + steps) == ["E103", "E220"]
+    other = HEAD.replace("mode: {type: string, choices", "mode: {type: enum, choices")
+    plan, problems = examine_plan("plan.yaml", FrozenReader({"plan.yaml": (other + steps).encode()}))
+    assert (plan, codes(list(problems))) == (None, ["E103"]), "what is meant by that nobody knows"
     counted = HEAD.replace("{type: integer}", "{type: integr, default: many}")
     assert examined(counted + steps) == ["E103", "E161", "E220"]
 
@@ -51,6 +54,7 @@ def test_a_misspelt_type_hides_nothing() -> None:
 def test_a_key_that_may_be_another_one_misspelt_is_one_mistake() -> None:
     ask = "steps:\n- id: ask\n  uses: postgres.query\n"
     assert examined(f"{HEAD}{ask}  on: db\n  wiht: {{query: SELECT 1}}\n") == ["E102"]
+    assert examined(f"{HEAD}{ask}  on: db\n  forech: [a]\n  with: {{quary: SELECT 1}}\n") == ["E102"]
     assert examined(f"{HEAD}{ask}  onn: db\n  with: {{query: SELECT 1}}\n") == ["E102"]
     assert examined(f"{HEAD}{ask}  on: db\n  with: {{quary: SELECT 1}}\n") != []
 
