@@ -37,6 +37,7 @@ ANSWERS_WITHIN_S = 30.0
 _NO_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """What can't stand in a header's value (RFC 9110, 5.5)."""
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NOT_OVER = "its answer was not over in time"
 _WRONG = "correct the url and the headers in the environment"
 _UNSETTLED = frozenset({502, 504})
 """A gateway's word about a server that it lost: the request may have been carried out."""
@@ -85,13 +86,19 @@ def send(request: Request, bound: Bound, *, redactor: Redactor) -> Response | No
         return round(time.monotonic() - began, 3)
 
     client, asked = _prepared(request, headers, max(0.001, bound.at_most(ANSWERS_WITHIN_S)))
+    end = _End()
     try:
-        with _ended_at(bound, asked), client, contextlib.closing(client.send(asked, stream=True)) as answer:
+        with end.at(bound, asked), client, contextlib.closing(client.send(asked, stream=True)) as answer:
             body = bytearray()
             for chunk in answer.iter_bytes():
                 body += chunk
-                if len(body) >= enough or bound.over:
+                if len(body) >= enough:
                     break
+                if bound.over:
+                    return NoResponse(_NOT_OVER, sent=True, elapsed_s=elapsed_s())
+            else:
+                if end.come and not _told_how_long(answer.headers):  # it may have been cut, and looks whole
+                    return NoResponse(_NOT_OVER, sent=True, elapsed_s=elapsed_s())
             text = redactor(_text(bytes(body), answer.encoding or "utf-8"))
             return Response(answer.status_code, _cut(text), elapsed_s())
     except httpx.UnsupportedProtocol as error:
@@ -99,39 +106,53 @@ def send(request: Request, bound: Bound, *, redactor: Redactor) -> Response | No
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         return NoResponse(_explained(error), sent=False, elapsed_s=elapsed_s())
     except (httpx.HTTPError, UnicodeError) as error:  # a host's name is only encoded when it is looked up
-        why = "its answer was not over in time" if bound.over else f"{type(error).__name__}: {redactor(str(error))}"
+        why = _NOT_OVER if end.come else f"{type(error).__name__}: {redactor(str(error))}"
         return NoResponse(why, sent=True, elapsed_s=elapsed_s())
 
 
-@contextlib.contextmanager
-def _ended_at(bound: Bound, asked: httpx.Request) -> Iterator[None]:
-    """End the request's connection when its time is over: each wait for a byte is bounded, but a server may send one by one."""
-    left = bound.left_s()
-    if left is None:
-        yield
-        return
-    sockets: list[socket.socket] = []
+class _End:
+    """The end of a request's time. Each wait for a byte is bounded, but a server may send one by one: its line is cut."""
 
-    def follow(event: str, about: Mapping[str, object]) -> None:
+    def __init__(self) -> None:
+        self.come = False
+        self._line: socket.socket | None = None
+
+    @contextlib.contextmanager
+    def at(self, bound: Bound, asked: httpx.Request) -> Iterator[None]:
+        """Within, the request has as long as the bound says."""
+        left = bound.left_s()
+        if left is None:
+            yield
+            return
+        asked.extensions["trace"] = self._follow
+        timer = threading.Timer(left, self._cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _follow(self, event: str, about: Mapping[str, object]) -> None:
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             stream: Any = about["return_value"]  # httpcore's
-            sockets[:] = [stream.get_extra_info("socket")]
+            self._line = stream.get_extra_info("socket")
+            if self.come:  # a name that was looked for, or a greeting, took longer than there was time
+                self._cut()
 
-    def cut() -> None:
-        for one in sockets:
+    def _cut(self) -> None:
+        self.come = True
+        line = self._line
+        if line is not None:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(
-                    one, socket.SHUT_RDWR
+                    line, socket.SHUT_RDWR
                 )  # as any socket's: TLS would take its state from whoever reads
 
-    asked.extensions["trace"] = follow
-    timer = threading.Timer(left, cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+
+def _told_how_long(headers: httpx.Headers) -> bool:
+    """Whether an answer says where it ends, so that one that was cut is known for it."""
+    return "content-length" in headers or "chunked" in headers.get("transfer-encoding", "")
 
 
 def _prepared(request: Request, headers: Mapping[bytes, bytes], within_s: float) -> tuple[httpx.Client, httpx.Request]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import ssl
 import subprocess
 import threading
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -56,6 +57,16 @@ class Handler(BaseHTTPRequestHandler):
                 with contextlib.suppress(OSError):
                     while not self.let_go.wait(0.05):
                         self.connection.sendall(b"X-A: 1\r\n")
+            case "/half":
+                self.connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nall is well\n")
+                self.let_go.wait()
+                self.close_connection = True
+            case "/drop-by-drop":
+                self.connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+                with contextlib.suppress(OSError):
+                    while not self.let_go.wait(0.05):
+                        self.connection.sendall(b"x")
+                self.close_connection = True
             case "/cut":
                 self.connection.close()
             case path if path.startswith("/charset/"):
@@ -197,6 +208,36 @@ def test_headers_that_come_one_by_one_are_not_waited_for_beyond_the_bound(
             break  # else its time was over before it was sent
     assert isinstance(outcome, Failed if reads else Lost)
     assert "not over in time" in outcome.problem.detail
+    assert time.monotonic() - began < 300
+
+
+@pytest.mark.parametrize("path", ["/half", "/drop-by-drop"])
+def test_what_has_come_in_time_of_an_answer_that_is_not_over_is_no_answer(
+    server: str, path: str, world: World, uses: Uses
+) -> None:
+    for reads in (True, False):
+        Handler.seen.clear()
+        for within_s in LONGER_S:
+            outcome = world.perform(call(f"{server}{path}", "GET", reads=reads), uses(within_s=within_s))
+            if Handler.seen:
+                break  # else its time was over before it was sent
+        assert isinstance(outcome, Failed if reads else Lost), outcome
+        assert "not over in time" in outcome.problem.detail
+
+
+def test_an_answer_is_cut_too_where_the_name_took_longer_to_find_than_there_was_time(
+    server: str, world: World, uses: Uses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = socket.getaddrinfo
+
+    def slowly(*wanted: Any, **more: Any) -> Any:
+        time.sleep(1.5)
+        return look_up(*wanted, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    began = time.monotonic()
+    outcome = world.perform(call(f"{server}/drip".replace("127.0.0.1", "localhost"), "GET"), uses(within_s=1.0))
+    assert isinstance(outcome, Failed)
     assert time.monotonic() - began < 300
 
 

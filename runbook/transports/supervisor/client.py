@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
-import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -25,20 +22,15 @@ from typing import Literal, cast
 
 from runbook.errors import Busy, JournalFault, Problem, RunbookError
 from runbook.transports.supervisor import processes, requests
+from runbook.transports.supervisor.line import SOCKET, Line, Stopped
 from runbook.transports.supervisor.records import read_children
 from runbook.transports.supervisor.requests import Ended, Spawn
 from runbook.transports.supervisor.wire import EndedWire, RecordWire
 
-SOCKET = "supervisor.sock"
-CHUNK = 1 << 15
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _DECODER = json.JSONDecoder()
 START_S = 60.0
 """How long a supervisor may take until it listens, or the one before it until it is gone."""
-LOOKS_EVERY_S = 10.0
-"""While nothing is heard: how often it is looked whether the supervisor has been stopped. Twice in a row, and it is given up."""
-LONGEST_SOCKET_NAME = 100
-_HUNG_UP = getattr(select, "POLLRDHUP", 0)  # POLLHUP and POLLERR are told in any case
 KEPT = ("PATH", "TZ", "LD_LIBRARY_PATH", "RUNBOOK_CRASH")
 """Of the engine's environment, what its supervisor gets: secrets that stand there are none of its business."""
 
@@ -77,9 +69,9 @@ class _Waiter:
 class Supervisor:
     """A connection to a run's supervisor. Only the holder of ``engine.lock`` may have one: it replaces any before."""
 
-    def __init__(self, run_dir: Path, connection: socket.socket) -> None:
+    def __init__(self, run_dir: Path, line: Line) -> None:
         self._run_dir = run_dir
-        self._connection = connection
+        self._line = line
         self._sending = threading.Lock()
         self._state = threading.Lock()
         self._waiters: dict[str, _Waiter] = {}
@@ -87,22 +79,24 @@ class Supervisor:
         self._reading = False
         self._lost: tuple[str, ...] = ()
         self._in = b""
-        self._heard = select.poll()
-        self._heard.register(connection, select.POLLIN)
-        self.pid = _peer(connection)
+        self.pid = line.pid
 
     # --- coming and going -------------------------------------------------------------------------------------------
 
     @classmethod
     def attach(cls, run_dir: Path) -> Supervisor | None:
         """Connect to the supervisor of ``run_dir``, if there is one."""
-        connection = _connect(run_dir / SOCKET)
-        if connection is None:
-            return None
-        found = cls(run_dir, connection)
         try:
-            found.pid = found._status().get("pid", 0)
+            line = Line.to(run_dir)
+        except Stopped as fault:
+            raise SupervisorLost(*_told(fault)) from None
+        if line is None:
+            return None
+        found = cls(run_dir, line)
+        try:
+            found.pid = line.pid = found._status().get("pid", 0)
         except SupervisorLost:
+            found.close()
             if processes.stopped(found.pid):
                 raise
             return None  # it was leaving
@@ -125,7 +119,7 @@ class Supervisor:
 
     def close(self) -> None:
         """Hang up. The supervisor goes on with what runs, and leaves when nothing does."""
-        self._connection.close()
+        self._line.close()
 
     # --- what can be asked ------------------------------------------------------------------------------------------
 
@@ -192,9 +186,7 @@ class Supervisor:
     @property
     def connected(self) -> bool:
         """Whether the other side still holds the line, as the kernel knows it: nothing is sent, nobody is waited for."""
-        line = select.poll()
-        line.register(self._connection, _HUNG_UP)
-        return not self._lost and not line.poll(0)
+        return not self._lost and self._line.connected
 
     def status(self) -> tuple[str, ...]:
         """The ids of the operations that run."""
@@ -229,7 +221,12 @@ class Supervisor:
         line = _ENCODER.encode(message).encode() + b"\n"
         try:
             with self._sending:
-                self._connection.sendall(line)
+                if self._lost:  # a message may have been sent in part
+                    raise SupervisorLost(*self._lost)
+                self._line.send(line)
+        except Stopped as fault:
+            self._lost = _told(fault)
+            raise SupervisorLost(*self._lost) from None
         except OSError as error:
             raise SupervisorLost(f"sending: {error.strerror}") from None
 
@@ -255,28 +252,18 @@ class Supervisor:
         """Read until this waiter's message is there, handing others theirs."""
         try:
             while waiter.message is None and not self._lost:
-                if not self._hears():
-                    self._lost = f"its process {self.pid} is stopped", f"kill -CONT {self.pid}; then `runbook resume`"
-                    return
-                data = self._connection.recv(CHUNK)
+                data = self._line.receive()
                 if not data:
                     self._lost = ("it hung up",)
                 *lines, self._in = (self._in + data).split(b"\n")
                 for tell in [tell for line in lines if (tell := self._deliver(_DECODER.decode(line.decode())))]:
                     tell()
+        except Stopped as fault:
+            self._lost = _told(fault)
         except OSError as error:
             self._lost = (f"receiving: {error.strerror}",)
         finally:
             self._reading = False
-
-    def _hears(self) -> bool:
-        """Wait for something to read, however long; False: the other side has been stopped (SIGSTOP), and says nothing."""
-        stopped = False
-        while not self._heard.poll(LOOKS_EVERY_S * 1000):
-            was, stopped = stopped, processes.stopped(self.pid)
-            if was and stopped:
-                return False
-        return True
 
     def _deliver(self, message: Message) -> Callable[[], None] | None:
         """Hand a message to its waiter. Progress is told by what comes back, after all that came with it is handed over."""
@@ -302,6 +289,11 @@ class Supervisor:
                     return
 
 
+def _told(fault: Stopped) -> tuple[str, str]:
+    """What is said of a supervisor that stands still, and what to do."""
+    return f"its process {fault.pid} is stopped", f"kill -CONT {fault.pid}; then `runbook resume`"
+
+
 def _kill(operation: str, grace_s: float) -> Mapping[str, object]:
     return {"op": "kill", "id": operation, "grace_s": grace_s}
 
@@ -314,33 +306,6 @@ def _key(message: Message) -> str:
             return "status"
         case _:
             return message.get("id", "")
-
-
-def _peer(connection: socket.socket) -> int:
-    """The process that listens at the other end; 0: the kernel doesn't say."""
-    if sys.platform != "linux":
-        return 0
-    pid, _uid, _gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return int(pid)
-
-
-def _connect(path: Path) -> socket.socket | None:
-    """A connection, or None if nobody listens. A path too long for a socket's name goes through ``/proc/self/fd``."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    folder = -1
-    try:
-        name = os.fspath(path)
-        if len(os.fsencode(name)) > LONGEST_SOCKET_NAME:
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            name = f"/proc/self/fd/{folder}/{path.name}"
-        connection.connect(name)
-    except OSError:
-        connection.close()
-        return None
-    finally:
-        if folder >= 0:
-            os.close(folder)
-    return connection
 
 
 def _launch(run_dir: Path) -> tuple[int, str]:

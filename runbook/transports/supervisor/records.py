@@ -98,6 +98,12 @@ def settle(run_dir: Path, operation: str, *, until: Callable[[], bool]) -> Child
         time.sleep(POLL_S)
 
 
+def supervisor_of(run_dir: Path) -> int:
+    """The process id of the run's newest supervisor, as it wrote it down, living or not; 0: there was none."""
+    opened = [record for record in _records(run_dir / ledger.NAME) if record["event"] == "opened"]
+    return opened[-1].get("pid", 0) if opened else 0
+
+
 def end_orphans(run_dir: Path, operation: str, *, grace_s: float) -> bool:
     """End what lives of an operation whose supervisor is gone: TERM, KILL after the grace. False: something is left."""
     kill_at = time.monotonic() + grace_s

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from runbook.transports.supervisor import client, processes
+from runbook.transports.supervisor import line, processes
 from runbook.transports.supervisor.client import Supervisor, SupervisorLost
 from runbook.transports.supervisor.records import State, read_children
+from runbook.transports.supervisor.requests import Spawn, Text
 from tests.fixtures.patience import Gate, eventually
 
-from .conftest import one
+from .conftest import one, sh
 
 TOLD_WITHIN_S = 20.0
 """It is looked every 0.1 s in these tests."""
@@ -24,7 +25,7 @@ TOLD_WITHIN_S = 20.0
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "LOOKS_EVERY_S", 0.1)
+    monkeypatch.setattr(line, "LOOKS_EVERY_S", 0.1)
 
 
 @contextmanager
@@ -38,9 +39,10 @@ def stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def test_whoever_waits_is_told_and_the_child_goes_on(supervisor: Supervisor, run_dir: Path, gate: Gate) -> None:
+def test_whoever_waits_is_told_and_the_child_goes_on(supervisor: Supervisor, run_dir: Path, tmp_path: Path) -> None:
+    gates = {name: Gate(tmp_path / name) for name in ("a", "b")}
     with ThreadPoolExecutor() as pool:
-        waits = [pool.submit(supervisor.spawn, one(name, f"{gate.wait}; echo done")) for name in ("a", "b")]
+        waits = [pool.submit(supervisor.spawn, one(name, f"{gate.wait}; echo done")) for name, gate in gates.items()]
         eventually(lambda: set(supervisor.status()) == {"a", "b"})
         try:
             with stopped(supervisor.pid):
@@ -52,7 +54,7 @@ def test_whoever_waits_is_told_and_the_child_goes_on(supervisor: Supervisor, run
                     assert problem.fix == f"kill -CONT {supervisor.pid}; then `runbook resume`"
                 assert not supervisor.connected
         finally:
-            for _ in waits:
+            for gate in gates.values():
                 gate.open()
     eventually(lambda: all(read_children(run_dir)[name].state is State.ENDED for name in ("a", "b")))
     found = Supervisor.start(run_dir)
@@ -68,6 +70,35 @@ def test_no_second_one_is_started_beside_it(supervisor: Supervisor, run_dir: Pat
         Supervisor.start(run_dir)
     again = Supervisor.start(run_dir)
     assert again.pid == supervisor.pid
+    again.close()
+
+
+def test_however_many_ask_each_is_told(supervisor: Supervisor, run_dir: Path) -> None:
+    supervisor.close()
+    with stopped(supervisor.pid):
+        for _ in range(12):  # more than the kernel keeps waiting
+            with pytest.raises(SupervisorLost, match=f"its process {supervisor.pid} is stopped"):
+                Supervisor.attach(run_dir)
+    eventually(lambda: _attached(run_dir))
+
+
+def _attached(run_dir: Path) -> bool:
+    found = Supervisor.attach(run_dir)
+    if found is not None:
+        found.close()
+    return found is not None
+
+
+def test_what_is_larger_than_the_kernel_takes_is_not_sent_for_ever(supervisor: Supervisor, run_dir: Path) -> None:
+    large = Spawn(id="large", stages=(sh("cat >/dev/null"),), input=Text("x" * 4_000_000))
+    with stopped(supervisor.pid):
+        with pytest.raises(SupervisorLost, match="is stopped"):
+            supervisor.spawn(large)
+        with pytest.raises(SupervisorLost, match="is stopped"):
+            supervisor.kill("large")
+    supervisor.close()
+    again = Supervisor.start(run_dir)
+    assert again.spawn(large).code == 0, "what was sent in part is nothing"
     again.close()
 
 
