@@ -31,7 +31,8 @@ _UNSIGNED = frozenset(("boolean", "duration", "size", "datetime", "path"))
 _PIECE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _OPTIONLESS = re.compile(
     r"""\^? (?: \[ (?: [A-Za-z]-[A-Za-z] | [0-9]-[0-9] | [A-Za-z0-9_/.:@,] | \\[wd] )+ \] | [A-Za-z0-9_/:@,] | \\[wd] )
-        (?! [*?] | \{\s*[0,] ) (?: \\. | [^|()\\] | \([^()]*\) )*""",
+        (?: \+ | \{[1-9][0-9]*(?:,[0-9]*)?\} )? (?! [*?+{] )
+        (?: \\. | \[[^\[\]\\]*\] | [^|()\[\]\\] | \( (?: \\. | \[[^\[\]\\]*\] | [^()\[\]\\] )* \) )*""",
     re.VERBOSE | re.DOTALL,
 )
 """Patterns that fit no text with a hyphen at its beginning: their first piece is there, is none, and has no alternative."""

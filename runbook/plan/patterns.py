@@ -1,4 +1,4 @@
-"""Regular expressions of a plan's own, matched in a time that grows with the text alone.
+"""Regular expressions of a plan's own, matched in a time that grows with the lengths of text and pattern alone.
 
 Owns what a ``pattern`` may be and what it fits. Promises: no pattern and no value make a match run for ever, as
 backtracking would (``(a+)+$``); what such an engine can't do, look-around and backreferences, is refused when the plan is
@@ -22,7 +22,7 @@ def check_pattern(text: str) -> str:
             _whole(text)
         except SchemaError as error:
             why = str(error).strip().splitlines()[-1].rpartition("error: ")[2].rstrip(".")
-            raise ValueError(f"expected a regular expression without look-around and backreferences: {why}") from None
+            raise ValueError(f"expected a regular expression (no look-around, no backreferences): {why}") from None
     return text
 
 

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
+from threading import RLock
 from typing import assert_never
 
 from runbook.action import Effect, Interrupted
@@ -62,6 +63,7 @@ class Loop:
         self._flying = 0
         self._declined: list[StepWaiting] = []
         self._unlocked: dict[str, Claim] = {}
+        self._binding = RLock()
 
     def stop(self) -> None:
         """Ask the loop to begin nothing more. Safe from a signal handler."""
@@ -200,7 +202,8 @@ class Loop:
             problem = self._retries(prepared, ended)
             if problem is None:
                 if isinstance(ended, Won):
-                    self._bind(prepared, first_use=False)
+                    with self._binding:
+                        self._bind(prepared, first_use=False)
                 life.close(ended)
                 return
             state = self._ledger.run.step(step)
@@ -215,19 +218,21 @@ class Loop:
 
     def _taken(self, prepared: Prepared) -> Broke | None:
         """Lock what a step changes and the run doesn't hold yet, before it begins to; or how it fails: another run has that."""
-        for name in self._names(prepared):
-            if name in self._unlocked:
-                try:
-                    self._setting.rebind(self._unlocked[name])
-                except Busy as error:
-                    return Broke(error.problems[0])
-                self._unlocked.pop(name, None)
-        return self._bind(prepared, first_use=True)
+        with self._binding:
+            for name in self._names(prepared):
+                if name in self._unlocked:
+                    try:
+                        self._setting.rebind(self._unlocked[name])
+                    except Busy as error:
+                        return Broke(error.problems[0])
+                    del self._unlocked[name]
+            return self._bind(prepared, first_use=True)
 
     def _bind(self, prepared: Prepared, *, first_use: bool) -> Broke | None:
         """Lock and journal what the targets of a step that changes something are, where the run doesn't know it yet.
 
-        What a step has replaced and another run has locked meanwhile fails no step that is done, but the next one on it.
+        What a step has replaced and another run has locked meanwhile fails no step that is done, but the next one on it. One step
+        at a time: two that begin on one target would both ask for its lock.
         """
         setting, run = self._setting, self._ledger.run
         # only what replaces a target may end on another one; under any other step it was changed by somebody else

@@ -32,6 +32,12 @@ def flagged(pattern: str) -> bool:
         (r"\Srf", "-rf"),
         ("[^a]rf", "-rf"),
         ("[a-z-]+", "-rf"),
+        ("a+*-rf", "-rf"),
+        ("[a-z]{1}*.*", "-rf"),
+        ("a+{0}.*", "-rf"),
+        ("a{1}{0}.*", "-rf"),
+        ("a[(]x|-.*[)]", "-rf)"),
+        (r"\w+[(]?|-.*[)]?", "-rf"),
     ],
 )
 def test_a_pattern_that_fits_an_option_keeps_none_out(pattern: str, option: str) -> None:
@@ -40,7 +46,18 @@ def test_a_pattern_that_fits_an_option_keeps_none_out(pattern: str, option: str)
 
 
 @pytest.mark.parametrize(
-    "pattern", ["[a-z]+", "^[A-Za-z0-9_.]+$", r"\w+", r"[\w./]+", "a(b|-c)+", "[a-z]{1,9}-x", "/.*"]
+    "pattern",
+    [
+        "[a-z]+",
+        "^[A-Za-z0-9_.]+$",
+        r"\w+",
+        r"[\w./]+",
+        "a(b|-c)+",
+        "[a-z]{1,9}-x",
+        "/.*",
+        "[a-z]{3}[.-]+",
+        r"a[(]x(b|[)|])\|-",
+    ],
 )
 def test_one_that_fits_none_lets_the_value_stand_alone(pattern: str) -> None:
     assert not fits(pattern, "-rf")

@@ -50,7 +50,7 @@ def test_what_is_none_is_refused_with_the_reason(pattern: str, why: str) -> None
 
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+", "(.*a){20}", "(a?){60}a{60}"])
-def test_a_match_takes_time_by_the_length_of_the_text_alone(pattern: str) -> None:
+def test_no_match_takes_for_ever(pattern: str) -> None:
     began = time.process_time()
     fits(check_pattern(pattern), "a" * 20_000 + "!")
     assert time.process_time() - began < 30  # by backtracking it would be years

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 
 from runbook.errors import Busy, ExitCode, Problem
@@ -73,3 +74,20 @@ def test_what_a_step_put_in_its_target_s_place_and_another_run_has_stops_the_nex
     assert "b" not in run.world.facts
     run.after_kill()
     assert run.resume() is ExitCode.DONE
+
+
+def test_two_steps_that_begin_at_once_on_one_target_ask_for_it_once() -> None:
+    asking: list[str] = []
+    taken: list[Claim] = []
+
+    def rebind(claim: Claim) -> None:
+        assert not asking, "the supervisor takes one request for a lock at a time"
+        asking.append(claim.system)
+        time.sleep(0.05)
+        taken.append(claim)
+        asking.remove(claim.system)
+
+    steps = [step("a", on="one"), step("b", on="one"), step("c", on="one")]
+    run = MemoryRun(steps, rebind=rebind, parallel=3)
+    assert run.apply() is ExitCode.DONE
+    assert [claim.system for claim in taken] == ["one"]

@@ -6,23 +6,27 @@ Administrator's Overview): the live cluster's what it runs with now, the copy's 
 one in the WAL, that one.
 
 A library that is loaded at the start may begin work of its own once the recovery is over: jobs of a schedule, requests to
-elsewhere, replication from the live server. In a copy all of that would be done a second time. Those known for it are left out.
+elsewhere, replication from the live server. In a copy all of that would be done a second time. Those known for it are left out;
+not so one that writes WAL of its own (a custom resource manager, as Spock has): without it nothing of that could be replayed.
 """
 
 from __future__ import annotations
 
-_WORK_BY_THEMSELVES = "pg_cron|pg_net|pg_partman_bgw|pg_squeeze|pglogical|bdr|spock"
+_WORK_BY_THEMSELVES = "pg_cron|pg_net|pg_partman_bgw|pg_squeeze|pglogical"
 STARTED = r"""log=$1 controldata=$2 side=$3 live=$4 options=$5 postgres=$6; shift 6
-libraries=$(eval "\"\$postgres\" -D \"\$side\" ${options#--options=} -C shared_preload_libraries" 2>/dev/null)
-loaded= left_out=
-for library in $(printf %s "$libraries" | tr -d "\042\047" | tr , " "); do
+libraries=$(eval "\"\$postgres\" -D \"\$side\" ${options#--options=} -C shared_preload_libraries")
+loaded= left_out= quote=$(printf "\047")
+set -f; IFS=,
+for library in $libraries; do
+  library=$(printf %s "$library" | tr -d "\042" | sed "s/^ *//; s/ *\$//")
   name=${library##*/}
   case ${name%.so} in
   LEFT_OUT) left_out=$library ;;
-  *) loaded=$loaded,${library#\$libdir/} ;;
+  *) loaded=$loaded,$library ;;
   esac
 done
-[ -z "$left_out" ] || options="$options -c shared_preload_libraries=\"${loaded#,}\""
+set +f; unset IFS
+[ -z "$left_out" ] || options="$options -c shared_preload_libraries=$quote${loaded#,}$quote"
 had() { LC_ALL=C "$controldata" -D "$1" 2>/dev/null | sed -n "s/^$2 setting: *//p"; }
 for pair in connections:connections worker_processes:worker_processes wal_senders:wal_senders \
   prepared_xacts:prepared_transactions locks_per_xact:locks_per_transaction; do
