@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
-from threading import RLock
+from threading import Lock
 from typing import assert_never
 
 from runbook.action import Effect, Interrupted
@@ -63,7 +63,7 @@ class Loop:
         self._flying = 0
         self._declined: list[StepWaiting] = []
         self._unlocked: dict[str, Claim] = {}
-        self._binding = RLock()
+        self._binding = Lock()
 
     def stop(self) -> None:
         """Ask the loop to begin nothing more. Safe from a signal handler."""
