@@ -26,7 +26,7 @@ encoding = Mutation(f"{PLAN}/text.py", 'raw.decode("utf-8")', 'raw.decode("utf-8
 opened = Mutation(f"{PLAN}/syntax.py", "(opened := _opened(fault)) is not None", "(opened := None) is not None")
 """Where the parser gave up is told, and not where it began."""
 unquoted = Mutation(f"{PLAN}/syntax.py", '"mapping values are not allowed",', '"mapping values are never allowed",')
-nearest = Mutation("runbook/errors.py", "n=1, cutoff=0.6)", "n=1, cutoff=1.0)")
+nearest = Mutation("runbook/errors.py", "n=1, cutoff=likeness)", "n=1, cutoff=1.0)")
 """Nothing is near enough to be meant."""
 durations = Mutation(
     f"{PLAN}/shape.py",
