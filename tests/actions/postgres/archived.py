@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import psycopg
+
+from runbook.actions.postgres.basebackup import Basebackup
 from runbook.actions.postgres.restore_to_time import RestoreToTime
 from runbook.artifact import Artifact
-from runbook.system import Postgres
+from runbook.system import Postgres, Store
 from tests.actions.harness import Stage
 from tests.actions.postgres.life import Life
 from tests.fixtures.patience import PATIENCE_S, eventually
@@ -77,6 +80,18 @@ class Cluster:
 
 def with_tools(cluster: Cluster) -> Postgres:
     return cluster.db.model_copy(update={"binaries": str(cluster.server.bin_dir)})
+
+
+def side_copy(stage: Stage, cluster: Cluster, backups: Store) -> tuple[Life, str]:
+    """The step that made a copy beside the cluster as it was before its last commit, and how that copy is reached."""
+    base = stage.live(Basebackup(), with_tools(cluster), stage.scope("base"), to=backups).artifact
+    target = cluster.commit("1 kept")
+    cluster.commit("2 accident")
+    step = life(stage, cluster, base, target, mode="side")
+    step.go()
+    out = step.end()
+    user = cluster.server.user
+    return step, psycopg.conninfo.make_conninfo(host=out.address, port=out.port, user=user, dbname="postgres")
 
 
 def life(stage: Stage, cluster: Cluster, base: Artifact, target: datetime, **written: object) -> Life:

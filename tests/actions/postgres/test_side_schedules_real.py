@@ -7,10 +7,9 @@ import time
 import psycopg
 import pytest
 
-from runbook.actions.postgres.basebackup import Basebackup
 from runbook.system import Store
 from tests.actions.harness import Stage
-from tests.actions.postgres.archived import Cluster, life, with_tools
+from tests.actions.postgres.archived import Cluster, side_copy
 from tests.fixtures.patience import eventually
 
 SCHEDULER = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_cron launcher'"
@@ -27,13 +26,7 @@ def test_a_side_copy_does_no_jobs_of_a_schedule(stage: Stage, cluster: Cluster, 
     cluster.server.restart()
     eventually(lambda: "0 of a job" in cluster.notes())
     run("DELETE FROM notes WHERE word LIKE '0%'")
-    base = stage.live(Basebackup(), with_tools(cluster), stage.scope("base"), to=backups).artifact
-    target = cluster.commit("1 kept")
-    cluster.commit("2 accident")
-    step = life(stage, cluster, base, target, mode="side")
-    step.go()
-    out = step.end()
-    side = psycopg.conninfo.make_conninfo(host=out.address, port=out.port, user=cluster.server.user, dbname="postgres")
+    step, side = side_copy(stage, cluster, backups)
     with psycopg.connect(side, autocommit=True) as copy:
         time.sleep(3.0)  # with its scheduler, it would have done the job within one
         assert copy.execute("SELECT word FROM notes ORDER BY 1").fetchall() == [("1 kept",)]

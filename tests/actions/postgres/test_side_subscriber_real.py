@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import psycopg
 
-from runbook.actions.postgres.basebackup import Basebackup
 from runbook.system import Store
 from tests.actions.harness import Stage
-from tests.actions.postgres.archived import Cluster, life, with_tools
+from tests.actions.postgres.archived import Cluster, side_copy
 from tests.fixtures.patience import eventually
 
 
@@ -24,14 +23,8 @@ def test_a_side_copy_leaves_the_slot_of_the_live_subscription_alone(
     to = f"host={cluster.server.socket_dir} port={cluster.server.port} user={cluster.server.user} dbname=postgres"
     run(f"CREATE SUBSCRIPTION told CONNECTION '{to}' PUBLICATION told WITH (create_slot = false)", "other")
     eventually(lambda: run("SELECT active FROM pg_replication_slots") == [(True,)])
-    base = stage.live(Basebackup(), with_tools(cluster), stage.scope("base"), to=backups).artifact
-    target = cluster.commit("1 kept")
-    cluster.commit("2 accident")
-    step = life(stage, cluster, base, target, mode="side")
-    step.go()
-    out = step.end()
+    step, side = side_copy(stage, cluster, backups)
     launched = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'logical replication launcher'"
-    side = psycopg.conninfo.make_conninfo(host=out.address, port=out.port, user=cluster.server.user, dbname="postgres")
     with psycopg.connect(side) as copy:
         assert copy.execute("SHOW max_logical_replication_workers").fetchall() == [("0",)]
         assert copy.execute(launched).fetchall() == [(0,)], "nobody there could start a worker"
