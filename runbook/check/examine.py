@@ -22,8 +22,7 @@ from runbook.plan.model import Plan, Step
 from runbook.plan.shape import StepShape
 
 _KEYS = frozenset(field.alias or name for name, field in StepShape.model_fields.items())
-_NONE = "nothing that a step has"
-_BESIDE_ITS_ACTION = frozenset(("title", "description", "timeout", "retry", "confirm", "on_failure", "phase", _NONE))
+_BESIDE_ITS_ACTION = frozenset(("title", "description", "timeout", "retry", "confirm", "on_failure", "phase"))
 """Keys of a step that its action doesn't hear of."""
 
 
@@ -63,7 +62,8 @@ def _spoils(step: Step, where: Place) -> bool:
     marks, path = step.marks.marks, base(step)
     key = marks.part(path, where)
     if key and key not in _KEYS and marks.has((*path, "on")) and marks.has((*path, "with")):
-        key = nearest(key, sorted(_KEYS)) or _NONE  # it may be another one that is misspelt
+        meant = nearest(key, sorted(_KEYS))  # it may be another one that is misspelt
+        return bool(meant) and meant not in _BESIDE_ITS_ACTION
     return key not in _BESIDE_ITS_ACTION
 
 
