@@ -144,10 +144,9 @@ class _End:
         self.come = True
         line = self._line
         if line is not None:
+            # as any socket's: one of TLS would take its state from whoever reads
             with contextlib.suppress(OSError):
-                socket.socket.shutdown(
-                    line, socket.SHUT_RDWR
-                )  # as any socket's: TLS would take its state from whoever reads
+                socket.socket.shutdown(line, socket.SHUT_RDWR)
 
 
 def _told_how_long(headers: httpx.Headers) -> bool:
